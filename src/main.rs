@@ -1,0 +1,3 @@
+//! The `multi-user-server` program.
+
+fn main() {}

@@ -1,0 +1,68 @@
+//! Builds the wire form of messages: small bodies merged, big ones shared.
+//!
+//! The encoders of both transports write through a [`Gather`].
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::message::{Encoded, Message};
+
+/// Bodies up to this many bytes are copied next to their headers; for longer ones a segment of
+/// their own is cheaper than the copy.
+const MERGE: usize = 4 * 1024;
+
+/// Segments in the making.
+#[derive(Debug)]
+pub(super) struct Gather {
+    head: BytesMut,
+    segments: Vec<Bytes>,
+}
+
+impl Gather {
+    /// Room for these messages with `overhead` bytes per message and per frame.
+    pub(super) fn for_messages(messages: &[Message], overhead: usize) -> Self {
+        let mut small: usize = 0;
+        let mut big: usize = 0;
+        for message in messages {
+            small = small.saturating_add(overhead);
+            for frame in message.frames() {
+                small = small.saturating_add(overhead);
+                if frame.len() > MERGE {
+                    big = big.saturating_add(1);
+                } else {
+                    small = small.saturating_add(frame.len());
+                }
+            }
+        }
+        Self {
+            head: BytesMut::with_capacity(small),
+            segments: Vec::with_capacity(big.saturating_mul(2).saturating_add(1)),
+        }
+    }
+
+    /// Where headers are written.
+    pub(super) fn header(&mut self) -> &mut impl BufMut {
+        &mut self.head
+    }
+
+    /// Adds a body: copied if it is small, shared if it is not.
+    pub(super) fn body(&mut self, body: &Bytes) {
+        if body.len() > MERGE {
+            self.flush();
+            self.segments.push(body.clone());
+        } else {
+            self.head.extend_from_slice(body);
+        }
+    }
+
+    /// The segments.
+    pub(super) fn finish(mut self) -> Encoded {
+        self.flush();
+        Encoded::new(self.segments)
+    }
+
+    fn flush(&mut self) {
+        if !self.head.is_empty() {
+            self.segments.push(self.head.split().freeze());
+        }
+    }
+}

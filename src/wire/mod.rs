@@ -1,0 +1,18 @@
+//! Bytes to messages and back. Pure functions: no sockets, no clocks, no session.
+//!
+//! Two transports, [`zmtp`] (ZeroMQ's protocol) and [`framed`] (length-prefixed chunks), carry
+//! [`message::Message`]s; [`detect`] tells them apart by the first bytes and [`limits`] says how
+//! much a peer may send. Above them one codec, [`command`] and [`node`], is driven by a row of
+//! the [`dialect`] table: the published client versions differ only in the traits listed there.
+//! Payloads inside are Python pickles, read by the bounded, non-executing reader in [`pickle`].
+
+#![warn(clippy::arithmetic_side_effects)]
+
+pub mod detect;
+pub mod framed;
+mod gather;
+pub mod identity;
+mod intake;
+pub mod limits;
+pub mod message;
+pub mod zmtp;
