@@ -15,4 +15,5 @@ pub mod identity;
 mod intake;
 pub mod limits;
 pub mod message;
+pub mod pickle;
 pub mod zmtp;

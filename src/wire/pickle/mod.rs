@@ -1,0 +1,45 @@
+//! Python pickles, read without ever running them.
+//!
+//! Clients describe everything in pickles: command payloads, dependencies, nodes, deltas. A real
+//! unpickler imports and calls what a pickle names, so this module has its own: [`read()`] builds
+//! [`Value`]s for the codecs in [`command`](super::command) and [`node`](super::node), [`scan()`]
+//! checks a payload that is only passed on, and [`write()`] makes the pickles we send.
+//!
+//! Reader and scanner are two builders on one explicit stack machine, so they accept the same
+//! pickles. Nothing here recurses, resolves a name or calls anything; [`Budget`]s bound the work,
+//! and memory follows the bytes received, never a length that was announced.
+
+mod bigint;
+mod budget;
+mod builder;
+mod calls;
+mod cursor;
+mod dict;
+mod error;
+mod globals;
+mod items;
+mod machine;
+mod meta;
+mod op;
+mod read;
+mod scan;
+mod stack;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod text;
+mod value;
+mod walk;
+mod write;
+
+pub use bigint::BigInt;
+pub use budget::Budget;
+pub use dict::{Dict, Entries};
+pub use error::PickleError;
+pub use items::Items;
+
+pub use read::read;
+pub use scan::{ScanPolicy, Scanned, Top, scan};
+pub use text::{NotText, Str};
+pub use value::{PyType, Value};
+pub use write::{Protocol, write};

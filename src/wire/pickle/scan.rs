@@ -1,0 +1,133 @@
+//! Checks pickles that are only passed on, without building their values. The connections' readers
+//! call it for every node and delta.
+
+use super::{
+    budget::Budget,
+    builder::{Atom, Builder, Call},
+    cursor,
+    error::PickleError,
+    machine,
+    meta::Kind,
+    text::{NotText, is_text},
+};
+
+/// What a pickle that is passed on may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanPolicy<'a> {
+    /// How much of everything.
+    pub budget: Budget,
+    /// Modules and names that may be used in any way besides those every client uses: whatever
+    /// they do, the clients that receive the pickle will run it.
+    pub extra_globals: &'a [(&'a str, &'a str)],
+}
+
+impl ScanPolicy<'_> {
+    /// For nodes and deltas.
+    pub const NODE: Self = Self {
+        budget: Budget::NODE,
+        extra_globals: &[],
+    };
+}
+
+/// What a scan found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// The kind of the value.
+    pub top: Top,
+    /// Number of values when written out; of long strings every 64 bytes count as one more.
+    pub items: usize,
+    /// Levels of containers.
+    pub depth: usize,
+    /// Whether it holds the type of `None` as a persistent id. Fine in deltas; a plain unpickler,
+    /// as used for nodes, fails on it.
+    pub persistent_id: bool,
+    /// Whether it holds a deepdiff `Opcode`, which only deltas do and deepdiff before 7 refuses.
+    pub opcode: bool,
+}
+
+/// Kinds of value that matter to who passes it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Top {
+    /// A dict.
+    Dict,
+    /// `None`.
+    None,
+    /// `bytes`; a node that was pickled twice (wire spec, generation G7).
+    Bytes,
+    /// Anything else.
+    Other,
+}
+
+/// Checks a pickle. Accepts what [`read()`](super::read()) accepts, and what the policy adds.
+///
+/// # Errors
+/// As [`read()`](super::read()).
+pub fn scan(input: &[u8], policy: &ScanPolicy<'_>) -> Result<Scanned, PickleError> {
+    let scanner = Scanner { input };
+    let outcome = machine::run(input, &policy.budget, policy.extra_globals, scanner)?;
+    Ok(Scanned {
+        top: match outcome.meta.kind {
+            Kind::Dict => Top::Dict,
+            Kind::None => Top::None,
+            Kind::Bytes => Top::Bytes,
+            _ => Top::Other,
+        },
+        items: usize::try_from(outcome.meta.weight).unwrap_or(usize::MAX),
+        depth: outcome.meta.depth.into(),
+        persistent_id: outcome.persistent_id,
+        opcode: outcome.opcode,
+    })
+}
+
+struct Scanner<'a> {
+    input: &'a [u8],
+}
+
+impl Builder for Scanner<'_> {
+    /// Where a string's opcode is, as strings may become names; 0 otherwise.
+    type Item = usize;
+
+    #[inline]
+    fn atom(&mut self, _atom: Atom<'_>) -> usize {
+        0
+    }
+
+    #[inline]
+    fn text(&mut self, at: usize, bytes: &[u8]) -> Result<usize, NotText> {
+        if bytes.is_ascii() || is_text(bytes) {
+            Ok(at)
+        } else {
+            Err(NotText)
+        }
+    }
+
+    fn text_of<'a>(&'a self, item: &'a usize) -> Option<&'a [u8]> {
+        cursor::string_at(self.input, *item)
+    }
+
+    #[inline]
+    fn empty(&mut self, _kind: Kind) -> usize {
+        0
+    }
+
+    #[inline]
+    fn push_all(&mut self, _target: &mut usize, _items: impl Iterator<Item = usize>) {}
+
+    #[inline]
+    fn insert_pairs(&mut self, _target: &mut usize, _items: impl Iterator<Item = usize>) {}
+
+    #[inline]
+    fn tuple(&mut self, _items: impl Iterator<Item = usize>) -> usize {
+        0
+    }
+
+    #[inline]
+    fn frozen_set(&mut self, _items: impl Iterator<Item = usize>) -> usize {
+        0
+    }
+
+    #[inline]
+    fn call(&mut self, _call: Call, _args: usize) -> usize {
+        0
+    }
+}
