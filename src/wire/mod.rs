@@ -8,12 +8,19 @@
 
 #![warn(clippy::arithmetic_side_effects)]
 
+pub mod client;
+pub mod command;
 pub mod detect;
+pub mod dialect;
 pub mod framed;
 mod gather;
 pub mod identity;
 mod intake;
 pub mod limits;
 pub mod message;
+pub mod node;
+mod payload;
 pub mod pickle;
+pub mod role;
+pub mod transport;
 pub mod zmtp;

@@ -1,0 +1,255 @@
+//! From messages to updates, per connection.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Delta, NodeError, NodeLimits, NodeState, Update};
+use crate::wire::dialect::{Dialect, Live, NodeFrames};
+use crate::wire::identity::{Identity, NodeId};
+use crate::wire::message::Message;
+use crate::wire::payload;
+
+/// Puts the data messages of ONE connection together: a header and its chunk messages in G1–G9,
+/// single messages later. Payloads share the memory of the frames they came in.
+#[derive(Debug, Default)]
+pub struct Reassembler {
+    pending: Option<Pending>,
+}
+
+impl Reassembler {
+    /// A reassembler for a new connection.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the next message starts a node rather than continue one.
+    pub fn expects_header(&self) -> bool {
+        self.pending.is_none()
+    }
+
+    /// Takes the next message. Gives the update it completes, if it does.
+    ///
+    /// # Errors
+    /// The message is not what is due in this dialect, or beyond the limits. What was gathered is
+    /// dropped; as chunk messages cannot be told from headers for sure, the connection is best
+    /// closed.
+    pub fn push(
+        &mut self,
+        dialect: &Dialect,
+        message: Message,
+        limits: &NodeLimits,
+    ) -> Result<Option<Update>, NodeError> {
+        let frames = message.into_frames();
+        if let Some(pending) = self.pending.take() {
+            return self.chunk(dialect, pending, frames, limits);
+        }
+        match dialect.node {
+            NodeFrames::HeaderWithSender => {
+                let [_sender, header @ ..] = exactly::<6>("header", frames)?;
+                self.pending = Some(Pending::new(header, limits)?);
+                Ok(None)
+            }
+            NodeFrames::Header => {
+                let header = exactly::<5>("header", frames)?;
+                self.pending = Some(Pending::new(header, limits)?);
+                Ok(None)
+            }
+            NodeFrames::Typed => {
+                let [id, owner, kind, dependencies, payload] = exactly("node", frames)?;
+                let header = Header::new(&id, &owner, &kind, &dependencies, limits)?;
+                header.update(dialect, payload, limits).map(Some)
+            }
+            NodeFrames::Untyped => {
+                let [id, owner, dependencies, payload] = exactly("node", frames)?;
+                let header = Header::new(&id, &owner, &Bytes::new(), &dependencies, limits)?;
+                header.update(dialect, payload, limits).map(Some)
+            }
+            NodeFrames::Objects => object(frames, limits).map(Some),
+        }
+    }
+
+    fn chunk(
+        &mut self,
+        dialect: &Dialect,
+        mut pending: Pending,
+        frames: Vec<Bytes>,
+        limits: &NodeLimits,
+    ) -> Result<Option<Update>, NodeError> {
+        let [chunk] = exactly("chunk message", frames)?;
+        pending.len = pending.len.saturating_add(chunk.len());
+        if pending.len > limits.payload {
+            return Err(NodeError::TooLong(limits.payload));
+        }
+        pending.missing = pending.missing.saturating_sub(1);
+        pending.chunks.push(chunk);
+        if pending.missing > 0 {
+            self.pending = Some(pending);
+            return Ok(None);
+        }
+        let payload = joined(pending.chunks);
+        pending.header.update(dialect, payload, limits).map(Some)
+    }
+}
+
+/// The identity that the first frame of a header message names (G1–G5 up). On the publisher port
+/// it is all that tells whose connection it is.
+pub fn header_sender(first_frame: &[u8]) -> Option<Identity> {
+    Identity::new(first_frame)
+}
+
+/// A node whose chunk messages have not all arrived.
+#[derive(Debug)]
+struct Pending {
+    header: Header,
+    /// Chunk messages still to come, at least one.
+    missing: u32,
+    chunks: Vec<Bytes>,
+    /// Bytes in `chunks`.
+    len: usize,
+}
+
+impl Pending {
+    fn new(
+        [id, owner, kind, count, dependencies]: [Bytes; 5],
+        limits: &NodeLimits,
+    ) -> Result<Self, NodeError> {
+        let count = payload::int(&count);
+        let missing = count
+            .and_then(|count| u32::try_from(count).ok())
+            .filter(|count| (1..=limits.chunks).contains(count))
+            .ok_or(NodeError::Chunks(count))?;
+        Ok(Self {
+            header: Header::new(&id, &owner, &kind, &dependencies, limits)?,
+            missing,
+            chunks: Vec::new(),
+            len: 0,
+        })
+    }
+}
+
+/// What a data message says about its node beside the payload.
+#[derive(Debug)]
+struct Header {
+    id: NodeId,
+    owner: String,
+    kind: Bytes,
+    dependencies: Vec<NodeId>,
+}
+
+impl Header {
+    fn new(
+        id: &Bytes,
+        owner: &Bytes,
+        kind: &Bytes,
+        dependencies: &Bytes,
+        limits: &NodeLimits,
+    ) -> Result<Self, NodeError> {
+        if kind.len() > limits.name {
+            return Err(NodeError::Kind(limits.name));
+        }
+        Ok(Self {
+            id: NodeId::new(id).ok_or(NodeError::Id)?,
+            owner: owner_text(owner, limits)?,
+            // A copy: as a slice it would keep the whole read buffer alive.
+            kind: Bytes::copy_from_slice(kind),
+            dependencies: payload::dependencies(dependencies, limits.dependencies)
+                .map_err(NodeError::Dependencies)?,
+        })
+    }
+
+    fn update(
+        self,
+        dialect: &Dialect,
+        payload: Bytes,
+        limits: &NodeLimits,
+    ) -> Result<Update, NodeError> {
+        let payload = sized(payload, limits)?;
+        Ok(if dialect.live == Live::Delta {
+            Update::Delta(Delta {
+                id: self.id,
+                owner: Some(self.owner),
+                kind: self.kind,
+                dependencies: self.dependencies,
+                delta: payload,
+            })
+        } else {
+            Update::Node(NodeState {
+                id: self.id,
+                owner: self.owner,
+                kind: self.kind,
+                dependencies: self.dependencies,
+                payload,
+            })
+        })
+    }
+}
+
+fn object(frames: Vec<Bytes>, limits: &NodeLimits) -> Result<Update, NodeError> {
+    match frames.first().and_then(payload::int) {
+        Some(1) => {
+            let [_number, id, dependencies, delta] = exactly("Commit", frames)?;
+            Ok(Update::Delta(Delta {
+                id: NodeId::new(&id).ok_or(NodeError::Id)?,
+                owner: None,
+                kind: Bytes::new(),
+                dependencies: payload::dependencies(&dependencies, limits.dependencies)
+                    .map_err(NodeError::Dependencies)?,
+                delta: sized(delta, limits)?,
+            }))
+        }
+        Some(2) => {
+            let [_number, id, owner, dependencies, payload] = exactly("Node", frames)?;
+            let header = Header::new(&id, &owner, &Bytes::new(), &dependencies, limits)?;
+            Ok(Update::Node(NodeState {
+                id: header.id,
+                owner: header.owner,
+                kind: header.kind,
+                dependencies: header.dependencies,
+                payload: sized(payload, limits)?,
+            }))
+        }
+        number => Err(NodeError::Object(number)),
+    }
+}
+
+fn exactly<const N: usize>(
+    what: &'static str,
+    frames: Vec<Bytes>,
+) -> Result<[Bytes; N], NodeError> {
+    frames
+        .try_into()
+        .map_err(|frames: Vec<Bytes>| NodeError::Frames {
+            what,
+            found: frames.len(),
+            expected: N,
+        })
+}
+
+fn owner_text(owner: &Bytes, limits: &NodeLimits) -> Result<String, NodeError> {
+    if owner.is_empty() || owner.len() > limits.name {
+        return Err(NodeError::Owner);
+    }
+    let owner = std::str::from_utf8(owner).map_err(|_| NodeError::Owner)?;
+    Ok(owner.to_owned())
+}
+
+fn sized(payload: Bytes, limits: &NodeLimits) -> Result<Bytes, NodeError> {
+    if payload.is_empty() {
+        return Err(NodeError::Empty);
+    }
+    if payload.len() > limits.payload {
+        return Err(NodeError::TooLong(limits.payload));
+    }
+    Ok(payload)
+}
+
+/// The chunks as one; a copy only if there are several, which no honest client of our time sends.
+fn joined(mut chunks: Vec<Bytes>) -> Bytes {
+    if chunks.len() == 1 {
+        return chunks.pop().unwrap_or_default();
+    }
+    let mut whole = BytesMut::new();
+    for chunk in chunks {
+        whole.extend_from_slice(&chunk);
+    }
+    whole.freeze()
+}
