@@ -1,0 +1,157 @@
+//! The command line. Parsed by `main`; the flags become the strongest layer of the
+//! [configuration](crate::config), which also checks their values, so that a wrong flag is
+//! reported together with wrong keys and variables.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Secret;
+
+/// Dedicated server for collaborative Blender sessions with the multi-user add-on.
+///
+/// Flags are stronger than environment variables, those are stronger than the configuration
+/// file, and that is stronger than the defaults. Each key of the file has a variable:
+/// net.grace is MULTI_USER_NET__GRACE.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do; to serve if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Settings.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// What the program is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the server (the default)
+    #[default]
+    Serve,
+    /// Check the configuration: print "ok" and the files it was read from, or all mistakes
+    ///
+    /// Ends with status 2 if there are mistakes.
+    CheckConfig,
+    /// Print the configuration in effect as TOML, with where each value comes from
+    ///
+    /// Passwords are not shown.
+    PrintConfig,
+}
+
+/// Settings from the command line; absent ones leave the word to weaker layers.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Flags {
+    /// Configuration file [env: MULTI_USER_CONFIG] [default: ./multi-user-server.toml, or else
+    /// /etc/multi-user-server/config.toml, if there is one]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// IP address to listen on; may be repeated [env: MULTI_USER_BIND] [default: 0.0.0.0 and ::]
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub bind: Vec<String>,
+
+    /// First port; the three above it are used too [env: MULTI_USER_PORT] [default: 5555]
+    #[arg(
+        short,
+        long,
+        value_name = "PORT",
+        global = true,
+        allow_hyphen_values = true
+    )]
+    pub port: Option<String>,
+
+    /// Silence after which a user is lost: "2s", or a number of milliseconds
+    /// [env: MULTI_USER_TIMEOUT] [default: 2s]
+    #[arg(
+        short,
+        long,
+        value_name = "DURATION",
+        global = true,
+        allow_hyphen_values = true
+    )]
+    pub timeout: Option<String>,
+
+    /// Password that makes a user admin; other users of this machine can see it here, a file is
+    /// better [env: MULTI_USER_SESSION__ADMIN_PASSWORD] [default: generated at the first start]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        global = true,
+        allow_hyphen_values = true
+    )]
+    pub admin_password: Option<Secret>,
+
+    /// File that holds the admin password [env: MULTI_USER_SESSION__ADMIN_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub admin_password_file: Option<String>,
+
+    /// Password needed to join; '' or None for none; other users of this machine can see it
+    /// here, a file is better [env: MULTI_USER_SESSION__SERVER_PASSWORD] [default: none]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        global = true,
+        allow_hyphen_values = true
+    )]
+    pub server_password: Option<Secret>,
+
+    /// File that holds the server password [env: MULTI_USER_SESSION__SERVER_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub server_password_file: Option<String>,
+
+    /// Directory for sessions and backups [env: MULTI_USER_DATA_DIR] [default: $STATE_DIRECTORY,
+    /// or else $XDG_DATA_HOME/multi-user-server, or else ~/.local/share/multi-user-server]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<String>,
+
+    /// error, warn, info, debug or trace, or directives such as
+    /// "info,multi_user_server::net=debug" [env: MULTI_USER_LOG__LEVEL] [default: info]
+    #[arg(short, long, value_name = "LEVEL", global = true)]
+    pub log_level: Option<String>,
+
+    /// human or json [env: MULTI_USER_LOG__FORMAT] [default: human]
+    #[arg(long, value_name = "FORMAT", global = true)]
+    pub log_format: Option<String>,
+}
+
+impl Flags {
+    /// The settings that were given: flag, key, texts (more than one only for a list).
+    pub(crate) fn settings(&self) -> Vec<(&'static str, &'static str, Vec<&str>)> {
+        let admin = self.admin_password.as_ref().map(Secret::reveal);
+        let server = self.server_password.as_ref().map(Secret::reveal);
+        let single = [
+            ("--port", "port", self.port.as_deref()),
+            ("--timeout", "timeout", self.timeout.as_deref()),
+            ("--admin-password", "session.admin_password", admin),
+            (
+                "--admin-password-file",
+                "session.admin_password_file",
+                self.admin_password_file.as_deref(),
+            ),
+            ("--server-password", "session.server_password", server),
+            (
+                "--server-password-file",
+                "session.server_password_file",
+                self.server_password_file.as_deref(),
+            ),
+            ("--data-dir", "data_dir", self.data_dir.as_deref()),
+            ("--log-level", "log.level", self.log_level.as_deref()),
+            ("--log-format", "log.format", self.log_format.as_deref()),
+        ];
+        let mut given = Vec::new();
+        if !self.bind.is_empty() {
+            given.push((
+                "--bind",
+                "bind",
+                self.bind.iter().map(String::as_str).collect(),
+            ));
+        }
+        let single = single.into_iter();
+        given.extend(single.filter_map(|(flag, key, text)| Some((flag, key, vec![text?]))));
+        given
+    }
+}

@@ -1,0 +1,281 @@
+//! Which values are right for a key: what the [list of keys](super::keys) is made of. Values are
+//! checked as they were written, before the types of the [tree](super::tree) see them, so that an
+//! error can say what would be right.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
+
+use figment::value::Value;
+use serde::de::DeserializeOwned;
+
+use super::{
+    log_filter::LogFilter,
+    units::{ByteSize, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration},
+};
+
+/// What a key takes. Bounds are inclusive.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A list of IP addresses.
+    Addresses,
+    Port,
+    /// A whole number.
+    Count(u64, u64),
+    Size(ByteSize, ByteSize),
+    Memory,
+    Duration(Duration, Duration),
+    /// A duration whose bare numbers are milliseconds.
+    Millis(Duration, Duration),
+    Choice(&'static [&'static str]),
+    Switch,
+    Threads,
+    Filter,
+    /// The name of a session, which becomes a folder.
+    Name,
+    Path,
+    /// A path; the empty text means none.
+    OptionalPath,
+    /// A password; the empty text means none. Its value is never shown.
+    Secret,
+}
+
+/// A bound for sizes that have none.
+pub(super) const NO_LIMIT: ByteSize = ByteSize::new(i64::MAX as u64);
+
+/// Longest password, in bytes: far more than anybody types, and less than a stranger's message.
+pub(super) const MAX_PASSWORD: usize = 1024;
+
+const MAX_THREADS: u64 = 1024;
+/// The ports p+1 to p+3 have to exist.
+const MAX_PORT: u64 = 65_532;
+const MIN_SESSION: ByteSize = ByteSize::mib(1);
+
+/// What is wrong with a value: its own words where the expectation alone wouldn't tell.
+pub(super) type Problem = Option<String>;
+
+impl Kind {
+    /// Whether values are paths.
+    pub(super) fn is_path(&self) -> bool {
+        matches!(self, Self::Path | Self::OptionalPath)
+    }
+
+    /// Whether `value` is right.
+    pub(super) fn check(&self, value: &Value) -> Result<(), Problem> {
+        match self {
+            Self::Addresses => check_addresses(value),
+            Self::Port => check_count(value, 0, MAX_PORT),
+            Self::Count(min, max) => check_count(value, *min, *max),
+            Self::Size(min, max) => in_range(read::<ByteSize>(value)?, *min, *max),
+            Self::Memory => match read(value)? {
+                MemoryLimit::Size(size) => in_range(size, MIN_SESSION, NO_LIMIT),
+                MemoryLimit::Share(_) => Ok(()),
+            },
+            Self::Duration(min, max) => {
+                if whole(value).is_some() {
+                    return Err(Some(UnitError::MissingUnit.to_string()));
+                }
+                let text = value.as_str().ok_or(None)?;
+                let duration = parse_duration(text).map_err(|error| Some(error.to_string()))?;
+                in_range(duration, *min, *max)
+            }
+            Self::Millis(min, max) => {
+                let text = match whole(value) {
+                    Some(millis) => millis.to_string(),
+                    None => value.as_str().ok_or(None)?.to_owned(),
+                };
+                let duration =
+                    parse_millis_or_duration(&text).map_err(|error| Some(error.to_string()))?;
+                in_range(duration, *min, *max)
+            }
+            Self::Choice(words) => {
+                let text = value.as_str().ok_or(None)?;
+                if words.contains(&text) {
+                    Ok(())
+                } else {
+                    Err(None)
+                }
+            }
+            Self::Switch => value.to_bool().map(drop).ok_or(None),
+            Self::Threads if value.as_str() == Some("auto") => Ok(()),
+            Self::Threads => check_count(value, 1, MAX_THREADS),
+            Self::Filter => {
+                let text = value.as_str().ok_or(None)?;
+                text.parse::<LogFilter>()
+                    .map(drop)
+                    .map_err(|error| Some(error.to_string()))
+            }
+            Self::Name => {
+                if is_session_name(value.as_str().ok_or(None)?) {
+                    Ok(())
+                } else {
+                    Err(None)
+                }
+            }
+            Self::Path if value.as_str() == Some("") => Err(None),
+            Self::Path | Self::OptionalPath => {
+                let text = value.as_str().ok_or(None)?;
+                if text.contains('\0') {
+                    Err(None)
+                } else {
+                    Ok(())
+                }
+            }
+            Self::Secret => check_password(value.as_str().ok_or(None)?).map_err(Some),
+        }
+    }
+
+    /// A text from the environment or a flag as the value this key takes. What can't be turned
+    /// is kept as text, for [`check`](Self::check) to refuse. Never guessed from the text alone:
+    /// a password `007` stays what it is.
+    pub(super) fn value_of(&self, text: &str) -> Value {
+        let trimmed = text.trim();
+        match self {
+            Self::Port | Self::Count(..) | Self::Threads => trimmed
+                .parse::<u64>()
+                .map_or_else(|_| text.into(), Value::from),
+            Self::Switch => match trimmed.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => true.into(),
+                "false" | "no" | "off" | "0" => false.into(),
+                _ => text.into(),
+            },
+            Self::Addresses => Value::from(
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|address| !address.is_empty())
+                    .collect::<Vec<_>>(),
+            ),
+            Self::Choice(_) => trimmed.into(),
+            _ => text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    /// What would be right.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let human = humantime::format_duration;
+        match self {
+            Self::Addresses => {
+                f.write_str("a list of different IP addresses such as [\"0.0.0.0\", \"::\"]")
+            }
+            Self::Port => write!(
+                f,
+                "a whole number from 1 to {MAX_PORT} (the three ports above it are used too)"
+            ),
+            Self::Count(min, max) => write!(f, "a whole number from {min} to {max}"),
+            Self::Size(min, NO_LIMIT) => {
+                write!(
+                    f,
+                    "a size such as \"64 MiB\" or a number of bytes, at least {min}"
+                )
+            }
+            Self::Size(min, max) => {
+                write!(
+                    f,
+                    "a size such as \"64 KiB\" or a number of bytes, from {min} to {max}"
+                )
+            }
+            Self::Memory => write!(
+                f,
+                "a share of the memory such as \"60%\" or a size such as \"8 GiB\", at least \
+                 {MIN_SESSION}"
+            ),
+            Self::Duration(min, max) => write!(
+                f,
+                "a duration such as \"10s\" or \"500ms\", from {} to {}",
+                human(*min),
+                human(*max)
+            ),
+            Self::Millis(min, max) => write!(
+                f,
+                "a duration such as \"2s\" or a number of milliseconds, from {} to {}",
+                human(*min),
+                human(*max)
+            ),
+            Self::Choice(words) => write!(f, "\"{}\"", words.join("\" or \"")),
+            Self::Switch => f.write_str("true or false"),
+            Self::Threads => write!(f, "a whole number from 1 to {MAX_THREADS}, or \"auto\""),
+            Self::Filter => f.write_str(
+                "error, warn, info, debug or trace, or directives such as \
+                 \"info,multi_user_server::net=debug\"",
+            ),
+            Self::Name => f.write_str(
+                "1 to 64 letters (a-z), digits, '-', '_' or '.', the first a letter or digit",
+            ),
+            Self::Path => f.write_str("a path in quotes"),
+            Self::OptionalPath => f.write_str("a path in quotes, or \"\" for none"),
+            Self::Secret => {
+                write!(
+                    f,
+                    "a text in quotes of at most {MAX_PASSWORD} bytes and one line"
+                )
+            }
+        }
+    }
+}
+
+/// Whether a password can be typed by every client.
+pub(super) fn check_password(text: &str) -> Result<(), String> {
+    if text.len() > MAX_PASSWORD {
+        Err("it is too long".to_owned())
+    } else if text.contains(char::is_control) {
+        Err("it contains a line break or another control character".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
+    value.deserialize().map_err(|error| match error.kind {
+        figment::error::Kind::Message(message) => Some(message),
+        _ => None,
+    })
+}
+
+fn in_range<T: PartialOrd>(value: T, min: T, max: T) -> Result<(), Problem> {
+    if value < min {
+        Err(Some("too small".to_owned()))
+    } else if value > max {
+        Err(Some("too large".to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+fn check_count(value: &Value, min: u64, max: u64) -> Result<(), Problem> {
+    match value {
+        Value::Num(..) => in_range(whole(value).ok_or(None)?, min.into(), max.into()),
+        _ => Err(None),
+    }
+}
+
+fn check_addresses(value: &Value) -> Result<(), Problem> {
+    let list = value.as_array().ok_or(None)?;
+    let mut seen = BTreeSet::new();
+    for item in list {
+        let text = item.as_str().ok_or(None)?;
+        let address: IpAddr = text
+            .parse()
+            .map_err(|_| Some(format!("{text:?} is no IP address")))?;
+        if !seen.insert(address.to_canonical()) {
+            return Err(Some(format!("{address} is there twice")));
+        }
+    }
+    if seen.is_empty() {
+        Err(Some("the list is empty".to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+fn is_session_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// A whole number, however the layer holds it.
+pub(super) fn whole(value: &Value) -> Option<i128> {
+    value.to_i128().or_else(|| value.to_u128()?.try_into().ok())
+}

@@ -1,0 +1,33 @@
+//! The configuration: plain typed structs with their defaults, and how they are loaded.
+//!
+//! Four layers, the later ones stronger: defaults, a TOML file, `MULTI_USER_…` environment
+//! variables (`net.grace` is `MULTI_USER_NET__GRACE`), flags. All mistakes are reported at once,
+//! each with its place and with what would be right. `main` [loads](load()) it; every other module
+//! reads [`Config`].
+
+mod error;
+mod keys;
+mod kind;
+mod layers;
+mod load;
+mod log_filter;
+mod memory;
+mod net;
+mod passwords;
+mod secret;
+mod show;
+mod tree;
+mod units;
+mod validate;
+
+pub use error::{ConfigError, ConfigErrors, Origin, Setting};
+pub use load::{Loaded, Origins, load, load_with};
+pub use log_filter::{LogFilter, LogFilterError};
+pub use memory::available_memory;
+pub use net::{NetConfig, SameAddress};
+pub use secret::Secret;
+pub use tree::{
+    Auto, Config, LogConfig, LogFormat, RightsConfig, RuntimeConfig, SessionConfig, SessionLimits,
+    Upload, WorkerThreads,
+};
+pub use units::{ByteSize, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration};

@@ -1,0 +1,118 @@
+//! `[net]`: deadlines, rates and budgets of connections, read by the modules that own sockets.
+//! The defaults let 128 artists join from one address and keep a flood of strangers below
+//! 16 MiB and 256 connections.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{self, ByteSize};
+
+/// `[net]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetConfig {
+    /// From accept to the end of the transport's greeting.
+    #[serde(with = "units::duration")]
+    pub handshake_deadline: Duration,
+    /// From accept until the connection belongs to a logged-in user.
+    #[serde(with = "units::duration")]
+    pub login_deadline: Duration,
+    /// A peer that takes no byte of what waits for it for so long is disconnected.
+    #[serde(with = "units::duration")]
+    pub write_deadline: Duration,
+    /// Bytes per second, over [`Self::MIN_RATE_WINDOW`], below which a transfer in progress
+    /// counts as stalled.
+    pub min_rate: ByteSize,
+    /// A command link that ended cleanly frees its user's name after so long. 0 to 1 s.
+    #[serde(with = "units::duration")]
+    pub leave_delay: Duration,
+    /// A link that was reset or vanished may come back within so long.
+    #[serde(with = "units::duration")]
+    pub grace: Duration,
+    /// Least silence after which a user is lost, whatever [`Config::timeout`](super::Config)
+    /// says: short timeouts lose users whenever a client is busy.
+    #[serde(with = "units::duration")]
+    pub silence_floor: Duration,
+    /// What to do when the links of one user come from different addresses.
+    pub same_address: SameAddress,
+    /// Open connections in all.
+    pub max_connections: usize,
+    /// Open connections that belong to no logged-in user.
+    pub max_unauthenticated: usize,
+    /// Open connections from one address (IPv4-mapped IPv6 counts as IPv4).
+    pub max_per_address: usize,
+    /// New connections from one address, per minute.
+    pub connections_per_minute: NonZeroU32,
+    /// New connections from one address at once.
+    pub connections_burst: NonZeroU32,
+    /// Log-in attempts from one address, per minute.
+    pub logins_per_minute: NonZeroU32,
+    /// Log-in attempts from one address at once.
+    pub logins_burst: NonZeroU32,
+    /// Largest message before log-in.
+    pub unauthenticated_message: ByteSize,
+    /// Bytes buffered for one connection before log-in.
+    pub unauthenticated_buffer: ByteSize,
+    /// Bytes buffered for all connections before log-in.
+    pub unauthenticated_total: ByteSize,
+    /// Bytes that may wait for one peer (a single larger message may, too).
+    pub peer_queue: ByteSize,
+    /// Bytes received from one connection and not yet dealt with.
+    pub inbound_in_flight: ByteSize,
+    /// Most frames of one message.
+    pub max_frames: usize,
+    /// Recognise the transport of the newest clients (one port, length-prefixed) beside ZeroMQ's.
+    pub framed: bool,
+}
+
+impl NetConfig {
+    /// The time over which [`min_rate`](Self::min_rate) is measured.
+    pub const MIN_RATE_WINDOW: Duration = Duration::from_secs(30);
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self {
+            handshake_deadline: Duration::from_secs(5),
+            login_deadline: Duration::from_secs(10),
+            write_deadline: Duration::from_secs(30),
+            min_rate: ByteSize::kib(4),
+            leave_delay: Duration::from_millis(500),
+            grace: Duration::from_secs(10),
+            silence_floor: Duration::from_secs(5),
+            same_address: SameAddress::Log,
+            max_connections: 4096,
+            max_unauthenticated: 256,
+            max_per_address: 256,
+            connections_per_minute: at_least_one(240),
+            connections_burst: at_least_one(240),
+            logins_per_minute: at_least_one(30),
+            logins_burst: at_least_one(128),
+            unauthenticated_message: ByteSize::kib(16),
+            unauthenticated_buffer: ByteSize::kib(64),
+            unauthenticated_total: ByteSize::mib(16),
+            peer_queue: ByteSize::mib(64),
+            inbound_in_flight: ByteSize::mib(8),
+            max_frames: 16_384,
+            framed: true,
+        }
+    }
+}
+
+const fn at_least_one(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}
+
+/// What to do when the links of one user come from different addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SameAddress {
+    /// Log and count it: large networks, VPNs and containers do this to honest users.
+    Log,
+    /// Refuse the link whose address differs.
+    Require,
+}

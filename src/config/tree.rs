@@ -1,0 +1,260 @@
+//! The configuration as plain typed structs with their defaults: what every other module reads.
+//! `config/server.toml` explains each key to the person who runs the server; a test keeps the
+//! two in step.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    log_filter::LogFilter,
+    net::NetConfig,
+    secret::Secret,
+    units::{self, ByteSize, MemoryLimit},
+};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Addresses to listen on, without duplicates, at least one.
+    /// See [`may_be_missing`](Self::may_be_missing) for the default's IPv6.
+    pub bind: Vec<IpAddr>,
+    /// The first port, *p*. Older clients use p to p+3, so at most 65532.
+    /// 0 means any free ports (not consecutive: for tests only).
+    pub port: u16,
+    /// A user whose links are all silent for [`Config::silence`] is lost. 100 ms to 10 min.
+    #[serde(with = "units::millis_or_duration")]
+    pub timeout: Duration,
+    /// Where sessions, backups and the generated admin password are kept.
+    /// Absolute once [loaded](super::load()); the default depends on the environment.
+    pub data_dir: PathBuf,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// The session: its passwords and bounds.
+    pub session: SessionConfig,
+    /// Connections: deadlines, rates and what a stranger may use.
+    pub net: NetConfig,
+    /// Threads.
+    pub runtime: RuntimeConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: DEFAULT_BIND.to_vec(),
+            port: 5555,
+            timeout: Duration::from_secs(2),
+            data_dir: PathBuf::from("multi-user-data"),
+            log: LogConfig::default(),
+            session: SessionConfig::default(),
+            net: NetConfig::default(),
+            runtime: RuntimeConfig::default(),
+        }
+    }
+}
+
+/// Any IPv4 and any IPv6 address.
+const DEFAULT_BIND: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
+
+impl Config {
+    /// Whether the server starts without this address when the host lacks its address family:
+    /// only with the default list, as long as another address of it can be had. Addresses that
+    /// somebody wrote down must all work. An address in use is always an error.
+    #[must_use]
+    pub fn may_be_missing(&self, address: IpAddr) -> bool {
+        self.bind == DEFAULT_BIND && self.bind.contains(&address)
+    }
+
+    /// How long all links of a user may be silent until the user counts as lost:
+    /// [`timeout`](Self::timeout), but at least [`NetConfig::silence_floor`].
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.timeout.max(self.net.silence_floor)
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// From which level on, or directives per module.
+    pub level: LogFilter,
+    /// Lines for people or JSON for collectors.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            level: LogFilter::default(),
+            format: LogFormat::Human,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line per event.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `[session]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionConfig {
+    /// Names the session's folder in [`Config::data_dir`]: 1 to 64 letters, digits, `-`, `_`
+    /// and `.`, starting with a letter or digit.
+    pub name: String,
+    /// Who knows it is admin. `None` once loaded: one has to be generated. Never empty.
+    pub admin_password: Option<Secret>,
+    /// The file it was read from. The password itself is in
+    /// [`admin_password`](Self::admin_password) once loaded.
+    pub admin_password_file: Option<PathBuf>,
+    /// Who doesn't know it (or the admin password) stays out. `None`: everybody may join.
+    /// Never empty.
+    pub server_password: Option<Secret>,
+    /// The file it was read from, as with the admin password.
+    pub server_password_file: Option<PathBuf>,
+    /// Who may fill an empty session.
+    pub upload: Upload,
+    /// Largest single node (state on the wire), at least 1 KiB. See [`Self::limits`].
+    pub max_node: ByteSize,
+    /// Most nodes in the session.
+    pub max_nodes: usize,
+    /// Memory all nodes together may take; growth beyond is refused. See [`Self::limits`].
+    pub max_session: MemoryLimit,
+    /// Most users at once.
+    pub max_users: usize,
+    /// An upload without progress for so long is given up.
+    #[serde(with = "units::duration")]
+    pub upload_stall: Duration,
+    /// Most metadata (cursor, selection, …) kept for one user.
+    pub metadata_max: ByteSize,
+    /// Who may change what, in the cases that depend on time.
+    pub rights: RightsConfig,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            name: "default".to_owned(),
+            admin_password: None,
+            admin_password_file: None,
+            server_password: None,
+            server_password_file: None,
+            upload: Upload::Admin,
+            max_node: ByteSize::gib(2),
+            max_nodes: 1_000_000,
+            max_session: MemoryLimit::Share(60),
+            max_users: 128,
+            upload_stall: Duration::from_secs(30),
+            metadata_max: ByteSize::mib(1),
+            rights: RightsConfig::default(),
+        }
+    }
+}
+
+impl SessionConfig {
+    /// The limits in bytes where the process may use `memory` in all
+    /// (see [`available_memory`](super::available_memory)).
+    #[must_use]
+    pub fn limits(&self, memory: ByteSize) -> SessionLimits {
+        let session = self.max_session.resolve(memory);
+        SessionLimits {
+            session,
+            node: self.max_node.min(session),
+        }
+    }
+}
+
+/// What [`SessionConfig::max_session`] and [`SessionConfig::max_node`] come to on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// All nodes together.
+    pub session: ByteSize,
+    /// One node; never more than `session`.
+    pub node: ByteSize,
+}
+
+/// Who may fill an empty session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Upload {
+    /// Admins.
+    Admin,
+    /// The first user, admin or not.
+    Anyone,
+}
+
+/// `[session.rights]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RightsConfig {
+    /// How long after giving a node away its last owner's updates still count: bulk data may
+    /// travel slower than the command that gave the node away.
+    #[serde(with = "units::duration")]
+    pub in_flight: Duration,
+}
+
+impl Default for RightsConfig {
+    fn default() -> Self {
+        Self {
+            in_flight: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[runtime]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeConfig {
+    /// Threads that carry the work.
+    pub worker_threads: WorkerThreads,
+}
+
+/// How many threads carry the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number of threads, or \"auto\"")]
+pub enum WorkerThreads {
+    /// So many, 1 to 1024.
+    Count(usize),
+    /// One per processor this process may use.
+    Auto(Auto),
+}
+
+impl Default for WorkerThreads {
+    fn default() -> Self {
+        Self::Count(2)
+    }
+}
+
+impl WorkerThreads {
+    /// The number of threads on this machine, at least 1.
+    #[must_use]
+    pub fn resolve(self) -> usize {
+        match self {
+            Self::Count(count) => count.max(1),
+            Self::Auto(_) => std::thread::available_parallelism().map_or(1, Into::into),
+        }
+    }
+}
+
+/// The word `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    /// As the machine suggests.
+    Auto,
+}
