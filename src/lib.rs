@@ -6,5 +6,8 @@
 
 pub mod cli;
 pub mod config;
+pub mod counters;
 pub mod net;
+pub mod session;
+mod text;
 pub mod wire;

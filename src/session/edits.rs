@@ -1,0 +1,250 @@
+//! Deletes and Rights: changes of nodes that travel on the command link.
+//!
+//! Up to G8 the sender has applied them already and gets nothing but corrections; from G9 on it
+//! waits for the echo. Partial permission is normal: honest clients send lists of a node with all
+//! its dependencies.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::authority;
+use super::join::encode_right;
+use super::live::is_unseen;
+use super::outlet::{Edit, Outlet, Slot};
+use super::replicas::COMMON;
+use super::state::{Phase, Session, Timer};
+use super::users::Behind;
+use crate::counters::Count;
+use crate::text::shown;
+use crate::wire::command::Answer;
+use crate::wire::dialect::{Live, MissingNode, RightShape};
+use crate::wire::identity::{Identity, NodeId};
+
+/// Rights kept for nodes that have not arrived, per user.
+const EARLY_RIGHTS: usize = 10_000;
+
+impl<O: Outlet> Session<O> {
+    /// A user deletes a node.
+    pub(super) fn delete(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        if self.delay_delete(who, id) {
+            return;
+        }
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        user.early_rights.remove(&id);
+        if let Some(replica) = self.replicas.get(id)
+            && !authority::may_change(replica, &user.name, now, self.settings.in_flight)
+        {
+            self.counters
+                .refuse(Count::RefusedDelete, who, "deleting somebody else's node");
+            if !dialect.echo_edits {
+                // It is gone there already, and from what other nodes need.
+                self.send_whole(who, id);
+                self.correct_owner(who, &[id]);
+                for dependent in self.replicas.dependents(id) {
+                    self.send_whole(who, dependent);
+                }
+            }
+            return;
+        }
+        // Data on its way there would bring the node back to life at the one who deleted it.
+        let crossed = is_unseen(user, id, now);
+        let dependents = self.replicas.dependents(id);
+        for (_, user) in self.users.iter_mut() {
+            if dialect.missing_node == MissingNode::RemovedMarker {
+                Self::note_needless(user, id, &dependents);
+            }
+        }
+        let Some(replica) = self.replicas.delete(id, who, now) else {
+            if dialect.echo_edits {
+                self.answer(who, &Answer::Delete(id));
+            }
+            return;
+        };
+        let mut told = Vec::new();
+        for (other, user) in self.users.iter_mut() {
+            let tell = other != who || dialect.echo_edits || crossed;
+            if Self::note_deleted(user, id, Some(&replica)) && tell {
+                told.push(other.clone());
+            }
+        }
+        for other in told {
+            self.send_delete(&other, id, now);
+        }
+        self.renew_dependents(&dependents, now);
+        if self.replicas.is_empty() && matches!(self.phase, Phase::Active) {
+            self.author = None;
+        }
+    }
+
+    /// States of these nodes that are on their way still name a node that is gone, and a Delete on
+    /// the other link may get there first: newer ones take their place.
+    fn renew_dependents(&mut self, dependents: &[NodeId], now: Instant) {
+        let on_its_way: Vec<_> = self
+            .users
+            .iter()
+            .flat_map(|(who, user)| {
+                let unseen = dependents.iter().filter(|id| is_unseen(user, **id, now));
+                unseen.map(|id| (who.clone(), *id))
+            })
+            .collect();
+        for (who, id) in on_its_way {
+            self.send_whole(&who, id);
+        }
+    }
+
+    /// Tells one user that a node is gone. Clients end on a Commit for a node they do not have:
+    /// where one may be on its way, the Delete goes a round trip later.
+    pub(super) fn send_delete(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let commits = self
+            .dialect()
+            .is_some_and(|dialect| dialect.live == Live::NodeOrCommit);
+        let Some(bytes) = self.encode(&Answer::Delete(id)) else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if commits && user.outlet.unseen(id, now) {
+            user.doomed.insert(id);
+            let due = now + user.outlet.window();
+            return self.at(due, Timer::Settle(who.clone(), id, false));
+        }
+        user.doomed.remove(&id);
+        user.outlet.edit(id, Edit::Delete, bytes);
+    }
+
+    /// A user gives nodes to somebody.
+    pub(super) fn right(&mut self, who: &Identity, nodes: &[NodeId], owner: &str, now: Instant) {
+        if self.delay_right(who, nodes, owner) {
+            return;
+        }
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let (name, admin) = (Arc::clone(&user.name), user.admin);
+        let receiver = self.users.named(owner).and_then(|id| self.users.get(id));
+        let owner: Option<Arc<str>> = match receiver {
+            Some(user) => Some(Arc::clone(&user.name)),
+            None => (owner == COMMON).then(|| COMMON.into()),
+        };
+        if nodes.is_empty() {
+            // Honest clients of the list form send that, and wait for it.
+            if let (RightShape::List, true, Some(owner)) =
+                (dialect.right, dialect.echo_edits, owner)
+            {
+                let bytes = encode_right(dialect, &name, &[], &owner);
+                for (_, user) in self.users.iter() {
+                    user.outlet.command(Slot::Plain, bytes.clone());
+                }
+            }
+            return;
+        }
+        let (mut permitted, mut given) = (Vec::new(), Vec::new());
+        let (mut refused, mut crossed) = (Vec::new(), Vec::new());
+        for id in nodes {
+            match (self.replicas.get(*id), &owner) {
+                (None, Some(owner)) => self.keep_early_right(who, *id, owner),
+                (None, None) => {}
+                (Some(replica), Some(owner)) if authority::may_give(replica, &name, admin) => {
+                    if admin && **replica.owner() != *COMMON && *replica.owner() != name {
+                        self.counters.note(
+                            Count::RightsByAdmin,
+                            who,
+                            format_args!(
+                                "{id} goes from {} to {}",
+                                shown(replica.owner()),
+                                shown(owner)
+                            ),
+                        );
+                    }
+                    // Another's Right on its way to the sender would have the last word there.
+                    let recent = replica
+                        .former()
+                        .is_some_and(|(_, until)| now < until + self.settings.in_flight);
+                    if recent {
+                        crossed.push(*id);
+                    }
+                    permitted.push(*id);
+                    // The others are told of changes only: nothing new could cross a Right of
+                    // theirs and undo it.
+                    if self.replicas.give(*id, owner, now) {
+                        given.push(*id);
+                    }
+                }
+                _ => refused.push(*id),
+            }
+        }
+        self.relay_right(who, &name, &given);
+        if dialect.echo_edits {
+            self.echo_right(who, &name, &permitted);
+        } else {
+            self.correct_owner(who, &crossed);
+        }
+        if !refused.is_empty() {
+            self.counters
+                .refuse(Count::RefusedRight, who, "taking somebody else's node");
+            self.correct_owner(who, &refused);
+        }
+    }
+
+    fn keep_early_right(&mut self, who: &Identity, id: NodeId, owner: &Arc<str>) {
+        if let Some(user) = self.users.get_mut(who)
+            && user.early_rights.len() < EARLY_RIGHTS
+        {
+            user.early_rights.insert(id, Arc::clone(owner));
+        }
+    }
+
+    /// Tells everybody but `who` the present owner of these nodes, all of which have the same.
+    pub(super) fn relay_right(&mut self, who: &Identity, by: &str, nodes: &[NodeId]) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        for id in nodes {
+            let Some(replica) = self.replicas.get(*id) else {
+                continue;
+            };
+            let bytes = encode_right(dialect, by, &[*id], replica.owner());
+            let change = Behind {
+                data: None,
+                right: true,
+            };
+            for user in self.users.others_mut(who) {
+                if Self::note_changed(user, *id, change) {
+                    user.outlet.edit(*id, Edit::Right, bytes.clone());
+                }
+            }
+        }
+    }
+
+    fn echo_right(&mut self, who: &Identity, by: &str, nodes: &[NodeId]) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        for id in nodes {
+            let Some(replica) = self.replicas.get(*id) else {
+                continue;
+            };
+            let change = Behind {
+                data: None,
+                right: true,
+            };
+            if Self::note_changed(user, *id, change) {
+                let bytes = encode_right(dialect, by, &[*id], replica.owner());
+                user.outlet.edit(*id, Edit::Right, bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! Late joiners and everybody who has fallen behind: the catalog, one node at a time, and then
+//! whatever changed meanwhile.
+//!
+//! A change that cannot go to a user right now (it is still joining, or its queue is full) is not
+//! queued but noted in [`User::behind`]; the node's *present* state is sent when it can be. So a
+//! slow peer costs one mark per node, nothing is lost and nothing comes twice.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::outlet::{Edit, Joins, Outlet, Slot};
+use super::replicas::{Replica, Replicas};
+use super::state::{Phase, Session, Timer, encode, past};
+use super::users::{Behind, Fetching, Missing, Stage, User};
+use crate::counters::Count;
+use crate::text::shown;
+use crate::wire::command::{self, Answer};
+use crate::wire::dialect::{Dialect, Live, MissingNode, Transfer};
+use crate::wire::identity::{Identity, NodeId};
+use crate::wire::message::Encoded;
+use crate::wire::node::{self, Delta, NodeState};
+
+/// How often it is looked after whether the last node of a join has arrived.
+const LAST_ARRIVES: Duration = Duration::from_millis(20);
+/// Offered to joiners of an empty session who would end on an empty catalog; its GET is answered
+/// with the removed marker.
+const PLACEHOLDER: &[u8; 36] = b"00000000-0000-4000-8000-000000000000";
+
+impl<O: Outlet> Session<O> {
+    /// Snapshot REQUEST_INIT, or the end of an upload: gives a user in the lobby the catalog as
+    /// soon as there is one that is not empty (an empty one ends clients of every generation).
+    pub(super) fn want_catalog(&mut self, who: &Identity, now: Instant) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if !matches!(user.stage, Stage::Lobby) {
+            if !matches!(user.stage, Stage::Offering) {
+                self.counters
+                    .refuse(Count::RefusedCommand, who, "a catalog request out of turn");
+            }
+            return;
+        }
+        user.wants_catalog = true;
+        if !matches!(self.phase, Phase::Active) {
+            return;
+        }
+        let mut catalog: Vec<NodeId> = self.replicas.ids().collect();
+        if catalog.is_empty() {
+            if dialect.missing_node != MissingNode::RemovedMarker {
+                return;
+            }
+            catalog.extend(NodeId::new(PLACEHOLDER));
+        }
+        user.wants_catalog = false;
+        user.behind.clear();
+        user.stage = Stage::Fetching(Fetching {
+            remaining: catalog.iter().copied().collect(),
+            last_get: Some(now),
+            ..Fetching::default()
+        });
+        self.answer(who, &Answer::Catalog(&catalog));
+    }
+
+    /// Catalogs that had to wait for the first node.
+    pub(super) fn give_deferred_catalogs(&mut self, now: Instant) {
+        let waiting: Vec<_> = self
+            .users
+            .iter()
+            .filter(|(_, user)| user.wants_catalog && matches!(user.stage, Stage::Lobby))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for who in waiting {
+            self.want_catalog(&who, now);
+        }
+    }
+
+    /// Snapshot GET.
+    pub(super) fn get(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let Stage::Fetching(fetching) = &mut user.stage else {
+            self.counters
+                .refuse(Count::RefusedCommand, who, "a GET out of turn");
+            return;
+        };
+        if !fetching.remaining.contains(&id) {
+            self.counters
+                .refuse(Count::RefusedCommand, who, "a GET of a node not offered");
+            return;
+        }
+        fetching.last_get = Some(now);
+        fetching.asked = true;
+        if !user.outlet.has_room() {
+            if !fetching.waiting.contains(&id) {
+                fetching.waiting.push_back(id);
+            }
+            return;
+        }
+        self.serve(who, id, now);
+    }
+
+    /// Answers a GET.
+    fn serve(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let Stage::Fetching(fetching) = &mut user.stage else {
+            return;
+        };
+        if !fetching.remaining.remove(&id) {
+            return;
+        }
+        let last = fetching.remaining.is_empty();
+        if let Some(replica) = self.replicas.get(id) {
+            fetching.tombstones.remove(&id);
+            fetching.deleted.swap_remove(&id);
+            send_requested(dialect, &user.outlet, &replica.base_state(id));
+            if !replica.tail().is_empty() {
+                let missing = Missing::Deltas {
+                    version: replica.version(),
+                    from: 0,
+                };
+                user.behind.entry(id).data = Some(missing);
+            }
+        } else if dialect.missing_node == MissingNode::RemovedMarker {
+            fetching.tombstones.remove(&id);
+            fetching.deleted.swap_remove(&id);
+            let removed = command::encode(dialect, &Answer::Removed);
+            user.outlet.command(Slot::Plain, encode(dialect, &removed));
+        } else if let Some(replica) = fetching.tombstones.remove(&id) {
+            fetching.deleted.insert(id);
+            send_requested(dialect, &user.outlet, &replica.base_state(id));
+        }
+        if last && !dialect.join_done {
+            // These clients die of any other node before the last one is there.
+            self.at(now, Timer::LastNode(who.clone(), id));
+        }
+    }
+
+    /// Ends the join of a client that does not say when it is done, once the last node has arrived.
+    pub(super) fn last_node(&mut self, who: &Identity, last: NodeId, now: Instant) {
+        let Some(user) = self.users.get(who) else {
+            return;
+        };
+        let fetched =
+            matches!(&user.stage, Stage::Fetching(fetching) if fetching.remaining.is_empty());
+        if fetched && !user.outlet.unseen(last, now) {
+            self.finish_join(who, now);
+        } else if fetched {
+            self.at(now + LAST_ARRIVES, Timer::LastNode(who.clone(), last));
+        }
+    }
+
+    /// Snapshot DONE.
+    pub(super) fn join_done(&mut self, who: &Identity, now: Instant) {
+        match self.users.get(who).map(|user| &user.stage) {
+            Some(Stage::Fetching(fetching)) if fetching.remaining.is_empty() => {
+                self.finish_join(who, now);
+            }
+            // A push that was faster than this told already.
+            Some(Stage::Active) => {}
+            _ => self
+                .counters
+                .refuse(Count::RefusedCommand, who, "a DONE out of turn"),
+        }
+    }
+
+    /// Whether a user has everything. A client pushes only when it has, so a push that is faster
+    /// than its DONE stands for it.
+    pub(super) fn is_done(&mut self, who: &Identity, now: Instant) -> bool {
+        match self.users.get(who).map(|user| &user.stage) {
+            Some(Stage::Active) => true,
+            Some(Stage::Fetching(fetching)) if fetching.remaining.is_empty() => {
+                self.finish_join(who, now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn finish_join(&mut self, who: &Identity, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let Stage::Fetching(fetching) = std::mem::replace(&mut user.stage, Stage::Active) else {
+            return;
+        };
+        info!(name: "user.up_to_date", user = %shown(&user.name), "user has all nodes");
+        self.show_active(who);
+        for id in fetching.deleted {
+            if !self.replicas.contains(id) {
+                self.send_delete(who, id, now);
+            }
+        }
+        self.send_backlog(who);
+    }
+
+    /// Sends what a user lacks, as far as its queue has room. Nodes go after those they need.
+    pub(super) fn catch_up(&mut self, who: &Identity, now: Instant) {
+        while let Some(user) = self.users.get_mut(who) {
+            let Stage::Fetching(fetching) = &mut user.stage else {
+                break;
+            };
+            if fetching.waiting.is_empty() || !user.outlet.has_room() {
+                return;
+            }
+            if let Some(id) = fetching.waiting.pop_front() {
+                self.serve(who, id, now);
+            }
+        }
+        self.send_backlog(who);
+    }
+
+    fn send_backlog(&mut self, who: &Identity) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if !user.is_active() {
+            return;
+        }
+        while user.outlet.has_room() {
+            let Some(id) = next_behind(&self.replicas, user) else {
+                break;
+            };
+            let Some(behind) = user.behind.remove(id) else {
+                break;
+            };
+            let Some(replica) = self.replicas.get(id) else {
+                continue;
+            };
+            match behind.data {
+                Some(missing) => send_missing(dialect, user, id, replica, missing),
+                None if !behind.right => continue,
+                None => {}
+            }
+            if behind.right {
+                let right = encode_right(dialect, "server", &[id], replica.owner());
+                user.outlet.edit(id, Edit::Right, right);
+            }
+        }
+    }
+
+    /// What may have been overtaken by a frame on another link is sent once more.
+    pub(super) fn settle(&mut self, who: &Identity, id: NodeId, data: bool, now: Instant) {
+        let exists = self.replicas.contains(id);
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if !user.is_active() {
+            return;
+        }
+        if exists {
+            user.doomed.remove(&id);
+            let behind = user.behind.entry(id);
+            behind.right = true;
+            if data {
+                behind.data = Some(Missing::Whole);
+            }
+            self.send_backlog(who);
+        } else {
+            self.send_delete(who, id, now);
+        }
+    }
+
+    /// A node is gone: what that means for those who are still fetching. Returns whether the user
+    /// is to be told now.
+    pub(super) fn note_deleted(user: &mut User<O>, id: NodeId, replica: Option<&Replica>) -> bool {
+        user.behind.remove(id);
+        user.corrected.remove(&id);
+        match &mut user.stage {
+            Stage::Active => true,
+            Stage::Fetching(fetching) => {
+                if fetching.remaining.contains(&id) {
+                    if let Some(replica) = replica {
+                        fetching.tombstones.insert(id, replica.clone());
+                    }
+                } else {
+                    fetching.deleted.insert(id);
+                }
+                false
+            }
+            Stage::Lobby | Stage::Offering | Stage::Uploading => false,
+        }
+    }
+
+    /// A node that a joiner has not asked for is gone. With the removed marker for an answer it
+    /// will not be told of the Delete, so nodes it has that needed this one are sent anew.
+    pub(super) fn note_needless(user: &mut User<O>, deleted: NodeId, dependents: &[NodeId]) {
+        let Stage::Fetching(fetching) = &user.stage else {
+            return;
+        };
+        if !fetching.remaining.contains(&deleted) {
+            return;
+        }
+        for id in dependents {
+            if !fetching.remaining.contains(id) {
+                user.behind.entry(*id).data = Some(Missing::Whole);
+            }
+        }
+    }
+
+    /// A node changed while the user cannot be told. Returns whether it can be told now.
+    pub(super) fn note_changed(user: &mut User<O>, id: NodeId, change: Behind) -> bool {
+        let later = match &user.stage {
+            Stage::Active => !user.behind.is_empty() || !user.outlet.has_room(),
+            // Not asked for yet: it will be given the present state.
+            Stage::Fetching(fetching) if fetching.remaining.contains(&id) => return false,
+            Stage::Fetching(_) => true,
+            // Gets a catalog later.
+            Stage::Lobby | Stage::Offering | Stage::Uploading => return false,
+        };
+        if later {
+            let behind = user.behind.entry(id);
+            behind.right |= change.right;
+            behind.data = match (behind.data, change.data) {
+                (old, None) => old,
+                // Deltas to be sent from a cursor on include the new one.
+                (Some(cursor @ Missing::Deltas { .. }), Some(Missing::Deltas { .. })) => {
+                    Some(cursor)
+                }
+                (Some(Missing::Whole), Some(_)) | (_, Some(Missing::Whole)) => Some(Missing::Whole),
+                (None, new) => new,
+            };
+        }
+        !later
+    }
+
+    /// Joins in which nothing moves keep what was deleted meanwhile alive: they are ended.
+    pub(super) fn find_stalled(&mut self, now: Instant) {
+        self.find_stalled_upload(now);
+        let limit = past(now, self.settings.stall);
+        let stalled: Vec<_> = self
+            .users
+            .iter()
+            .filter(|(_, user)| match &user.stage {
+                Stage::Fetching(fetching) => {
+                    !fetching.tombstones.is_empty()
+                        && fetching.waiting.is_empty()
+                        && fetching.last_get.is_some_and(|at| at < limit)
+                        && user.outlet.has_no_data()
+                        && user.outlet.has_room()
+                }
+                _ => false,
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for who in stalled {
+            self.dismiss(&who, "joining the session made no progress", now);
+        }
+    }
+}
+
+/// The next node to send to somebody who lacks some: one whose own needs are met.
+fn next_behind<O>(replicas: &Replicas, user: &mut User<O>) -> Option<NodeId> {
+    let mut id = user.behind.first()?;
+    let mut seen = HashSet::from([id]);
+    while let Some(dependency) = replicas.get(id).and_then(|replica| {
+        let missing = |d: &&NodeId| user.behind.get(**d).is_some_and(|b| b.data.is_some());
+        replica
+            .dependencies()
+            .iter()
+            .filter(missing)
+            .find(|d| !seen.contains(d))
+    }) {
+        id = *dependency;
+        seen.insert(id);
+    }
+    Some(id)
+}
+
+/// Answers a GET over the link on which this generation expects nodes.
+fn send_requested<O: Outlet>(dialect: &Dialect, outlet: &O, state: &NodeState) {
+    match dialect.join {
+        Transfer::DataLink => {
+            let bytes = encode(dialect, &node::encode_node(dialect, state));
+            outlet.data(state.id, Joins::Replaces, &[], bytes);
+        }
+        Transfer::Set => {
+            let bytes = encode(dialect, &command::encode(dialect, &Answer::Set(state)));
+            outlet.command(Slot::Plain, bytes);
+        }
+    }
+}
+
+/// Sends what is missing of a node: its whole state with the deltas since, or the deltas alone.
+pub(super) fn send_missing<O: Outlet>(
+    dialect: &Dialect,
+    user: &User<O>,
+    id: NodeId,
+    replica: &Replica,
+    missing: Missing,
+) {
+    let (joins, from) = match missing {
+        Missing::Deltas { version, from } if version == replica.version() => (Joins::Follows, from),
+        _ => (Joins::Replaces, 0),
+    };
+    let mut parts = Vec::new();
+    if joins == Joins::Replaces {
+        parts.push(whole(dialect, &replica.base_state(id)));
+    }
+    for delta in replica.tail().iter().skip(from) {
+        parts.push(delta_bytes(dialect, id, replica, delta.clone()));
+    }
+    let mut joins = joins;
+    for part in parts {
+        user.outlet.data(id, joins, replica.dependencies(), part);
+        joins = Joins::Follows;
+    }
+}
+
+/// A node's whole state as it travels to those who may have another.
+pub(super) fn whole(dialect: &Dialect, state: &NodeState) -> Encoded {
+    encode(dialect, &node::encode_node(dialect, state))
+}
+
+/// A stored delta as it travels.
+pub(super) fn delta_bytes(
+    dialect: &Dialect,
+    id: NodeId,
+    replica: &Replica,
+    delta: bytes::Bytes,
+) -> Encoded {
+    let owner = (dialect.live == Live::Delta).then(|| replica.owner().to_string());
+    let delta = Delta {
+        id,
+        owner,
+        kind: replica.kind().clone(),
+        dependencies: replica.dependencies().to_vec(),
+        delta,
+    };
+    encode(dialect, &node::encode_delta(dialect, &delta))
+}
+
+/// A Right in bytes.
+pub(super) fn encode_right(dialect: &Dialect, by: &str, nodes: &[NodeId], owner: &str) -> Encoded {
+    encode(
+        dialect,
+        &command::encode(dialect, &Answer::Right { by, nodes, owner }),
+    )
+}

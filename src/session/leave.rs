@@ -1,0 +1,272 @@
+//! Leaving, in every way: good-bye, a closed link, silence, a kick; and links that come back.
+//!
+//! Whatever the way, the user's nodes return to nobody and the others are told at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::event::End;
+use super::outlet::{Outlet, Slot};
+use super::replicas::COMMON;
+use super::state::{Phase, Session, Timer, past};
+use super::users::{Missing, Stage};
+use crate::counters::Count;
+use crate::text::shown;
+use crate::wire::command::Answer;
+use crate::wire::identity::Identity;
+use crate::wire::role::Role;
+
+/// How long after a link came up again a login may still come over it, which would make it a new
+/// start rather than the same session going on.
+const FRESH_LOGIN: Duration = Duration::from_millis(700);
+/// How long a leaving client of 0.0.15 or older takes to expect the answer.
+const GOODBYE: Duration = Duration::from_millis(100);
+
+impl<O: Outlet> Session<O> {
+    /// Removes a user and frees what it owned. Says nothing to the user itself.
+    pub(super) fn leave(&mut self, who: &Identity, why: &str, now: Instant) {
+        if matches!(&self.phase, Phase::Uploading(upload) if upload.uploader == *who) {
+            self.discard_upload(now);
+        }
+        let Some(user) = self.users.remove(who) else {
+            return;
+        };
+        info!(name: "user.left", user = %shown(&user.name), peer = %who, reason = why, "user left");
+        self.counters.add(Count::Leaves);
+        user.outlet.log_out();
+        let owned = self.replicas.owned_by(&user.name);
+        let common: Arc<str> = COMMON.into();
+        for id in &owned {
+            self.replicas.give(*id, &common, now);
+        }
+        self.relay_right(who, "server", &owned);
+        for (_, other) in self.users.iter() {
+            other.outlet.forget_metadata(&user.name);
+        }
+        self.tell_users();
+        if self.users.is_empty() {
+            self.present = None;
+        }
+        self.reopen_if_barren();
+    }
+
+    /// With no node and nobody who could make one, those who wait for a first node would wait for
+    /// ever: somebody has to bring some again.
+    fn reopen_if_barren(&mut self) {
+        let barren = matches!(self.phase, Phase::Active)
+            && self.replicas.is_empty()
+            && !self
+                .users
+                .iter()
+                .any(|(_, user)| matches!(user.stage, Stage::Active | Stage::Fetching(_)));
+        if barren {
+            self.phase = Phase::Waiting;
+        }
+    }
+
+    /// Sends a user away with a reason, and removes it.
+    pub(super) fn dismiss(&mut self, who: &Identity, reason: &str, now: Instant) {
+        self.answer(who, &Answer::Disconnect { reason });
+        self.leave(who, reason, now);
+    }
+
+    /// Sends everybody away.
+    pub fn dismiss_all(&mut self, reason: &str, now: Instant) {
+        let everybody: Vec<_> = self.users.iter().map(|(id, _)| id.clone()).collect();
+        for who in everybody {
+            self.dismiss(&who, reason, now);
+        }
+    }
+
+    /// An admin removes somebody.
+    pub(super) fn kick(&mut self, who: &Identity, name: &str, now: Instant) {
+        let admin = self.users.get(who).is_some_and(|user| user.admin);
+        if !admin {
+            self.counters.refuse(
+                Count::RefusedKick,
+                who,
+                "a kick by somebody who is not admin",
+            );
+            return;
+        }
+        match self.users.named(name).cloned() {
+            Some(target) => {
+                self.counters
+                    .note(Count::Kicks, who, format_args!("kicks '{}'", shown(name)));
+                self.dismiss(&target, "kicked by admin", now);
+            }
+            None => self
+                .counters
+                .refuse(Count::RefusedKick, who, "a kick of nobody"),
+        }
+    }
+
+    /// A client of 0.0.15 or older says good-bye and waits for the answer.
+    pub(super) fn goodbye(&mut self, who: &Identity, now: Instant) {
+        self.at(now + GOODBYE, Timer::Goodbye(who.clone()));
+    }
+
+    pub(super) fn say_goodbye(&mut self, who: &Identity, now: Instant) {
+        self.dismiss(who, "ended by user", now);
+    }
+
+    /// A link ended. Only the command link tells that somebody leaves: a good end frees the name
+    /// shortly, anything else when the grace has passed.
+    pub(super) fn unlinked(&mut self, who: &Identity, role: Role, end: End, now: Instant) {
+        let settings = &self.settings;
+        let (leave_delay, grace) = (settings.leave_delay, settings.grace);
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        match (role, end) {
+            (_, End::Stalled) => self.dismiss(who, "the connection is too slow", now),
+            (_, End::Misused) => self.dismiss(who, "the connection broke the protocol", now),
+            (Role::Command, _) => {
+                user.cut = Some((now, end));
+                let wait = if end == End::Closed {
+                    leave_delay
+                } else {
+                    grace
+                };
+                self.at(now + wait, Timer::Cut(who.clone()));
+            }
+            // The newest clients never open a link again.
+            (Role::Subscriber, _) if user.outlet.is_framed() => {
+                self.dismiss(who, "the data connection was lost, join again", now);
+            }
+            (Role::Subscriber, _) => {
+                user.data_cut = Some(now);
+                self.at(now + grace, Timer::DataCut(who.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// A data link has been gone for as long as it may be.
+    pub(super) fn data_cut(&mut self, who: &Identity, now: Instant) {
+        let gone = self.users.get(who).and_then(|user| user.data_cut);
+        if let (Some(at), Some(dialect)) = (gone, self.dialect())
+            && now >= at + self.settings.grace
+        {
+            let reason = self.settings.unreachable(Role::Subscriber, dialect.ports);
+            self.dismiss(who, &reason, now);
+        }
+    }
+
+    pub(super) fn cut(&mut self, who: &Identity, now: Instant) {
+        let settings = &self.settings;
+        let Some((at, end)) = self.users.get(who).and_then(|user| user.cut) else {
+            return;
+        };
+        let wait = if end == End::Closed {
+            settings.leave_delay
+        } else {
+            settings.grace
+        };
+        if now >= at + wait {
+            self.leave(who, "connection closed", now);
+        }
+    }
+
+    /// A link came up. For somebody logged in it goes on where the old one ended, unless a login
+    /// comes over it.
+    pub(super) fn linked(&mut self, who: &Identity, role: Role, now: Instant) {
+        if role == Role::Subscriber {
+            self.data_link_came(who);
+        }
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        match role {
+            Role::Ttl | Role::Publisher => return,
+            Role::Command => user.cut = None,
+            Role::Subscriber => {
+                user.data_cut = None;
+                if user.outlet.sent_since(user.since).is_empty() {
+                    // The first one of this login: nothing can have been lost.
+                    return user.outlet.hold(user.resuming);
+                }
+            }
+        }
+        user.resuming = true;
+        user.outlet.hold(true);
+        self.at(now + FRESH_LOGIN, Timer::Resume(who.clone()));
+    }
+
+    /// No login came, so the client goes on with what it has: everything that went to it of late
+    /// is sent again as whole state. How much of what was written before the cut got there, the
+    /// system does not tell.
+    pub(super) fn resume_now(&mut self, who: &Identity, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if !std::mem::take(&mut user.resuming) {
+            return;
+        }
+        user.outlet.hold(false);
+        match user.stage {
+            Stage::Active => {}
+            Stage::Lobby if !user.wants_catalog => return,
+            _ => {
+                // A node or an answer of the transfer may be gone for good.
+                return self.dismiss(
+                    who,
+                    "the connection was lost while joining, join again",
+                    now,
+                );
+            }
+        }
+        let what = "a link came back: sending again what may be lost";
+        self.counters.note(Count::Resumed, who, what);
+        let mut deleted = Vec::new();
+        for id in user.outlet.sent_since(user.since) {
+            if self.replicas.contains(id) {
+                let behind = user.behind.entry(id);
+                behind.data = Some(Missing::Whole);
+                behind.right = true;
+            } else {
+                deleted.push(id);
+            }
+        }
+        for id in deleted {
+            self.send_delete(who, id, now);
+        }
+        let value = self.users.to_value();
+        if let (Some(user), Some(bytes)) =
+            (self.users.get(who), self.encode(&Answer::Users(&value)))
+        {
+            user.outlet.command(Slot::Users, bytes);
+        }
+        self.catch_up(who, now);
+    }
+
+    /// Users who are silent on all links, who never opened one they need, or who take nothing.
+    pub(super) fn find_lost(&mut self, now: Instant) {
+        let silent = past(now, self.settings.silence);
+        let deadline = self.settings.login_deadline;
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let mut lost = Vec::new();
+        for (who, user) in self.users.iter() {
+            if user.outlet.last_heard() < silent {
+                lost.push((who.clone(), "connection lost".to_owned()));
+            } else if user.outlet.is_overfull() {
+                lost.push((who.clone(), "the connection is too slow".to_owned()));
+            } else if now > user.since + deadline && user.cut.is_none() && !user.withheld {
+                let missing = [Role::Subscriber, Role::Ttl]
+                    .into_iter()
+                    .find(|role| !user.outlet.was_linked(*role));
+                if let Some(role) = missing {
+                    lost.push((who.clone(), self.settings.unreachable(role, dialect.ports)));
+                }
+            }
+        }
+        for (who, reason) in lost {
+            self.dismiss(&who, &reason, now);
+        }
+    }
+}

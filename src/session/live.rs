@@ -1,0 +1,464 @@
+//! Live changes: who may make them, who is told, and how concurrent ones come together.
+//!
+//! The sender of an update is not echoed. If it may not have seen another's update of the same
+//! node when it sent its own, the two artists would end apart; then the resulting whole state
+//! goes to the sender, too, once it has paused for a round trip.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::authority;
+use super::join::{delta_bytes, encode_right, send_missing, whole};
+use super::outlet::{Edit, Joins, Outlet, Slot};
+use super::replicas::COMMON;
+use super::state::{Phase, Session, Timer};
+use super::users::{Behind, Missing, User};
+use crate::counters::Count;
+use crate::wire::command::Answer;
+use crate::wire::dialect::{Live, MetadataFanOut};
+use crate::wire::identity::{Identity, NodeId};
+use crate::wire::node::{NodeState, Update};
+use crate::wire::pickle::{self, Dict, Protocol, Value};
+
+/// Queued deltas of one node beyond this become one whole state.
+const DELTAS_QUEUED: usize = 64 * 1024;
+/// How long after its own Delete a user's pushes of that node count as sent before it: commands
+/// and nodes travel on different links.
+const OVERTAKEN: Duration = Duration::from_secs(1);
+
+impl<O: Outlet> Session<O> {
+    /// A node was pushed. `began` is when its first byte arrived.
+    pub(super) fn update(&mut self, who: &Identity, update: Update, began: Instant, now: Instant) {
+        if self.users.get(who).is_none() {
+            self.counters
+                .refuse(Count::RefusedStranger, who, "a node without login");
+            return;
+        }
+        self.counters.add(Count::UpdatesReceived);
+        let Some(mut update) = self.during_upload(who, update, began, now) else {
+            return;
+        };
+        if !matches!(self.phase, Phase::Active) {
+            self.counters
+                .refuse(Count::RefusedUpdate, who, "a node before the first upload");
+            return;
+        }
+        if !self.is_done(who, now) {
+            self.counters
+                .refuse(Count::RefusedUpdate, who, "a node before its join was done");
+            return;
+        }
+        let (id, dependencies) = match &mut update {
+            Update::Node(node) => (node.id, &mut node.dependencies),
+            Update::Delta(delta) => (delta.id, &mut delta.dependencies),
+        };
+        // The sender had not heard yet that one of them is gone; the others must not get the
+        // reference back.
+        dependencies.retain(|d| self.replicas.contains(*d) || !self.replicas.is_grave(*d));
+        if self.replicas.contains(id) {
+            self.change(who, id, update, began, now);
+        } else {
+            self.create(who, id, update, began, now);
+        }
+    }
+
+    fn create(&mut self, who: &Identity, id: NodeId, update: Update, began: Instant, now: Instant) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let outlived = self
+            .replicas
+            .deleted_by(id, who)
+            .is_some_and(|at| began < at + OVERTAKEN);
+        if outlived || user.doomed.contains(&id) || is_unseen(user, id, began) {
+            self.counters.add(Count::UpdatesOfDeleted);
+            // If it was made anew after all, it must not stay with its sender alone.
+            return self.send_delete(who, id, now);
+        }
+        let mut node = match update {
+            Update::Node(node) => node,
+            Update::Delta(delta) => {
+                if dialect.live != Live::Delta {
+                    self.counters.add(Count::UpdatesOfDeleted);
+                    return;
+                }
+                // A node that has only deltas yet: they build on nothing (G8–G14).
+                let state = NodeState {
+                    id,
+                    owner: delta.owner.clone().unwrap_or_else(|| COMMON.to_owned()),
+                    kind: delta.kind.clone(),
+                    dependencies: delta.dependencies.clone(),
+                    payload: pickle::write(&Value::None, Protocol::Four),
+                };
+                return self.create_from_delta(who, state, &delta, now);
+            }
+        };
+        if !self.has_room_for(who, &node) {
+            return;
+        }
+        let claimed = std::mem::take(&mut node.owner);
+        self.settle_owner(who, &mut node, &claimed);
+        let anew = self.replicas.is_grave(id);
+        // Bulk may have been on its way for longer than can be told from a node made anew.
+        let overdue = self.replicas.deleted_by(id, who).is_some();
+        let was_empty = self.replicas.is_empty();
+        self.replicas.store(node);
+        self.author = Some(dialect);
+        self.relay_whole(who, id);
+        if anew {
+            self.relay_right(who, "server", &[id]);
+        }
+        if overdue {
+            self.send_whole(who, id);
+        }
+        self.after_creation(who, id, &claimed, now);
+        if was_empty {
+            self.give_deferred_catalogs(now);
+        }
+    }
+
+    fn create_from_delta(
+        &mut self,
+        who: &Identity,
+        mut state: NodeState,
+        delta: &crate::wire::node::Delta,
+        now: Instant,
+    ) {
+        let id = state.id;
+        if !self.has_room_for(who, &state) {
+            return;
+        }
+        let claimed = std::mem::take(&mut state.owner);
+        self.settle_owner(who, &mut state, &claimed);
+        let was_empty = self.replicas.is_empty();
+        self.replicas.store(state);
+        self.replicas.append(delta);
+        self.author = self.dialect();
+        self.relay_delta(who, id);
+        self.after_creation(who, id, &claimed, now);
+        if was_empty {
+            self.give_deferred_catalogs(now);
+        }
+    }
+
+    /// A new node belongs to nobody or to its sender.
+    fn settle_owner(&self, who: &Identity, node: &mut NodeState, claimed: &str) {
+        let name = self.users.get(who).map_or(COMMON, |user| &*user.name);
+        authority::owner_of_new(claimed, name).clone_into(&mut node.owner);
+    }
+
+    /// Tells the sender if the owner is not who it said, and applies a Right that was faster.
+    fn after_creation(&mut self, who: &Identity, id: NodeId, claimed: &str, now: Instant) {
+        let Some(replica) = self.replicas.get(id) else {
+            return;
+        };
+        if **replica.owner() != *claimed {
+            self.counters.refuse(
+                Count::RefusedRight,
+                who,
+                "a new node owned by somebody else",
+            );
+            self.correct_owner(who, &[id]);
+        }
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if let Some(owner) = user.early_rights.remove(&id) {
+            self.right(who, &[id], &owner, now);
+        }
+    }
+
+    fn change(&mut self, who: &Identity, id: NodeId, update: Update, began: Instant, now: Instant) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let (Some(replica), Some(user)) = (self.replicas.get(id), self.users.get_mut(who)) else {
+            return;
+        };
+        let unseen = is_unseen(user, id, began);
+        if !authority::may_change(replica, &user.name, began, self.settings.in_flight) {
+            self.counters.refuse(
+                Count::RefusedUpdate,
+                who,
+                "an update of somebody else's node",
+            );
+            return self.correct(who, id);
+        }
+        let delta = matches!(update, Update::Delta(_));
+        if delta && user.corrected.contains(&id) {
+            if unseen {
+                // It builds on a state that was taken back.
+                self.counters
+                    .refuse(Count::RefusedUpdate, who, "a delta to a refused state");
+                return self.correct(who, id);
+            }
+            user.corrected.remove(&id);
+        }
+        match update {
+            Update::Node(mut node) => {
+                if !self.has_room_for(who, &node) {
+                    return self.correct(who, id);
+                }
+                // Only a Right changes the owner.
+                node.owner.clear();
+                self.replicas.store(node);
+                self.author = Some(dialect);
+                self.relay_whole(who, id);
+            }
+            Update::Delta(delta) => {
+                let grown = self.replicas.bytes().saturating_add(delta.delta.len());
+                if grown > self.settings.max_session {
+                    self.counters.refuse(Count::RefusedFull, who, "a delta");
+                    return self.correct(who, id);
+                }
+                self.replicas.append(&delta);
+                self.author = Some(dialect);
+                self.relay_delta(who, id);
+            }
+        }
+        if unseen {
+            self.converge_later(who, id, now);
+        }
+    }
+
+    /// Sends the outcome to somebody who edited at the same time as another, as soon as that
+    /// artist pauses: earlier it would throw the node back under their hands, and cross their
+    /// next edit.
+    fn converge_later(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let due = now + user.outlet.window();
+        if user.behind.get(id).is_some_and(|b| b.data.is_some()) {
+            // What it lacks now includes its own change, which must not come back as a delta.
+            user.behind.entry(id).data = Some(Missing::Whole);
+        }
+        if user.converging.insert(id, due).is_none() {
+            self.at(due, Timer::Converge(who.clone(), id));
+        }
+    }
+
+    pub(super) fn converge(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        match user.converging.get(&id) {
+            Some(due) if *due > now => {
+                let due = *due;
+                self.at(due, Timer::Converge(who.clone(), id));
+            }
+            Some(_) => {
+                user.converging.remove(&id);
+                self.counters.add(Count::Converged);
+                self.send_whole(who, id);
+            }
+            None => {}
+        }
+    }
+
+    fn has_room_for(&self, who: &Identity, node: &NodeState) -> bool {
+        let total = self
+            .replicas
+            .bytes()
+            .saturating_add(self.replicas.growth(node));
+        let new = !self.replicas.contains(node.id);
+        let fits = total <= self.settings.max_session
+            && (!new || self.replicas.len() < self.settings.max_nodes);
+        if !fits {
+            self.counters.refuse(
+                Count::RefusedFull,
+                who,
+                "a node, because the session is full",
+            );
+        }
+        fits
+    }
+
+    /// Relays the node's present whole state to everybody but `who`.
+    fn relay_whole(&mut self, who: &Identity, id: NodeId) {
+        let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
+            return;
+        };
+        let mut bytes = None;
+        let change = Behind {
+            data: Some(Missing::Whole),
+            right: false,
+        };
+        for user in self.users.others_mut(who) {
+            if Self::note_changed(user, id, change) {
+                let bytes = bytes.get_or_insert_with(|| whole(dialect, &replica.base_state(id)));
+                user.outlet
+                    .data(id, Joins::Replaces, replica.dependencies(), bytes.clone());
+                self.counters.add(Count::UpdatesRelayed);
+            }
+        }
+    }
+
+    /// Relays the node's last delta to everybody but `who`.
+    fn relay_delta(&mut self, who: &Identity, id: NodeId) {
+        let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
+            return;
+        };
+        let Some(delta) = replica.tail().last() else {
+            return;
+        };
+        let bytes = delta_bytes(dialect, id, replica, delta.clone());
+        let from = replica.tail().len().saturating_sub(1);
+        let missing = Missing::Deltas {
+            version: replica.version(),
+            from,
+        };
+        let change = Behind {
+            data: Some(missing),
+            right: false,
+        };
+        for user in self.users.others_mut(who) {
+            if Self::note_changed(user, id, change) {
+                let queued =
+                    user.outlet
+                        .data(id, Joins::Follows, replica.dependencies(), bytes.clone());
+                let costs = replica.payload_bytes();
+                if queued > DELTAS_QUEUED.max(bytes.len()).max(costs) {
+                    send_missing(dialect, user, id, replica, Missing::Whole);
+                }
+                self.counters.add(Count::UpdatesRelayed);
+            }
+        }
+    }
+
+    /// Puts the node's true state in the place of what a refused sender made of it.
+    pub(super) fn correct(&mut self, who: &Identity, id: NodeId) {
+        if let Some(user) = self.users.get_mut(who) {
+            user.corrected.insert(id);
+        }
+        self.send_whole(who, id);
+        self.correct_owner(who, &[id]);
+    }
+
+    /// Sends one user the whole state of a node.
+    pub(super) fn send_whole(&mut self, who: &Identity, id: NodeId) {
+        let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let change = Behind {
+            data: Some(Missing::Whole),
+            right: false,
+        };
+        if Self::note_changed(user, id, change) {
+            send_missing(dialect, user, id, replica, Missing::Whole);
+        }
+    }
+
+    /// Tells one user who owns these nodes.
+    pub(super) fn correct_owner(&mut self, who: &Identity, nodes: &[NodeId]) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        for id in nodes {
+            let Some(replica) = self.replicas.get(*id) else {
+                continue;
+            };
+            let bytes = encode_right(dialect, "server", &[*id], replica.owner());
+            user.outlet.edit(*id, Edit::Right, bytes);
+        }
+    }
+
+    /// Merges a user's metadata and tells the others.
+    pub(super) fn metadata(&mut self, who: &Identity, data: Value, now: Instant) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let Value::Dict(update) = data else { return };
+        let mut merged = user.metadata.clone();
+        for (key, value) in update.iter() {
+            merged.insert(key.clone(), value.clone());
+        }
+        // An upper bound, made exact only when it passes the limit: updates are small and many.
+        let mut bytes = user.metadata_bytes.saturating_add(size(&update));
+        if bytes > self.settings.max_metadata {
+            bytes = size(&merged);
+        }
+        if bytes > self.settings.max_metadata {
+            self.counters
+                .refuse(Count::RefusedMetadata, who, "metadata beyond the limit");
+            return;
+        }
+        user.metadata = merged;
+        user.metadata_bytes = bytes;
+        match dialect.metadata {
+            MetadataFanOut::UsersDictToAll => self.tell_users_soon(now),
+            MetadataFanOut::RelayToOthers => self.relay_metadata(who, &update),
+        }
+    }
+
+    fn relay_metadata(&mut self, who: &Identity, update: &Dict) {
+        let Some(user) = self.users.get(who) else {
+            return;
+        };
+        let name = Arc::clone(&user.name);
+        let update = Value::Dict(update.clone());
+        let all = Value::Dict(user.metadata.clone());
+        let encode = |data| self.encode(&Answer::Metadata { owner: &name, data });
+        let Some(news) = encode(&update) else {
+            return;
+        };
+        let replaces = self
+            .users
+            .iter()
+            .any(|(id, other)| id != who && other.outlet.holds_metadata(&name));
+        // What is queued is replaced, so the new one has to hold all of it.
+        let full = if replaces { encode(&all) } else { None };
+        for other in self.users.others_mut(who) {
+            let bytes = match &full {
+                Some(full) if other.outlet.holds_metadata(&name) => full,
+                _ => &news,
+            };
+            let slot = Slot::Metadata(Arc::clone(&name));
+            other.outlet.command(slot, bytes.clone());
+        }
+    }
+
+    /// Takes over the round trips measured since the last tick.
+    pub(super) fn refresh_latencies(&mut self) {
+        for (_, user) in self.users.iter_mut() {
+            let Some(round_trip) = user.outlet.round_trip() else {
+                continue;
+            };
+            let latency = i64::try_from(round_trip.as_millis()).unwrap_or(i64::MAX);
+            // Jitter is no news: everybody would get the whole dict every second.
+            let moved = (latency - user.latency).abs();
+            if moved > 5.max(user.latency / 4) {
+                user.latency = latency;
+                self.users_changed = true;
+            }
+        }
+    }
+}
+
+/// Whether something of a node that is meant for a user may not have reached it when it sent what
+/// arrives now.
+pub(super) fn is_unseen<O: Outlet>(user: &User<O>, id: NodeId, began: Instant) -> bool {
+    user.behind
+        .get(id)
+        .is_some_and(|behind| behind.data.is_some())
+        || user.outlet.unseen(id, began)
+}
+
+/// Bytes of a dict on the wire.
+fn size(dict: &Dict) -> usize {
+    pickle::write(&Value::Dict(dict.clone()), Protocol::Four).len()
+}

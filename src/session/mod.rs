@@ -1,0 +1,149 @@
+//! The session: who is there, which nodes exist, who owns what, and who is told what.
+//!
+//! [`Session`] is plain single-owner data with pure transitions; the modules beside it hold those
+//! by subject: `login`, `upload`, `join`, `live`, `edits`, `leave`. This module runs it as an
+//! actor: the ports send [`Event`]s through a [`Handle`], one task applies them in order. The
+//! session never waits for a peer; what it says goes into the peers' [`outlet`]s.
+
+mod authority;
+mod edits;
+pub mod event;
+mod join;
+mod leave;
+mod live;
+pub(crate) mod login;
+pub mod outlet;
+pub mod replicas;
+pub mod settings;
+mod state;
+mod upload;
+mod users;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tracing::error;
+
+pub use self::event::Event;
+pub use self::outlet::Outlet;
+pub use self::settings::Settings;
+pub use self::state::Session;
+use crate::counters::{Count, Counters};
+
+/// Events that may wait for the session. Each connection's bytes in flight are bounded by a
+/// budget of its own, so this only has to keep the session busy.
+const INBOX: usize = 1024;
+/// Events applied before timers get their turn.
+const BATCH: usize = 256;
+
+/// What goes through the session's inbox.
+enum Letter<O> {
+    Events {
+        peer: O,
+        events: Vec<Event>,
+        /// The connection's budget for what it has in flight; given back when they are applied.
+        _paid: Option<OwnedSemaphorePermit>,
+    },
+    DismissAll {
+        reason: String,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Sends events to the session. Cheap to clone.
+#[derive(Debug)]
+pub struct Handle<O> {
+    inbox: mpsc::Sender<Letter<O>>,
+}
+
+impl<O> Clone for Handle<O> {
+    fn clone(&self) -> Self {
+        Self {
+            inbox: self.inbox.clone(),
+        }
+    }
+}
+
+impl<O: Outlet> Handle<O> {
+    /// Sends events of one peer, waiting while the inbox is full. `paid` is given back when they
+    /// are applied. Events after the session's end vanish.
+    pub async fn send(&self, peer: O, events: Vec<Event>, paid: Option<OwnedSemaphorePermit>) {
+        if events.is_empty() {
+            return;
+        }
+        let letter = Letter::Events {
+            peer,
+            events,
+            _paid: paid,
+        };
+        let _ = self.inbox.send(letter).await;
+    }
+
+    /// Sends everybody away; resolves when their Disconnects are queued.
+    pub async fn dismiss_all(&self, reason: &str) {
+        let (done, applied) = oneshot::channel();
+        let letter = Letter::DismissAll {
+            reason: reason.to_owned(),
+            done,
+        };
+        if self.inbox.send(letter).await.is_ok() {
+            let _ = applied.await;
+        }
+    }
+}
+
+/// Starts a session. It ends when all handles are gone.
+pub fn spawn<O: Outlet + Sync>(settings: Settings, counters: Arc<Counters>) -> Handle<O> {
+    let (inbox, letters) = mpsc::channel(INBOX);
+    let session = Session::new(settings, Arc::clone(&counters), Instant::now());
+    tokio::spawn(run(session, letters, counters));
+    Handle { inbox }
+}
+
+async fn run<O: Outlet>(
+    mut session: Session<O>,
+    mut letters: mpsc::Receiver<Letter<O>>,
+    counters: Arc<Counters>,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let due = session.next_timer().unwrap_or_else(Instant::now);
+        tokio::select! {
+            received = letters.recv_many(&mut batch, BATCH) => {
+                if received == 0 {
+                    return;
+                }
+            }
+            () = sleep_until(due) => {}
+        }
+        for letter in batch.drain(..) {
+            match letter {
+                Letter::Events {
+                    peer,
+                    events,
+                    _paid,
+                } => {
+                    for event in events {
+                        let now = Instant::now();
+                        guarded(&counters, || session.handle(&peer, event, now));
+                    }
+                }
+                Letter::DismissAll { reason, done } => {
+                    guarded(&counters, || session.dismiss_all(&reason, Instant::now()));
+                    let _ = done.send(());
+                }
+            }
+        }
+        guarded(&counters, || session.tick(Instant::now()));
+    }
+}
+
+/// One event's panic must not end the session for everybody.
+fn guarded(counters: &Counters, work: impl FnOnce()) {
+    if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+        counters.add(Count::Panics);
+        error!(name: "session.panic", "a fault in the session was contained; please report it");
+    }
+}

@@ -1,0 +1,392 @@
+//! The master copy: every node with its owner and dependencies, in the order of creation.
+//!
+//! Plain data, owned by the session. Payloads are shared bytes that are never looked into here.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::wire::identity::{Identity, NodeId};
+use crate::wire::node::{Delta, NodeState};
+
+/// The owner of what nobody owns.
+pub const COMMON: &str = "COMMON";
+
+/// What a node costs beside its payload, roughly: indices, allocation, uuid.
+const OVERHEAD: usize = 256;
+/// What one dependency costs, with its entry in the index.
+const DEPENDENCY: usize = 200;
+/// Graves kept of nodes that were never there.
+const UNKNOWN_GRAVES: usize = 10_000;
+
+/// What a node's state will cost, about.
+pub(super) fn cost(state: &NodeState) -> usize {
+    let dependencies = state.dependencies.len().saturating_mul(DEPENDENCY);
+    state
+        .payload
+        .len()
+        .saturating_add(dependencies)
+        .saturating_add(OVERHEAD)
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    owner: Arc<str>,
+    kind: Bytes,
+    dependencies: Vec<NodeId>,
+    base: Bytes,
+    /// Changes with every whole state; counts over all nodes, so it also tells a node from one
+    /// of the same uuid created anew.
+    version: u64,
+    tail: Vec<Bytes>,
+    tail_bytes: usize,
+    place: u64,
+    /// Who owned it before the present owner, and until when.
+    former: Option<(Arc<str>, Instant)>,
+}
+
+impl Replica {
+    /// [`COMMON`] or a user's name.
+    pub fn owner(&self) -> &Arc<str> {
+        &self.owner
+    }
+
+    /// Who owned it before, and until when.
+    pub fn former(&self) -> Option<(&str, Instant)> {
+        self.former
+            .as_ref()
+            .map(|(owner, until)| (&**owner, *until))
+    }
+
+    /// The nodes it needs.
+    pub fn dependencies(&self) -> &[NodeId] {
+        &self.dependencies
+    }
+
+    /// Number of the whole state its deltas build on.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Deltas since the last whole state, as received, oldest first.
+    pub fn tail(&self) -> &[Bytes] {
+        &self.tail
+    }
+
+    /// Bytes of the whole state with its deltas.
+    pub fn payload_bytes(&self) -> usize {
+        self.base.len().saturating_add(self.tail_bytes)
+    }
+
+    /// The type name, empty for untyped nodes.
+    pub fn kind(&self) -> &Bytes {
+        &self.kind
+    }
+
+    /// The last whole state, in the shape that travels.
+    pub fn base_state(&self, id: NodeId) -> NodeState {
+        NodeState {
+            id,
+            owner: self.owner.to_string(),
+            kind: self.kind.clone(),
+            dependencies: self.dependencies.clone(),
+            payload: self.base.clone(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.base
+            .len()
+            .saturating_add(self.tail_bytes)
+            .saturating_add(self.dependencies.len().saturating_mul(DEPENDENCY))
+            .saturating_add(OVERHEAD)
+    }
+}
+
+/// Where a deleted node went. Several users may delete it at the same time.
+#[derive(Debug, Default)]
+struct Grave {
+    /// Who deleted it and when, the latest last.
+    by: Vec<(Identity, Instant)>,
+}
+
+/// All nodes of the session.
+#[derive(Debug, Default)]
+pub struct Replicas {
+    nodes: HashMap<NodeId, Replica>,
+    places: BTreeMap<u64, NodeId>,
+    dependents: HashMap<NodeId, HashSet<NodeId>>,
+    graves: HashMap<NodeId, Grave>,
+    bytes: usize,
+    counter: u64,
+}
+
+impl Replicas {
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Memory they take, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A node.
+    pub fn get(&self, id: NodeId) -> Option<&Replica> {
+        self.nodes.get(&id)
+    }
+
+    /// Whether a node exists.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.nodes.contains_key(&id)
+    }
+
+    /// All uuids in the order of creation.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.places.values().copied()
+    }
+
+    /// What a node will have grown by if this state is stored.
+    pub fn growth(&self, state: &NodeState) -> usize {
+        let present = self.nodes.get(&state.id).map_or(0, Replica::bytes);
+        cost(state).saturating_sub(present)
+    }
+
+    /// Stores a whole state: creates the node, or replaces its payload and dependencies. Owner
+    /// and type of a node that exists stay (wire spec: only a Right changes them).
+    pub fn store(&mut self, state: NodeState) {
+        let NodeState {
+            id,
+            owner,
+            kind,
+            dependencies,
+            payload,
+        } = state;
+        let payload = compact(payload);
+        self.counter = self.counter.wrapping_add(1);
+        let version = self.counter;
+        self.graves.remove(&id);
+        if let Some(replica) = self.nodes.get_mut(&id) {
+            self.bytes = self.bytes.saturating_sub(replica.bytes());
+            replica.base = payload;
+            replica.version = version;
+            replica.tail.clear();
+            replica.tail_bytes = 0;
+            self.bytes = self.bytes.saturating_add(replica.bytes());
+        } else {
+            let replica = Replica {
+                owner: owner.into(),
+                kind: compact(kind),
+                dependencies: Vec::new(),
+                base: payload,
+                version,
+                tail: Vec::new(),
+                tail_bytes: 0,
+                place: version,
+                former: None,
+            };
+            self.bytes = self.bytes.saturating_add(replica.bytes());
+            self.places.insert(version, id);
+            self.nodes.insert(id, replica);
+        }
+        self.depend(id, dependencies);
+    }
+
+    /// Adds a delta to a node that exists.
+    pub fn append(&mut self, delta: &Delta) {
+        let Some(replica) = self.nodes.get_mut(&delta.id) else {
+            return;
+        };
+        replica.tail_bytes = replica.tail_bytes.saturating_add(delta.delta.len());
+        replica.tail.push(compact(delta.delta.clone()));
+        self.bytes = self.bytes.saturating_add(delta.delta.len());
+        self.depend(delta.id, delta.dependencies.clone());
+    }
+
+    fn depend(&mut self, id: NodeId, dependencies: Vec<NodeId>) {
+        let Some(replica) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if replica.dependencies == dependencies {
+            return;
+        }
+        let present = replica.dependencies.len().saturating_mul(DEPENDENCY);
+        let future = dependencies.len().saturating_mul(DEPENDENCY);
+        self.bytes = self.bytes.saturating_sub(present).saturating_add(future);
+        for old in std::mem::take(&mut replica.dependencies) {
+            if let Some(dependents) = self.dependents.get_mut(&old) {
+                dependents.remove(&id);
+                if dependents.is_empty() {
+                    self.dependents.remove(&old);
+                }
+            }
+        }
+        for new in &dependencies {
+            self.dependents.entry(*new).or_default().insert(id);
+        }
+        replica.dependencies = dependencies;
+    }
+
+    /// Gives a node to an owner. Returns whether that changed anything.
+    pub fn give(&mut self, id: NodeId, owner: &Arc<str>, now: Instant) -> bool {
+        let Some(replica) = self.nodes.get_mut(&id) else {
+            return false;
+        };
+        if replica.owner == *owner {
+            return false;
+        }
+        let former = std::mem::replace(&mut replica.owner, Arc::clone(owner));
+        replica.former = Some((former, now));
+        true
+    }
+
+    /// The nodes that need this one.
+    pub fn dependents(&self, id: NodeId) -> Vec<NodeId> {
+        let dependents = self.dependents.get(&id);
+        dependents.into_iter().flatten().copied().collect()
+    }
+
+    /// Removes a node, also from the dependencies of others. The grave is kept in any case.
+    pub fn delete(&mut self, id: NodeId, by: &Identity, now: Instant) -> Option<Replica> {
+        let known = self.nodes.contains_key(&id);
+        if known || self.graves.len() < UNKNOWN_GRAVES {
+            // Also of a node that is unknown: its creation may be on its way, on another link.
+            let grave = self.graves.entry(id).or_default();
+            grave.by.retain(|(who, _)| who != by);
+            grave.by.push((by.clone(), now));
+        }
+        if !known {
+            return None;
+        }
+        for dependent in self.dependents.remove(&id).unwrap_or_default() {
+            if let Some(replica) = self.nodes.get_mut(&dependent) {
+                let before = replica.dependencies.len();
+                replica.dependencies.retain(|d| *d != id);
+                let gone = before.saturating_sub(replica.dependencies.len());
+                self.bytes = self.bytes.saturating_sub(gone.saturating_mul(DEPENDENCY));
+            }
+        }
+        self.depend(id, Vec::new());
+        let replica = self.nodes.remove(&id)?;
+        self.places.remove(&replica.place);
+        self.bytes = self.bytes.saturating_sub(replica.bytes());
+        Some(replica)
+    }
+
+    /// Whether a node was deleted not long ago and has not come back.
+    pub fn is_grave(&self, id: NodeId) -> bool {
+        self.graves.contains_key(&id)
+    }
+
+    /// When a user deleted a node, if that is not long ago.
+    pub fn deleted_by(&self, id: NodeId, who: &Identity) -> Option<Instant> {
+        let by = &self.graves.get(&id)?.by;
+        by.iter().find(|(user, _)| user == who).map(|(_, at)| *at)
+    }
+
+    /// Forgets nodes deleted before `then`.
+    pub fn forget_graves(&mut self, then: Instant) {
+        self.graves.retain(|_, grave| {
+            grave.by.retain(|(_, at)| *at >= then);
+            !grave.by.is_empty()
+        });
+    }
+
+    /// What a user owns.
+    pub fn owned_by(&self, owner: &str) -> Vec<NodeId> {
+        self.ids()
+            .filter(|id| self.get(*id).is_some_and(|r| &*r.owner == owner))
+            .collect()
+    }
+}
+
+/// Bytes that do not keep a much larger read buffer alive.
+pub(super) fn compact(bytes: Bytes) -> Bytes {
+    const SMALL: usize = 64 * 1024;
+    if bytes.len() <= SMALL {
+        Bytes::copy_from_slice(&bytes)
+    } else {
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> NodeId {
+        NodeId::new(format!("{n:02}345678-0000-4000-8000-000000000000").as_bytes()).unwrap()
+    }
+
+    fn state(n: u8, owner: &str, dependencies: &[NodeId], payload: &'static [u8]) -> NodeState {
+        NodeState {
+            id: id(n),
+            owner: owner.to_owned(),
+            kind: Bytes::from_static(b"BlObject"),
+            dependencies: dependencies.to_vec(),
+            payload: Bytes::from_static(payload),
+        }
+    }
+
+    fn me() -> Identity {
+        Identity::new(b"0123456789abcdef").unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_changes_neither_owner_nor_place() {
+        let mut replicas = Replicas::default();
+        replicas.store(state(1, COMMON, &[], b"one"));
+        replicas.store(state(2, "bob", &[id(1)], b"two"));
+        replicas.store(state(1, "eve", &[], b"uno"));
+        assert_eq!(replicas.ids().collect::<Vec<_>>(), [id(1), id(2)]);
+        let replica = replicas.get(id(1)).unwrap();
+        assert_eq!(&**replica.owner(), COMMON);
+        assert_eq!(&replica.base_state(id(1)).payload[..], b"uno");
+        assert_eq!(replicas.owned_by("bob"), [id(2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delete_leaves_no_dependency_and_no_bytes() {
+        let now = Instant::now();
+        let mut replicas = Replicas::default();
+        replicas.store(state(1, COMMON, &[], b"one"));
+        replicas.store(state(2, COMMON, &[id(1), id(3)], b"two"));
+        replicas.append(&Delta {
+            id: id(2),
+            owner: None,
+            kind: Bytes::new(),
+            dependencies: vec![id(1), id(3)],
+            delta: Bytes::from_static(b"delta"),
+        });
+        assert!(replicas.delete(id(1), &me(), now).is_some());
+        assert_eq!(replicas.get(id(2)).unwrap().dependencies(), [id(3)]);
+        assert!(replicas.delete(id(2), &me(), now).is_some());
+        assert!(replicas.delete(id(2), &me(), now).is_none());
+        assert_eq!(
+            (replicas.bytes(), replicas.len(), replicas.dependents.len()),
+            (0, 0, 0)
+        );
+        assert!(replicas.is_grave(id(1)));
+        replicas.store(state(1, COMMON, &[], b"anew"));
+        assert!(!replicas.is_grave(id(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_former_owner_is_remembered() {
+        let now = Instant::now();
+        let mut replicas = Replicas::default();
+        replicas.store(state(1, "bob", &[], b"one"));
+        assert!(replicas.give(id(1), &COMMON.into(), now));
+        assert!(!replicas.give(id(1), &COMMON.into(), now));
+        assert_eq!(replicas.get(id(1)).unwrap().former(), Some(("bob", now)));
+    }
+}

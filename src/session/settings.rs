@@ -1,0 +1,80 @@
+//! What the session takes from the configuration.
+
+use std::time::Duration;
+
+use crate::config::{Config, Secret, Upload};
+use crate::wire::dialect::Ports;
+use crate::wire::role::Role;
+
+/// The version named in the server info while nobody is present.
+const IDLE_VERSION: &str = "0.9.11";
+
+/// Passwords, limits and delays of a session.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who knows it is admin.
+    pub admin_password: Option<Secret>,
+    /// Who does not know it stays out.
+    pub server_password: Option<Secret>,
+    /// Who may bring the first nodes.
+    pub upload: Upload,
+    /// Bytes of all nodes together.
+    pub max_session: usize,
+    /// Number of nodes.
+    pub max_nodes: usize,
+    /// Number of users.
+    pub max_users: usize,
+    /// Bytes of one user's metadata.
+    pub max_metadata: usize,
+    /// A transfer without progress for so long is given up.
+    pub stall: Duration,
+    /// How long the last owner's updates count after it gave a node away.
+    pub in_flight: Duration,
+    /// From the clean end of a command link to the user's leaving.
+    pub leave_delay: Duration,
+    /// From the loss of a command link to the user's leaving.
+    pub grace: Duration,
+    /// From the last byte on any link to the user's leaving.
+    pub silence: Duration,
+    /// From the login to the last link a user needs.
+    pub login_deadline: Duration,
+    /// The version the server info names while nobody is present.
+    pub idle_version: String,
+    /// The ports people have to forward begin here.
+    pub base_port: u16,
+}
+
+impl Settings {
+    /// The settings of a configuration, with limits in bytes resolved.
+    pub fn new(config: &Config, max_session: usize) -> Self {
+        let session = &config.session;
+        Self {
+            admin_password: session.admin_password.clone(),
+            server_password: session.server_password.clone(),
+            upload: session.upload,
+            max_session,
+            max_nodes: session.max_nodes,
+            max_users: session.max_users,
+            max_metadata: session.metadata_max.as_usize(),
+            stall: session.upload_stall,
+            in_flight: session.rights.in_flight,
+            leave_delay: config.net.leave_delay,
+            grace: config.net.grace,
+            silence: config.silence(),
+            login_deadline: config.net.login_deadline,
+            idle_version: IDLE_VERSION.to_owned(),
+            base_port: config.port,
+        }
+    }
+
+    /// The port on which a role is reached.
+    pub fn port(&self, role: Role, ports: Ports) -> u16 {
+        self.base_port.saturating_add(role.port_offset(ports))
+    }
+
+    /// Why somebody is sent away whose link for a role never came.
+    pub fn unreachable(&self, role: Role, ports: Ports) -> String {
+        let port = self.port(role, ports);
+        format!("port {port} ({role}) cannot be reached, is it forwarded and open?")
+    }
+}

@@ -1,0 +1,391 @@
+//! The first client brings the nodes: offer, transfer, end (wire spec, ServerSnapshot).
+//!
+//! An upload is a transaction. Nothing of it is visible until the last announced node is there;
+//! if the uploader leaves or stalls, all of it is dropped and those in the lobby wait on. What
+//! anybody pushes meanwhile outside the announced set waits until it is done.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::outlet::Outlet;
+use super::replicas::{compact, cost};
+use super::state::{Phase, Session, Timer};
+use super::users::{STATUS_ACTIVE, Stage};
+use crate::config::Upload as Uploaders;
+use crate::counters::Count;
+use crate::text::shown;
+use crate::wire::command::Answer;
+use crate::wire::dialect::Ports;
+use crate::wire::identity::{Identity, NodeId};
+use crate::wire::node::{NodeState, Update};
+use crate::wire::role::Role;
+
+/// How long clients up to 0.1.26 take from sending an offer to expecting its answer: an earlier
+/// one ends their network thread (wire spec, "What a client must never see").
+const SLOW_ANSWER: Duration = Duration::from_millis(150);
+
+/// An upload under way.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) uploader: Identity,
+    /// Announced nodes in the client's order.
+    announced: Vec<NodeId>,
+    missing: HashSet<NodeId>,
+    received: HashMap<NodeId, NodeState>,
+    bytes: usize,
+    ended: bool,
+    /// When it last got anywhere.
+    progress: Instant,
+    /// Everything else that came meanwhile, in order.
+    early: Vec<Early>,
+    early_bytes: usize,
+}
+
+/// What has to wait for the end of an upload.
+#[derive(Debug)]
+enum Early {
+    Update {
+        who: Identity,
+        update: Update,
+        began: Instant,
+    },
+    Delete {
+        who: Identity,
+        node: NodeId,
+    },
+    Right {
+        who: Identity,
+        nodes: Vec<NodeId>,
+        owner: String,
+    },
+}
+
+impl<O: Outlet> Session<O> {
+    /// ServerSnapshot INIT.
+    pub(super) fn offer(&mut self, who: &Identity, nodes: Vec<NodeId>, now: Instant) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        user.offered = true;
+        if matches!(&user.stage, Stage::Fetching(fetching) if !fetching.asked) {
+            // The offer crossed the catalog of an upload that was just done.
+            user.stage = Stage::Lobby;
+        }
+        let free = matches!(user.stage, Stage::Lobby);
+        if free {
+            user.stage = Stage::Offering;
+        }
+        let allowed = user.admin || self.settings.upload == Uploaders::Anyone;
+        let fits = nodes.len() <= self.settings.max_nodes;
+        if free && matches!(self.phase, Phase::Waiting) && allowed && fits {
+            info!(name: "upload.started", user = %shown(&user.name), nodes = nodes.len(), "upload started");
+            self.phase = Phase::Uploading(Upload {
+                uploader: who.clone(),
+                missing: nodes.iter().copied().collect(),
+                announced: nodes,
+                received: HashMap::new(),
+                bytes: 0,
+                ended: false,
+                progress: now,
+                early: Vec::new(),
+                early_bytes: 0,
+            });
+        } else {
+            let why = if !allowed {
+                "an upload offer by somebody who is not admin"
+            } else if !fits {
+                "an upload of more nodes than the session may hold"
+            } else {
+                "an upload offer while the session has one or has nodes"
+            };
+            self.counters.refuse(Count::RefusedUpload, who, why);
+        }
+        if dialect.slow_answers {
+            self.at(now + SLOW_ANSWER, Timer::AnswerOffer(who.clone()));
+        } else {
+            self.answer_offer(who, now);
+        }
+    }
+
+    pub(super) fn answer_offer(&mut self, who: &Identity, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if !std::mem::take(&mut user.offered) {
+            return;
+        }
+        if !matches!(user.stage, Stage::Offering) {
+            self.answer(who, &Answer::UploadRejected);
+        } else if matches!(&self.phase, Phase::Uploading(upload) if upload.uploader == *who) {
+            user.stage = Stage::Uploading;
+            self.answer(who, &Answer::UploadAccepted);
+            self.complete_upload(now);
+        } else {
+            user.stage = Stage::Lobby;
+            self.answer(who, &Answer::UploadRejected);
+            if matches!(self.phase, Phase::Active) {
+                self.want_catalog(who, now);
+            }
+        }
+    }
+
+    /// ServerSnapshot SET.
+    pub(super) fn upload_set(&mut self, who: &Identity, node: NodeState, now: Instant) {
+        let announced = self
+            .uploading(who)
+            .is_some_and(|u| u.missing.contains(&node.id));
+        if announced {
+            self.take_uploaded(node, now);
+        } else {
+            self.counters
+                .refuse(Count::RefusedUpload, who, "a node that was not announced");
+        }
+    }
+
+    /// ServerSnapshot END. It may overtake the last nodes (G1–G4): what counts is that all
+    /// announced ones are there.
+    pub(super) fn upload_end(&mut self, who: &Identity, now: Instant) {
+        let Some(upload) = self.uploading(who) else {
+            // After the last node this is the normal case: DONE has been sent already.
+            self.show_active(who);
+            return;
+        };
+        upload.ended = true;
+        self.complete_upload(now);
+    }
+
+    fn uploading(&mut self, who: &Identity) -> Option<&mut Upload> {
+        match &mut self.phase {
+            Phase::Uploading(upload) if upload.uploader == *who => Some(upload),
+            _ => None,
+        }
+    }
+
+    /// What a pushed node means while an upload runs. Gives it back if it has nothing to do with
+    /// one.
+    pub(super) fn during_upload(
+        &mut self,
+        who: &Identity,
+        update: Update,
+        began: Instant,
+        now: Instant,
+    ) -> Option<Update> {
+        let limit = self.settings.max_session;
+        let Phase::Uploading(upload) = &mut self.phase else {
+            return Some(update);
+        };
+        match update {
+            Update::Node(node) if upload.uploader == *who && upload.missing.contains(&node.id) => {
+                self.take_uploaded(node, now);
+            }
+            update => {
+                let bytes = match &update {
+                    Update::Node(node) => cost(node),
+                    Update::Delta(delta) => delta.delta.len(),
+                };
+                if upload.hold(limit, bytes) {
+                    upload.early.push(Early::Update {
+                        who: who.clone(),
+                        update,
+                        began,
+                    });
+                } else {
+                    self.counters
+                        .refuse(Count::RefusedFull, who, "a push during an upload");
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts a Delete off until the upload is done. Returns whether one runs.
+    pub(super) fn delay_delete(&mut self, who: &Identity, node: NodeId) -> bool {
+        let limit = self.settings.max_session;
+        let Phase::Uploading(upload) = &mut self.phase else {
+            return false;
+        };
+        if upload.hold(limit, 0) {
+            upload.early.push(Early::Delete {
+                who: who.clone(),
+                node,
+            });
+        }
+        true
+    }
+
+    /// Puts a Right off until the upload is done. Returns whether one runs.
+    pub(super) fn delay_right(&mut self, who: &Identity, nodes: &[NodeId], owner: &str) -> bool {
+        let limit = self.settings.max_session;
+        let Phase::Uploading(upload) = &mut self.phase else {
+            return false;
+        };
+        if upload.hold(limit, nodes.len().saturating_mul(36)) {
+            upload.early.push(Early::Right {
+                who: who.clone(),
+                nodes: nodes.to_vec(),
+                owner: owner.to_owned(),
+            });
+        }
+        true
+    }
+
+    fn take_uploaded(&mut self, mut node: NodeState, now: Instant) {
+        let limit = self.settings.max_session;
+        let Phase::Uploading(upload) = &mut self.phase else {
+            return;
+        };
+        let who = upload.uploader.clone();
+        upload.bytes = upload.bytes.saturating_add(cost(&node));
+        if upload.bytes > limit {
+            self.counters.refuse(Count::RefusedFull, &who, "an upload");
+            self.discard_upload(now);
+            let reason = "the upload is larger than this server allows";
+            self.dismiss(&who, reason, now);
+            return;
+        }
+        if let Some(user) = self.users.get(&who) {
+            let owner = super::authority::owner_of_new(&node.owner, &user.name);
+            if owner != node.owner {
+                node.owner = owner.to_owned();
+            }
+        }
+        upload.missing.remove(&node.id);
+        upload.progress = now;
+        node.payload = compact(node.payload);
+        upload.received.insert(node.id, node);
+        self.complete_upload(now);
+    }
+
+    fn complete_upload(&mut self, now: Instant) {
+        let Phase::Uploading(upload) = &self.phase else {
+            return;
+        };
+        let who = upload.uploader.clone();
+        let ready = self
+            .users
+            .get(&who)
+            .is_some_and(|u| matches!(u.stage, Stage::Uploading));
+        if !ready || !upload.missing.is_empty() || (upload.announced.is_empty() && !upload.ended) {
+            return;
+        }
+        let Phase::Uploading(mut upload) = std::mem::replace(&mut self.phase, Phase::Active) else {
+            return;
+        };
+        for id in &upload.announced {
+            if let Some(node) = upload.received.remove(id) {
+                self.replicas.store(node);
+            }
+        }
+        self.author = self.dialect();
+        info!(name: "upload.done", nodes = self.replicas.len(), bytes = self.replicas.bytes(), "upload done");
+        self.answer(&who, &Answer::UploadDone);
+        if let Some(user) = self.users.get_mut(&who) {
+            user.stage = Stage::Active;
+        }
+        if upload.ended {
+            self.show_active(&who);
+        }
+        let waiting: Vec<_> = self
+            .users
+            .iter()
+            .filter(|(_, user)| matches!(user.stage, Stage::Lobby) && !user.withheld)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for user in waiting {
+            self.want_catalog(&user, now);
+        }
+        for early in upload.early {
+            match early {
+                Early::Update { who, update, began } => self.update(&who, update, began, now),
+                Early::Delete { who, node } => self.delete(&who, node, now),
+                Early::Right { who, nodes, owner } => self.right(&who, &nodes, &owner, now),
+            }
+        }
+    }
+
+    /// Shows a user as one who has everything (G3 on).
+    pub(super) fn show_active(&mut self, who: &Identity) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if dialect.active_status_on_done && user.is_active() && user.status != STATUS_ACTIVE {
+            user.status = STATUS_ACTIVE;
+            self.tell_users();
+        }
+    }
+
+    /// A payload of this node that others must not be given was dropped.
+    pub(super) fn unfit(&mut self, who: &Identity, node: NodeId, now: Instant) {
+        if self
+            .uploading(who)
+            .is_some_and(|upload| upload.missing.contains(&node))
+        {
+            self.discard_upload(now);
+            let reason = "a node of this scene holds what this server does not pass on";
+            self.dismiss(who, reason, now);
+        } else if self.replicas.contains(node) {
+            self.correct(who, node);
+        }
+    }
+
+    /// Drops an upload; those in the lobby stay there.
+    pub(super) fn discard_upload(&mut self, now: Instant) {
+        if let Phase::Uploading(upload) = &self.phase {
+            warn!(name: "upload.discarded", missing = upload.missing.len(),
+                received = upload.received.len(), "upload discarded");
+            self.phase = Phase::Waiting;
+        }
+        let _ = now;
+    }
+
+    /// Gives up an upload that makes no progress: no byte of commands or nodes for too long.
+    pub(super) fn find_stalled_upload(&mut self, now: Instant) {
+        let Phase::Uploading(upload) = &self.phase else {
+            return;
+        };
+        let who = upload.uploader.clone();
+        let stall = self.settings.stall;
+        let Some(user) = self.users.get(&who) else {
+            return self.discard_upload(now);
+        };
+        if now < upload.progress.max(user.outlet.last_bulk()) + stall {
+            return;
+        }
+        let four = self.dialect().is_some_and(|d| d.ports == Ports::Four);
+        let reason = if four && !user.outlet.is_linked(Role::Publisher) {
+            format!(
+                "no nodes arrive, is port {} (publisher) forwarded and open?",
+                self.settings.port(Role::Publisher, Ports::Four)
+            )
+        } else {
+            "the upload made no progress".to_owned()
+        };
+        self.discard_upload(now);
+        self.dismiss(&who, &reason, now);
+    }
+}
+
+impl Upload {
+    /// Makes place for something that has to wait, if the session's limit allows.
+    fn hold(&mut self, limit: usize, bytes: usize) -> bool {
+        const OVERHEAD: usize = 128;
+        let total = self
+            .early_bytes
+            .saturating_add(bytes)
+            .saturating_add(OVERHEAD);
+        let fits = self.bytes.saturating_add(total) <= limit;
+        if fits {
+            self.early_bytes = total;
+        }
+        fits
+    }
+}

@@ -1,0 +1,304 @@
+//! Who is logged in, and how far each of them is with the session's nodes.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use indexmap::{IndexMap, IndexSet};
+use tokio::time::Instant;
+
+use super::event::End;
+use super::replicas::Replica;
+use crate::wire::identity::{Identity, NodeId};
+use crate::wire::pickle::{Dict, Value};
+
+/// Latency shown until one was measured (wire spec, user record).
+const LATENCY_UNKNOWN: i64 = 999;
+/// `status` of a user who has been let in (G3 on).
+pub(super) const STATUS_LOBBY: i64 = 10;
+/// `status` of a user who has all nodes (wire spec, states).
+pub(super) const STATUS_ACTIVE: i64 = 2;
+
+/// A logged-in user.
+#[derive(Debug)]
+pub(super) struct User<O> {
+    /// What it is called; unique.
+    pub(super) name: Arc<str>,
+    /// Whether it may kick and take what others own.
+    pub(super) admin: bool,
+    /// State number shown to the others.
+    pub(super) status: i64,
+    /// Round trip shown to the others, in milliseconds.
+    pub(super) latency: i64,
+    /// What it says of itself: cursor, selection, frame.
+    pub(super) metadata: Dict,
+    /// Its queues and line.
+    pub(super) outlet: O,
+    /// Since when.
+    pub(super) since: Instant,
+    /// How far it is.
+    pub(super) stage: Stage,
+    /// Its login is accepted but not answered: its data link is not there yet (G19).
+    pub(super) withheld: bool,
+    /// It asked for (or awaits) a catalog that could not be given yet.
+    pub(super) wants_catalog: bool,
+    /// Nodes whose present state it has yet to get, in order.
+    pub(super) behind: Backlog,
+    /// Nodes whose last state sent to it took the place of one it made: deltas that build on the
+    /// latter are not to be applied while this may be unseen.
+    pub(super) corrected: HashSet<NodeId>,
+    /// Deleted nodes of which it cannot be told before the last Commit has arrived.
+    pub(super) doomed: HashSet<NodeId>,
+    /// Nodes it edited at the same time as others, and when it gets the outcome if it pauses.
+    pub(super) converging: HashMap<NodeId, Instant>,
+    /// Rights that arrived before the node they are about.
+    pub(super) early_rights: HashMap<NodeId, Arc<str>>,
+    /// When and how its command link ended.
+    pub(super) cut: Option<(Instant, End)>,
+    /// When its data link ended.
+    pub(super) data_cut: Option<Instant>,
+    /// A link came up again, and it is open whether this goes on with the login.
+    pub(super) resuming: bool,
+    /// It has an answer to an upload offer to come.
+    pub(super) offered: bool,
+    /// Bytes of its metadata, at most.
+    pub(super) metadata_bytes: usize,
+}
+
+/// How far a user is with the session's nodes.
+#[derive(Debug, Default)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each user")]
+pub(super) enum Stage {
+    /// It has nothing yet.
+    #[default]
+    Lobby,
+    /// It offered an upload and waits for the answer.
+    Offering,
+    /// It uploads.
+    Uploading,
+    /// It fetches the catalog.
+    Fetching(Fetching),
+    /// It has everything.
+    Active,
+}
+
+/// A join under way.
+#[derive(Debug, Default)]
+pub(super) struct Fetching {
+    /// Catalog nodes it has not asked for yet.
+    pub(super) remaining: HashSet<NodeId>,
+    /// Last content of catalog nodes that were deleted before it asked.
+    pub(super) tombstones: HashMap<NodeId, Replica>,
+    /// Nodes to be deleted there, once it is done.
+    pub(super) deleted: IndexSet<NodeId>,
+    /// It has asked for something.
+    pub(super) asked: bool,
+    /// When it last asked.
+    pub(super) last_get: Option<Instant>,
+    /// Asked for while its queue was full.
+    pub(super) waiting: VecDeque<NodeId>,
+}
+
+/// What a user lacks of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Behind {
+    /// Data is missing: all of it, or what follows this cursor.
+    pub(super) data: Option<Missing>,
+    /// The owner it knows may be an old one.
+    pub(super) right: bool,
+}
+
+/// How much of a node's data is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// All.
+    Whole,
+    /// The deltas from `from` on, if the whole state is still this version.
+    Deltas {
+        /// Version of the whole state it has.
+        version: u64,
+        /// Number of deltas it has.
+        from: usize,
+    },
+}
+
+/// Nodes a user lacks something of, in the order in which it fell behind.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    order: VecDeque<NodeId>,
+    entries: HashMap<NodeId, Behind>,
+}
+
+impl Backlog {
+    /// Whether nothing is lacking.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What is lacking of a node.
+    pub(super) fn get(&self, node: NodeId) -> Option<&Behind> {
+        self.entries.get(&node)
+    }
+
+    /// What is lacking of a node, to be changed.
+    pub(super) fn entry(&mut self, node: NodeId) -> &mut Behind {
+        self.entries.entry(node).or_insert_with(|| {
+            self.order.push_back(node);
+            Behind::default()
+        })
+    }
+
+    /// Takes a node off.
+    pub(super) fn remove(&mut self, node: NodeId) -> Option<Behind> {
+        let removed = self.entries.remove(&node);
+        if self.entries.is_empty() {
+            self.order.clear();
+        }
+        removed
+    }
+
+    /// The node that has waited longest.
+    pub(super) fn first(&mut self) -> Option<NodeId> {
+        while let Some(node) = self.order.front() {
+            if self.entries.contains_key(node) {
+                return Some(*node);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.order.clear();
+        self.entries.clear();
+    }
+}
+
+impl<O> User<O> {
+    /// A user who has just logged in.
+    pub(super) fn new(name: Arc<str>, admin: bool, status: i64, outlet: O, now: Instant) -> Self {
+        Self {
+            name,
+            admin,
+            status,
+            latency: LATENCY_UNKNOWN,
+            metadata: Dict::new(),
+            outlet,
+            since: now,
+            stage: Stage::Lobby,
+            withheld: false,
+            wants_catalog: false,
+            behind: Backlog::default(),
+            metadata_bytes: 0,
+            offered: false,
+            data_cut: None,
+            corrected: HashSet::new(),
+            doomed: HashSet::new(),
+            converging: HashMap::new(),
+            early_rights: HashMap::new(),
+            cut: None,
+            resuming: false,
+        }
+    }
+
+    /// Whether it has been given all nodes, so that live changes go to it.
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self.stage, Stage::Active)
+    }
+
+    fn record(&self) -> Value {
+        let mut record = Dict::new();
+        record.insert("id", Value::str(&*self.name));
+        record.insert("admin", Value::Bool(self.admin));
+        record.insert("latency", Value::Int(self.latency));
+        record.insert("status", Value::Int(self.status));
+        record.insert("metadata", Value::Dict(self.metadata.clone()));
+        Value::Dict(record)
+    }
+}
+
+/// All users, in the order of login.
+#[derive(Debug)]
+pub(super) struct Users<O> {
+    by_identity: IndexMap<Identity, User<O>>,
+    names: HashMap<Arc<str>, Identity>,
+}
+
+impl<O> Default for Users<O> {
+    fn default() -> Self {
+        Self {
+            by_identity: IndexMap::new(),
+            names: HashMap::new(),
+        }
+    }
+}
+
+impl<O> Users<O> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_identity.len()
+    }
+
+    /// Whether nobody is there.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_identity.is_empty()
+    }
+
+    /// The user behind an identity.
+    pub(super) fn get(&self, who: &Identity) -> Option<&User<O>> {
+        self.by_identity.get(who)
+    }
+
+    /// The user behind an identity, to be changed.
+    pub(super) fn get_mut(&mut self, who: &Identity) -> Option<&mut User<O>> {
+        self.by_identity.get_mut(who)
+    }
+
+    /// The identity behind a name.
+    pub(super) fn named(&self, name: &str) -> Option<&Identity> {
+        self.names.get(name)
+    }
+
+    /// All, with their identities.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Identity, &User<O>)> {
+        self.by_identity.iter()
+    }
+
+    /// All, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Identity, &mut User<O>)> {
+        self.by_identity.iter_mut()
+    }
+
+    /// All but one, to be changed.
+    pub(super) fn others_mut<'a>(
+        &'a mut self,
+        who: &'a Identity,
+    ) -> impl Iterator<Item = &'a mut User<O>> + 'a {
+        self.by_identity
+            .iter_mut()
+            .filter(move |(id, _)| *id != who)
+            .map(|(_, user)| user)
+    }
+
+    /// Adds a user. Its name must be free.
+    pub(super) fn insert(&mut self, who: Identity, user: User<O>) {
+        self.names.insert(Arc::clone(&user.name), who.clone());
+        self.by_identity.insert(who, user);
+    }
+
+    /// Removes a user.
+    pub(super) fn remove(&mut self, who: &Identity) -> Option<User<O>> {
+        let user = self.by_identity.shift_remove(who)?;
+        self.names.remove(&user.name);
+        Some(user)
+    }
+
+    /// The users dict as clients know it: name → record (wire spec, UpdateClientsState).
+    pub(super) fn to_value(&self) -> Value {
+        let mut dict = Dict::new();
+        for user in self.by_identity.values() {
+            dict.insert(Value::str(&*user.name), user.record());
+        }
+        Value::Dict(dict)
+    }
+}
