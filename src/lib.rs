@@ -1,13 +1,62 @@
 //! A dedicated server for collaborative Blender sessions: clients of the *multi-user* add-on
 //! connect, the server keeps the master copy of the scene's nodes, relays every change and knows
 //! who may change what.
+//!
+//! A tour, in the direction of a node's bytes:
+//!
+//! - [`net`] accepts connections within limits and learns what each is for.
+//! - [`wire`] turns bytes into messages and messages into requests and nodes, for every published
+//!   generation of clients; it knows neither sockets nor the session.
+//! - `ports` has one task per port role between the connections and the session.
+//! - [`session`] is the actor that owns nodes, users, rights and passwords.
+//! - [`server`] puts these together; [`config`] says how; [`counters`] count.
 
 #![forbid(unsafe_code)]
 
+pub mod admin_password;
 pub mod cli;
 pub mod config;
 pub mod counters;
+pub mod log;
 pub mod net;
+mod ports;
+pub mod server;
 pub mod session;
+mod signals;
 mod text;
 pub mod wire;
+
+use std::io;
+
+use crate::config::Config;
+use crate::server::{Server, StartError};
+
+/// Runs a server in runtimes of its own until the process is asked to stop.
+///
+/// # Errors
+///
+/// If it cannot start.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let threads = config.runtime.worker_threads.resolve();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("session")
+        .enable_all()
+        .build()?;
+    // Heartbeats have a thread of their own: no work of the session delays them.
+    let heartbeats = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("heartbeats")
+        .enable_all()
+        .build()?;
+    let handle = heartbeats.handle().clone();
+    let result = runtime.block_on(async {
+        let server = Server::start(config, Some(handle)).await?;
+        let stop = signals::wait_for_stop(server.counters()).await;
+        server.stop().await;
+        stop.map_err(|error: io::Error| error.into())
+    });
+    heartbeats.shutdown_background();
+    runtime.shutdown_background();
+    result
+}

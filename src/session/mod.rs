@@ -16,6 +16,8 @@ pub mod outlet;
 pub mod replicas;
 pub mod settings;
 mod state;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod users;
 

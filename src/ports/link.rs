@@ -1,0 +1,437 @@
+//! The tasks of one connection: reading messages for its role task, writing what waits for it.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::context::Context;
+use super::outbox::Lane;
+use super::peer::{Link, Peer, Standing};
+use crate::counters::Count;
+use crate::net::admission::Permit;
+use crate::net::handshake::{Decoder, Item};
+use crate::session::Event;
+use crate::session::event::End;
+use crate::session::outlet::Outlet;
+use crate::wire::limits::{Assembler, Limits};
+use crate::wire::message::Message;
+use crate::wire::role::Role;
+use crate::wire::zmtp;
+
+/// Bytes taken from a queue for one write.
+const WRITE_TARGET: usize = 256 * 1024;
+/// Slices handed to the system at once.
+const SLICES: usize = 64;
+/// Messages handed to the role task at once.
+const BATCH: usize = 256;
+/// A link on which nothing came for so long was idle: what comes next was sent just now.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A message of which so much is there is a large one.
+const LARGE: usize = 4096;
+/// Unit of the budget for what is in flight.
+const UNIT: usize = 1024;
+/// Answers to the peer's own heartbeats that may wait; more are dropped.
+pub(crate) const CONTROL: usize = 16;
+
+/// A message.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) message: Message,
+    /// Since when the connection has been busy without a pause.
+    pub(crate) began: Instant,
+}
+
+/// Reads one connection.
+pub(crate) struct Reader<R> {
+    io: R,
+    decoder: Decoder,
+    assembler: Assembler,
+    /// Since when bytes have come without a pause.
+    busy_since: Instant,
+    window: Option<(Instant, usize)>,
+    opened: Instant,
+    budget: Arc<Semaphore>,
+    budget_units: usize,
+}
+
+/// Messages and what was paid for them.
+pub(crate) type Batch = (Vec<Received>, Option<OwnedSemaphorePermit>);
+
+impl<R: AsyncRead + Send + Unpin> Reader<R> {
+    pub(crate) fn new(io: R, decoder: Decoder, context: &Context) -> Self {
+        let budget_units = (context.limits.in_flight / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            io,
+            decoder,
+            assembler: Assembler::new(),
+            busy_since: Instant::now(),
+            window: None,
+            opened: Instant::now(),
+            budget: Arc::new(Semaphore::new(budget_units)),
+            budget_units,
+        }
+    }
+
+    /// When the connection was opened.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// The first frame of the first message, left in place: on the publisher port it says whose
+    /// the connection is, before anything else of it is taken.
+    pub(crate) async fn first_frame(
+        &mut self,
+        link: &Link,
+        context: &Context,
+        permit: &Permit,
+        control: &mpsc::Sender<Bytes>,
+    ) -> Result<Bytes, End> {
+        let mut deadline = self.opened + context.timing.login_deadline;
+        loop {
+            match self.decoder.next(&Limits::STRANGER) {
+                Ok(Some(Item::Frame { more, body })) => {
+                    let frame = Bytes::copy_from_slice(&body);
+                    match self.assembler.push(more, frame.clone(), &Limits::STRANGER) {
+                        Ok(None) => return Ok(frame),
+                        Ok(Some(_)) | Err(_) => return Err(End::Misused),
+                    }
+                }
+                Ok(Some(Item::Ping(pong))) => drop(control.try_send(pong)),
+                Ok(Some(Item::Pong(_) | Item::Other)) => {}
+                Ok(None) => {
+                    permit
+                        .hold(self.decoder.allocated())
+                        .map_err(|_| End::Misused)?;
+                    match timeout_at(deadline, self.decoder.read(&mut self.io)).await {
+                        // An artist who only watches is silent here, and closing this link would
+                        // lose what it pushes first.
+                        Err(_) if context.registry.awaits_publisher(link.address) => {
+                            permit.promote();
+                            deadline = Instant::now() + context.timing.login_deadline;
+                        }
+                        Err(_) => return Err(End::Stalled),
+                        Ok(Ok(0)) => return Err(End::Closed),
+                        Ok(Ok(_)) => {}
+                        Ok(Err(_)) => return Err(End::Broken),
+                    }
+                }
+                Err(error) => {
+                    context
+                        .counters
+                        .refuse(Count::BrokenTransport, permit.source(), error);
+                    return Err(End::Misused);
+                }
+            }
+        }
+    }
+
+    /// The next messages, as many as one read brought. Limits are a user's as soon as the peer is
+    /// one.
+    pub(crate) async fn next(
+        &mut self,
+        peer: &Peer,
+        link: &Link,
+        context: &Context,
+        permit: &Permit,
+        control: &mpsc::Sender<Bytes>,
+    ) -> Result<Batch, End> {
+        let mut messages = Vec::new();
+        let mut bytes = 0usize;
+        loop {
+            let limits = if peer.is_stranger() {
+                context.limits.stranger
+            } else {
+                permit.promote();
+                context.limits.user(link.role, peer.dialect())
+            };
+            match self.decoder.next(&limits) {
+                Ok(Some(Item::Frame { more, body })) => {
+                    let began = self.busy_since;
+                    match self.assembler.push(more, body, &limits) {
+                        Ok(Some(message)) => {
+                            bytes = bytes.saturating_add(message.payload_len());
+                            messages.push(Received { message, began });
+                        }
+                        Ok(None) => {}
+                        Err(error) => return Err(misused(context, peer, error)),
+                    }
+                    if messages.len() >= BATCH {
+                        return self.pay(messages, bytes).await;
+                    }
+                }
+                Ok(Some(Item::Ping(pong))) => drop(control.try_send(pong)),
+                Ok(Some(Item::Pong(context))) => receipt(peer, link, &context, control),
+                Ok(Some(Item::Other)) => {}
+                Ok(None) if messages.is_empty() => self.read(peer, link, context, permit).await?,
+                Ok(None) => return self.pay(messages, bytes).await,
+                Err(error) => return Err(misused(context, peer, error)),
+            }
+        }
+    }
+
+    /// Waits until what was received before has been dealt with far enough.
+    fn pay(
+        &self,
+        messages: Vec<Received>,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Batch, End>> + use<R> {
+        // Small messages cost more than their bytes.
+        let units = bytes.div_ceil(UNIT).saturating_add(messages.len());
+        let units = units.clamp(1, self.budget_units);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let paid = Arc::clone(&self.budget).acquire_many_owned(units);
+        async move { Ok((messages, paid.await.ok())) }
+    }
+
+    async fn read(
+        &mut self,
+        peer: &Peer,
+        link: &Link,
+        context: &Context,
+        permit: &Permit,
+    ) -> Result<(), End> {
+        let held = self
+            .assembler
+            .held()
+            .saturating_add(self.decoder.buffered());
+        if held > 0 {
+            self.assembler.settle();
+        }
+        let now = Instant::now();
+        let timing = &context.timing;
+        let mut standings = peer.standings();
+        let stranger = matches!(*standings.borrow_and_update(), Standing::Stranger);
+        let deadline = if stranger {
+            let held = self
+                .decoder
+                .allocated()
+                .saturating_add(self.assembler.held());
+            permit
+                .hold(held)
+                .map_err(|refusal| misused(context, peer, refusal))?;
+            Some(self.opened + timing.login_deadline)
+        } else if held > 0 {
+            let (since, moved) = *self.window.get_or_insert((now, 0));
+            if now >= since + timing.rate_window {
+                if moved < timing.rate_bytes() {
+                    return Err(stalled(context, link, peer));
+                }
+                self.window = Some((now, 0));
+            }
+            Some(now + timing.write_deadline)
+        } else {
+            self.window = None;
+            None
+        };
+        let read = self.decoder.read(&mut self.io);
+        let result = match deadline {
+            None => read.await,
+            Some(deadline) if stranger => tokio::select! {
+                result = read => result,
+                // A login lifts the deadline; nothing read is lost.
+                _ = standings.changed() => return Ok(()),
+                () = sleep_until(deadline) => {
+                    context.counters.add(Count::LateConnections);
+                    return Err(End::Stalled);
+                }
+            },
+            Some(deadline) => match timeout_at(deadline, read).await {
+                Ok(result) => result,
+                Err(_) => return Err(stalled(context, link, peer)),
+            },
+        };
+        match result {
+            Ok(0) => Err(End::Closed),
+            Ok(read) => {
+                let arrived = Instant::now();
+                if held == 0 && arrived >= now + PAUSE {
+                    self.busy_since = arrived;
+                }
+                peer.heard();
+                if matches!(link.role, Role::Publisher | Role::Subscriber) {
+                    peer.busy(self.busy_since);
+                }
+                if held > LARGE {
+                    peer.moved_bulk();
+                }
+                if let Some((_, moved)) = &mut self.window {
+                    *moved = moved.saturating_add(read);
+                }
+                Ok(())
+            }
+            Err(_) => Err(End::Broken),
+        }
+    }
+}
+
+/// The peer has read what went to its data link before the heartbeat it answers here.
+fn receipt(peer: &Peer, link: &Link, context: &Bytes, control: &mpsc::Sender<Bytes>) {
+    let Ok(batch) = <[u8; 8]>::try_from(&context[..]) else {
+        return;
+    };
+    if link.role == Role::Subscriber
+        && let Some(next) = peer
+            .outbox
+            .receipt(u64::from_be_bytes(batch), Instant::now())
+    {
+        let _ = control.try_send(zmtp::ping(0, &next.to_be_bytes()));
+    }
+}
+
+fn stalled(context: &Context, link: &Link, peer: &Peer) -> End {
+    let what = format_args!("its {} link stopped within a message", link.role);
+    context
+        .counters
+        .refuse(Count::StalledLinks, peer.name(), what);
+    End::Stalled
+}
+
+fn misused(context: &Context, peer: &Peer, error: impl std::fmt::Display) -> End {
+    context
+        .counters
+        .refuse(Count::BrokenTransport, peer.name(), error);
+    End::Misused
+}
+
+/// Writes what waits for a peer on one link, until the link ends.
+pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
+    mut io: W,
+    lane: Option<Lane>,
+    peer: Arc<Peer>,
+    link: Arc<Link>,
+    predecessor: Option<Arc<Link>>,
+    mut control: mpsc::Receiver<Bytes>,
+    context: Context,
+) {
+    // Also if this ends by a fault: a successor must not wait for ever.
+    let _written_off = link.written_off.clone().drop_guard();
+    if let Some(predecessor) = predecessor {
+        tokio::select! {
+            () = predecessor.written_off.cancelled() => {}
+            () = link.cancel.cancelled() => {}
+        }
+    }
+    loop {
+        let next = async {
+            match lane {
+                Some(lane) => (lane, peer.outbox.next(lane, WRITE_TARGET).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = link.cancel.cancelled() => break,
+            Some(bytes) = control.recv() => {
+                if let Err(end) = flush(&mut io, vec![bytes], &link, &context).await {
+                    link.finish(end);
+                    break;
+                }
+            }
+            (lane, mut batch) = next => {
+                let mut segments = std::mem::take(&mut batch.segments);
+                if lane == Lane::Data
+                    && link.answers_pings
+                    && let Some(number) = peer.outbox.ask_receipt(&batch, Instant::now())
+                {
+                    segments.push(zmtp::ping(0, &number.to_be_bytes()));
+                }
+                let result = flush(&mut io, segments, &link, &context).await;
+                let now = Instant::now();
+                match result {
+                    Ok(()) => {
+                        let written = peer.outbox.written(lane, &batch, now, peer.window());
+                        let mut events: Vec<_> =
+                            written.repeats.into_iter().map(Event::Crossed).collect();
+                        if written.drained {
+                            events.push(Event::Drained);
+                        }
+                        context.session.send(Arc::clone(&peer), events, None).await;
+                    }
+                    Err(end) => {
+                        if peer.outbox.lost(lane, &batch, now) {
+                            context.session.send(Arc::clone(&peer), vec![Event::Drained], None).await;
+                        }
+                        link.finish(end);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
+}
+
+/// Writes all segments. The peer must take some of them within the write deadline, and enough of
+/// them over the rate window.
+async fn flush<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    segments: Vec<Bytes>,
+    link: &Link,
+    context: &Context,
+) -> Result<(), End> {
+    let timing = &context.timing;
+    let mut segments: std::collections::VecDeque<Bytes> = segments.into();
+    let mut window = (Instant::now(), 0usize);
+    while !segments.is_empty() {
+        let written = {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut used = 0;
+            for (slice, segment) in slices.iter_mut().zip(&segments) {
+                *slice = IoSlice::new(segment);
+                used += 1;
+            }
+            let slices = slices.get(..used).unwrap_or(&[]);
+            let deadline = Instant::now() + timing.write_deadline;
+            tokio::select! {
+                biased;
+                result = guard(deadline, io.write_vectored(slices)) => match result {
+                    Some(Ok(0)) | Some(Err(_)) => return Err(End::Broken),
+                    Some(Ok(written)) => written,
+                    None => {
+                        context.counters.add(Count::StalledLinks);
+                        return Err(End::Stalled);
+                    }
+                },
+                () = link.cancel.cancelled() => return Err(link.end()),
+            }
+        };
+        consume(&mut segments, written);
+        window.1 = window.1.saturating_add(written);
+        let now = Instant::now();
+        if now >= window.0 + timing.rate_window {
+            if window.1 < timing.rate_bytes() {
+                context.counters.add(Count::StalledLinks);
+                return Err(End::Stalled);
+            }
+            window = (now, 0);
+        }
+    }
+    match io.flush().await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(End::Broken),
+    }
+}
+
+async fn guard(
+    deadline: Instant,
+    work: impl Future<Output = io::Result<usize>>,
+) -> Option<io::Result<usize>> {
+    timeout_at(deadline, work).await.ok()
+}
+
+fn consume(segments: &mut std::collections::VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = segments.front_mut() {
+        if written < front.len() {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        segments.pop_front();
+    }
+}

@@ -1,0 +1,173 @@
+//! The port roles: one task each for command, subscriber, publisher and TTL, between the
+//! connections and the session.
+//!
+//! An accepted connection is admitted and opened ([`connection`]), entered with the task of its
+//! role ([`role`]) under its identity ([`peer`]), and then read and written by tasks of its own
+//! ([`link`]). What it receives goes through its role's task, which turns frames into session
+//! events; what the session says goes into the peer's [`outbox`], from which the connection's
+//! writer takes it.
+
+mod command;
+mod connection;
+mod context;
+mod link;
+mod nodes;
+pub(crate) mod outbox;
+mod peer;
+mod publisher;
+mod role;
+mod subscriber;
+mod ttl;
+mod vet;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::connection::Roles;
+use self::context::{Context, PortLimits, Timing};
+use self::peer::{Peer, Registry};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::net::Rate;
+use crate::net::admission::{Admission, AdmissionConfig};
+use crate::net::listen::{Acceptor, Listener};
+use crate::session::Handle;
+use crate::wire::role::Role;
+
+/// How often admission forgets addresses that have gone.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// All ports of a server.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    context: Context,
+    roles: Roles,
+    accepting: CancellationToken,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Ports {
+    /// Starts the role tasks. Heartbeats run on `heartbeats` if it is given.
+    pub(crate) fn start(
+        config: &Config,
+        max_node: usize,
+        session: Handle<Arc<Peer>>,
+        counters: Arc<Counters>,
+        heartbeats: Option<tokio::runtime::Handle>,
+    ) -> Self {
+        let context = Context {
+            session,
+            registry: Registry::new(config.net.peer_queue.as_usize()),
+            admission: Admission::new(admission_config(config)),
+            counters,
+            limits: Arc::new(PortLimits::new(config, max_node)),
+            timing: Arc::new(Timing::new(config)),
+            same_address: config.net.same_address,
+            framed: config.net.framed,
+        };
+        let roles = Roles {
+            command: role::spawn(Role::Command, context.clone()),
+            subscriber: role::spawn(Role::Subscriber, context.clone()),
+            publisher: role::spawn(Role::Publisher, context.clone()),
+            ttl: role::spawn(Role::Ttl, context.clone()),
+            heartbeats,
+        };
+        let ports = Self {
+            context,
+            roles,
+            accepting: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        ports.sweep();
+        ports
+    }
+
+    /// Accepts connections on a listener of port p + `offset`.
+    pub(crate) fn listen<L: Listener>(&self, listener: L, offset: u16) {
+        let mut acceptor = Acceptor::new(listener);
+        let (context, roles) = (self.context.clone(), self.roles.clone());
+        let (accepting, closing) = (self.accepting.clone(), self.closing.clone());
+        let tasks = self.tasks.clone();
+        self.tasks.spawn(async move {
+            loop {
+                let (io, peer) = tokio::select! {
+                    () = accepting.cancelled() => return,
+                    accepted = acceptor.next() => accepted,
+                };
+                tasks.spawn(connection::serve(
+                    io,
+                    peer.ip(),
+                    offset,
+                    context.clone(),
+                    roles.clone(),
+                    closing.clone(),
+                ));
+            }
+        });
+    }
+
+    /// The session behind the ports.
+    pub(crate) fn session(&self) -> &Handle<Arc<Peer>> {
+        &self.context.session
+    }
+
+    /// Accepts no further connections.
+    pub(crate) fn stop_accepting(&self) {
+        self.accepting.cancel();
+    }
+
+    /// Whether anybody has a link or is logged in.
+    pub(crate) fn has_peers(&self) -> bool {
+        !self.context.registry.is_empty()
+    }
+
+    /// Ends all connections and waits until they are gone.
+    pub(crate) async fn close(&self) {
+        self.stop_accepting();
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn sweep(&self) {
+        let (admission, accepting) = (self.context.admission.clone(), self.accepting.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = accepting.cancelled() => return,
+                    () = tokio::time::sleep(SWEEP) => admission.sweep(),
+                }
+            }
+        });
+    }
+}
+
+/// Admission's limits from the configuration.
+fn admission_config(config: &Config) -> AdmissionConfig {
+    let net = &config.net;
+    let rate = |burst: NonZeroU32, per_minute: NonZeroU32| {
+        let every = Duration::from_secs(60) / per_minute.get();
+        Rate {
+            burst: burst.get(),
+            every,
+        }
+    };
+    AdmissionConfig {
+        connections: net.max_connections,
+        strangers: net.max_unauthenticated,
+        source_connections: net.max_per_address,
+        // One address must not take all the places there are for newcomers.
+        source_strangers: (net.max_unauthenticated / 4 * 3).clamp(1, net.max_per_address),
+        stranger_memory: net.unauthenticated_buffer.as_usize(),
+        strangers_memory: net.unauthenticated_total.as_usize(),
+        source_newcomers: rate(net.connections_burst, net.connections_per_minute),
+        source_logins: rate(net.logins_burst, net.logins_per_minute),
+        ..AdmissionConfig::default()
+    }
+}

@@ -1,0 +1,54 @@
+//! What the subscriber and publisher roles have in common: messages that carry nodes.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::link::Received;
+use super::peer::Peer;
+use crate::counters::Count;
+use crate::session::Event;
+use crate::session::outlet::Outlet;
+use crate::wire::node::Reassembler;
+
+/// Puts the messages of one connection together to nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    reassembler: Reassembler,
+    /// When the first message of the node under way began.
+    began: Option<tokio::time::Instant>,
+}
+
+impl Nodes {
+    /// The node a message completes, if it does.
+    pub(crate) fn understand(
+        &mut self,
+        peer: &Arc<Peer>,
+        received: Received,
+        context: &Context,
+    ) -> Option<Event> {
+        let Some(dialect) = peer.dialect() else {
+            context.counters.refuse(
+                Count::RefusedStranger,
+                peer.identity(),
+                "a node without login",
+            );
+            return None;
+        };
+        let began = *self.began.get_or_insert(received.began);
+        let limits = &context.limits.command.node;
+        match self.reassembler.push(dialect, received.message, limits) {
+            Ok(None) => None,
+            Ok(Some(update)) => {
+                self.began = None;
+                Some(Event::Update { update, began })
+            }
+            Err(error) => {
+                self.began = None;
+                context
+                    .counters
+                    .refuse(Count::MalformedMessages, peer.identity(), error);
+                None
+            }
+        }
+    }
+}

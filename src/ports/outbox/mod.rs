@@ -1,0 +1,407 @@
+//! What waits to be written to one peer: the queue behind its command and its data link.
+//!
+//! The session pushes and never waits; the writer tasks of the two links take batches out. A
+//! stuck peer costs a bounded amount of memory because newer states replace older ones here, and
+//! because the session looks at [`Outbox::has_room`] before it pushes bulk.
+//!
+//! Commands and nodes travel on different connections, so the order between them is made here
+//! (wire spec, "What a client must never see"): a Delete or Right leaves only after the data of
+//! that node which was queued before it; a Delete drops data that has not been started; data of a
+//! node that is created anew takes the place of a Delete that has not left. Where one link's
+//! frame follows the other's by less than the peer's round trip the order on arrival is open, and
+//! [`Outbox::written`] asks for the later one to be repeated.
+
+mod receipts;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::state::{Mark, Marks, Queued, State};
+use crate::session::outlet::{Edit, Joins, Repeat, Slot};
+use crate::wire::identity::NodeId;
+use crate::wire::message::Encoded;
+
+/// The two queues of a peer, each drained by the writer of one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// The command link.
+    Command,
+    /// The subscriber (four ports) or data link.
+    Data,
+}
+
+/// Bytes to be written in one go. Hand it back by [`Outbox::written`] or [`Outbox::lost`].
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// What to write, in order.
+    pub(crate) segments: Vec<Bytes>,
+    /// Counts batches of data.
+    number: u64,
+    bytes: usize,
+    nodes: Vec<(NodeId, Option<Edit>)>,
+}
+
+/// What became of a batch besides its bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// Frames that may have crossed another link's frame.
+    pub(crate) repeats: Vec<Repeat>,
+    /// The queue ran low after the session was told that it is full.
+    pub(crate) drained: bool,
+}
+
+/// The queue itself, shared by the session (which pushes) and two writers (which take).
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    command: Notify,
+    data: Notify,
+    budget: usize,
+}
+
+impl Outbox {
+    /// An empty queue that calls itself full at `budget` bytes.
+    pub(crate) fn new(budget: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            command: Notify::new(),
+            data: Notify::new(),
+            budget: budget.max(1),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether bulk may be pushed. `false` is remembered: [`Outbox::written`] reports `drained`
+    /// once half of the budget is free again.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut state = self.state();
+        let room = state.bytes < self.budget;
+        state.starved |= !room;
+        room
+    }
+
+    /// Bytes queued or being written.
+    pub(crate) fn queued(&self) -> usize {
+        self.state().bytes
+    }
+
+    /// Whether the commands alone outgrow the budget: the peer takes nothing any more. Nodes do
+    /// not count, however large: they are bounded by [`Outbox::has_room`], and whether they move
+    /// is for the write deadline to say.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.state().command_bytes >= self.budget
+    }
+
+    /// Whether no data is queued or being written.
+    pub(crate) fn has_no_data(&self) -> bool {
+        let state = self.state();
+        state.groups.is_empty() && state.writing_data == 0
+    }
+
+    /// Queues a command.
+    pub(crate) fn command(&self, slot: Slot, bytes: Encoded) {
+        let mut state = self.state();
+        state.grow_commands(bytes.len());
+        let replaced = match slot {
+            Slot::Plain => {
+                state.commands.push_back(Queued::Plain(bytes));
+                None
+            }
+            Slot::Users => {
+                let old = state.users.replace(bytes);
+                if old.is_none() {
+                    state.commands.push_back(Queued::Users);
+                }
+                old
+            }
+            Slot::Metadata(name) => {
+                let old = state.metadata.insert(Arc::clone(&name), bytes);
+                if old.is_none() {
+                    state.commands.push_back(Queued::Metadata(name));
+                }
+                old
+            }
+        };
+        state.shrink_commands(replaced.as_ref());
+        drop(state);
+        self.command.notify_one();
+    }
+
+    /// Whether metadata of this user is queued: then the whole of it must be pushed, because it
+    /// takes the queued one's place.
+    pub(crate) fn holds_metadata(&self, name: &str) -> bool {
+        self.state().metadata.contains_key(name)
+    }
+
+    /// Drops queued metadata of a user who left: clients end on metadata of somebody unknown.
+    pub(crate) fn forget_metadata(&self, name: &str) {
+        let mut state = self.state();
+        if let Some(old) = state.metadata.remove(name) {
+            state.shrink_commands(Some(&old));
+            state
+                .commands
+                .retain(|item| !matches!(item, Queued::Metadata(n) if &**n == name));
+        }
+    }
+
+    /// Queues a Delete or Right of a node, behind the node's data.
+    pub(crate) fn edit(&self, node: NodeId, edit: Edit, bytes: Encoded) {
+        let mut state = self.state();
+        state.grow_commands(bytes.len());
+        if edit == Edit::Delete {
+            state.drop_group(node);
+        }
+        let waits = state.data_ahead(node);
+        let pending = state.edits.entry(node).or_default();
+        let freed = match edit {
+            Edit::Delete => [pending.right.take(), pending.delete.replace(bytes)],
+            Edit::Right => [pending.right.replace(bytes), None],
+        };
+        if !waits && !pending.queued {
+            pending.queued = true;
+            state.commands.push_back(Queued::Edit(node));
+        }
+        for old in &freed {
+            state.shrink_commands(old.as_ref());
+        }
+        drop(state);
+        self.command.notify_one();
+    }
+
+    /// Queues data of a node: the messages of one state or delta. It keeps the place of what it
+    /// replaces, so that a node that changes all the time still gets its turn. `after` lists the
+    /// nodes it depends on: those that are queued when its turn comes go first.
+    ///
+    /// Returns the bytes now queued of this node.
+    pub(crate) fn data(
+        &self,
+        node: NodeId,
+        joins: Joins,
+        after: &[NodeId],
+        bytes: Encoded,
+    ) -> usize {
+        let mut state = self.state();
+        if let Some(pending) = state.edits.get_mut(&node)
+            && let Some(delete) = pending.delete.take()
+        {
+            // Not sent yet, and now it must not be: the peer still has the node, and this state
+            // takes its place.
+            state.shrink_commands(Some(&delete));
+        }
+        if joins == Joins::Replaces {
+            let kept = state.groups.get_mut(&node).map(|group| {
+                group.parts.clear();
+                std::mem::take(&mut group.bytes)
+            });
+            state.shrink(kept.unwrap_or(0));
+        }
+        state.grow(bytes.len());
+        if !state.groups.contains_key(&node) {
+            state.enqueue(node);
+        }
+        let queued = state.groups.get_mut(&node).map_or(0, |group| {
+            group.bytes = group.bytes.saturating_add(bytes.len());
+            group.parts.push(bytes);
+            group.after = after.into();
+            group.bytes
+        });
+        drop(state);
+        self.data.notify_one();
+        queued
+    }
+
+    /// Whether the peer may not have seen something of this node that was meant for it: it is
+    /// queued, being written, or was written less than `window` before `at`.
+    pub(crate) fn unseen(&self, node: NodeId, at: Instant, window: Duration) -> bool {
+        let state = self.state();
+        if state.groups.contains_key(&node) {
+            return true;
+        }
+        if state.edits.get(&node).is_some_and(|e| e.delete.is_some()) {
+            return true;
+        }
+        let then = at.checked_sub(window).unwrap_or(at);
+        let now = Instant::now();
+        state.marks.get(&node).is_some_and(|marks| {
+            let deleted = marks.edit.filter(|(_, edit)| *edit == Edit::Delete);
+            state.data_since(marks.data, then, now) || edit_since(deleted, then)
+        })
+    }
+
+    /// Nodes of which anything was written at or after `then`, for a link that was cut.
+    pub(crate) fn sent_since(&self, then: Instant) -> Vec<NodeId> {
+        let state = self.state();
+        let now = Instant::now();
+        let recent =
+            |marks: &Marks| state.data_since(marks.data, then, now) || edit_since(marks.edit, then);
+        let marks = state.marks.iter().filter(|(_, marks)| recent(marks));
+        marks.map(|(node, _)| *node).collect()
+    }
+
+    /// Forgets what had reached the peer before `then`.
+    pub(crate) fn prune(&self, then: Instant) {
+        let mut state = self.state();
+        let now = Instant::now();
+        let mut marks = std::mem::take(&mut state.marks);
+        marks.retain(|_, marks| {
+            state.data_since(marks.data, then, now) || edit_since(marks.edit, then)
+        });
+        state.marks = marks;
+    }
+
+    /// The number to ask the peer for after a batch of data, if it is time to: the writer sends
+    /// it in a heartbeat of the transport.
+    pub(crate) fn ask_receipt(&self, batch: &Batch, now: Instant) -> Option<u64> {
+        let batch = batch.number;
+        self.state().receipts.ask(batch, now).then_some(batch)
+    }
+
+    /// The peer answered. Returns the next number to ask for, if there is one.
+    pub(crate) fn receipt(&self, batch: u64, now: Instant) -> Option<u64> {
+        self.state().receipts.answered(batch, now)
+    }
+
+    /// The data link is a new one.
+    pub(crate) fn start_receipts_over(&self) {
+        self.state().receipts.start_over(Instant::now());
+    }
+
+    /// Stops or resumes giving out batches, while it is open whether a new link goes on with this
+    /// login or starts another.
+    pub(crate) fn hold(&self, held: bool) {
+        self.state().held = held;
+        if !held {
+            self.command.notify_one();
+            self.data.notify_one();
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        *self.state() = State::default();
+    }
+
+    /// Drops all queued data (not commands): the peer is being sent away.
+    pub(crate) fn drop_data(&self) {
+        let mut state = self.state();
+        let freed = state.groups.values().map(|group| group.bytes).sum();
+        state.groups.clear();
+        state.order.clear();
+        state.shrink(freed);
+    }
+
+    /// The next batch of about `target` bytes for a link, waiting until there is one.
+    pub(crate) async fn next(&self, lane: Lane, target: usize) -> Batch {
+        loop {
+            let batch = self.take(lane, target);
+            if !batch.segments.is_empty() {
+                return batch;
+            }
+            match lane {
+                Lane::Command => self.command.notified().await,
+                Lane::Data => self.data.notified().await,
+            }
+        }
+    }
+
+    fn take(&self, lane: Lane, target: usize) -> Batch {
+        let mut state = self.state();
+        let mut batch = Batch::default();
+        if state.held {
+            return batch;
+        }
+        while batch.bytes < target {
+            let more = match lane {
+                Lane::Command => state.take_command(&mut batch),
+                Lane::Data => state.take_data(&mut batch),
+            };
+            if !more {
+                break;
+            }
+        }
+        if lane == Lane::Data && !batch.segments.is_empty() {
+            batch.number = state.receipts.give();
+            state.writing_data = state.writing_data.saturating_add(1);
+        }
+        batch
+    }
+
+    /// A batch has gone to the socket. `window` is the peer's round trip with slack.
+    pub(crate) fn written(
+        &self,
+        lane: Lane,
+        batch: &Batch,
+        now: Instant,
+        window: Duration,
+    ) -> Written {
+        let mut state = self.state();
+        state.shrink(batch.bytes);
+        let mut repeats = Vec::new();
+        let mut released = false;
+        let then = now.checked_sub(window).unwrap_or(now);
+        let mut seen = HashSet::new();
+        for (node, edit) in &batch.nodes {
+            if !seen.insert((*node, edit.is_some())) {
+                continue;
+            }
+            let before = state.marks.get(node).copied().unwrap_or_default();
+            let node = *node;
+            match edit {
+                Some(edit) => {
+                    let mark = Some((Mark::At(0, now), *edit));
+                    state.marks.entry(node).or_default().edit = mark;
+                    if state.data_since(before.data, then, now) {
+                        repeats.push(Repeat { node, data: false });
+                    }
+                }
+                None => {
+                    let mark = Some(Mark::At(batch.number, now));
+                    state.marks.entry(node).or_default().data = mark;
+                    let deleted = before.edit.filter(|(_, edit)| *edit == Edit::Delete);
+                    if edit_since(deleted, then) {
+                        repeats.push(Repeat { node, data: true });
+                    }
+                    released |= state.release_edit(node);
+                }
+            }
+        }
+        if lane == Lane::Data {
+            state.writing_data = state.writing_data.saturating_sub(1);
+        }
+        let drained = state.starved && state.bytes < self.budget / 2;
+        if drained {
+            state.starved = false;
+        }
+        drop(state);
+        if lane == Lane::Data && released {
+            self.command.notify_one();
+        }
+        Written { repeats, drained }
+    }
+
+    /// The link broke before the batch was written (or it is not known how much was). Returns
+    /// whether the queue ran low.
+    pub(crate) fn lost(&self, lane: Lane, batch: &Batch, now: Instant) -> bool {
+        self.written(lane, batch, now, Duration::ZERO).drained
+    }
+}
+
+/// Whether a Delete or Right so marked was written at or after `then`.
+fn edit_since(edit: Option<(Mark, Edit)>, then: Instant) -> bool {
+    match edit {
+        None => false,
+        Some((Mark::Writing, _)) => true,
+        Some((Mark::At(_, at), _)) => at >= then,
+    }
+}

@@ -1,0 +1,225 @@
+//! The lists behind an outbox, and how items enter and leave them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Batch;
+use super::receipts::Receipts;
+use crate::session::outlet::Edit;
+use crate::wire::identity::NodeId;
+use crate::wire::message::Encoded;
+
+/// A command longer than this carries nodes.
+const BULK: usize = 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) commands: VecDeque<Queued>,
+    pub(super) users: Option<Encoded>,
+    pub(super) metadata: HashMap<Arc<str>, Encoded>,
+    pub(super) edits: HashMap<NodeId, PendingEdit>,
+    pub(super) order: VecDeque<NodeId>,
+    pub(super) groups: HashMap<NodeId, Group>,
+    pub(super) bytes: usize,
+    /// Of these, queued commands that are not bulk.
+    pub(super) command_bytes: usize,
+    /// Batches of data on their way to the socket.
+    pub(super) writing_data: usize,
+    pub(super) starved: bool,
+    pub(super) held: bool,
+    pub(super) marks: HashMap<NodeId, Marks>,
+    pub(super) receipts: Receipts,
+}
+
+#[derive(Debug)]
+pub(super) enum Queued {
+    Plain(Encoded),
+    Users,
+    Metadata(Arc<str>),
+    Edit(NodeId),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PendingEdit {
+    pub(super) delete: Option<Encoded>,
+    pub(super) right: Option<Encoded>,
+    /// A marker for it stands in `commands`; otherwise it waits for the node's data.
+    pub(super) queued: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) parts: Vec<Encoded>,
+    pub(super) bytes: usize,
+    /// Nodes it depends on.
+    pub(super) after: Box<[NodeId]>,
+}
+
+/// When frames of a node last went to this peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marks {
+    pub(super) data: Option<Mark>,
+    pub(super) edit: Option<(Mark, Edit)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mark {
+    Writing,
+    /// Written as part of this batch.
+    At(u64, Instant),
+}
+
+impl State {
+    /// Whether data so marked may have reached the peer at `then` or later, or not yet.
+    pub(super) fn data_since(&self, mark: Option<Mark>, then: Instant, now: Instant) -> bool {
+        match mark {
+            None => false,
+            Some(Mark::Writing) => true,
+            Some(Mark::At(batch, at)) => self
+                .receipts
+                .read_at(batch, at, now)
+                .is_none_or(|read| read >= then),
+        }
+    }
+
+    pub(super) fn grow(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Counts a queued command.
+    pub(super) fn grow_commands(&mut self, bytes: usize) {
+        self.grow(bytes);
+        if bytes <= BULK {
+            self.command_bytes = self.command_bytes.saturating_add(bytes);
+        }
+    }
+
+    /// Counts a command that is no longer queued and will not be written.
+    pub(super) fn shrink_commands(&mut self, old: Option<&Encoded>) {
+        let bytes = old.map_or(0, Encoded::len);
+        self.shrink(bytes);
+        self.started(bytes);
+    }
+
+    /// Counts a command that is on its way.
+    fn started(&mut self, bytes: usize) {
+        if bytes <= BULK {
+            self.command_bytes = self.command_bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// Gives a node without queued data a place at the end.
+    pub(super) fn enqueue(&mut self, node: NodeId) {
+        if self.order.len() > self.groups.len().saturating_mul(2).saturating_add(64) {
+            // Places of nodes that went before their turn or were dropped.
+            let groups = &self.groups;
+            self.order.retain(|node| groups.contains_key(node));
+        }
+        self.order.push_back(node);
+        self.groups.insert(node, Group::default());
+    }
+
+    pub(super) fn drop_group(&mut self, node: NodeId) {
+        if let Some(group) = self.groups.remove(&node) {
+            self.shrink(group.bytes);
+        }
+    }
+
+    pub(super) fn data_ahead(&self, node: NodeId) -> bool {
+        self.groups.contains_key(&node)
+            || matches!(
+                self.marks.get(&node),
+                Some(Marks {
+                    data: Some(Mark::Writing),
+                    ..
+                })
+            )
+    }
+
+    pub(super) fn release_edit(&mut self, node: NodeId) -> bool {
+        if self.data_ahead(node) {
+            return false;
+        }
+        let Some(pending) = self.edits.get_mut(&node) else {
+            return false;
+        };
+        if std::mem::replace(&mut pending.queued, true) {
+            return false;
+        }
+        self.commands.push_back(Queued::Edit(node));
+        true
+    }
+
+    pub(super) fn take_command(&mut self, batch: &mut Batch) -> bool {
+        let Some(item) = self.commands.pop_front() else {
+            return false;
+        };
+        let mut taken = Vec::with_capacity(2);
+        match item {
+            Queued::Plain(bytes) => taken.push(bytes),
+            Queued::Users => taken.extend(self.users.take()),
+            Queued::Metadata(name) => taken.extend(self.metadata.remove(&name)),
+            Queued::Edit(node) => {
+                if let Some(pending) = self.edits.remove(&node) {
+                    let edit = match (&pending.delete, &pending.right) {
+                        (Some(_), None) => Some(Edit::Delete),
+                        (_, Some(_)) => Some(Edit::Right),
+                        (None, None) => None,
+                    };
+                    taken.extend(pending.delete);
+                    taken.extend(pending.right);
+                    if let Some(edit) = edit {
+                        self.marks.entry(node).or_default().edit = Some((Mark::Writing, edit));
+                        batch.nodes.push((node, Some(edit)));
+                    }
+                }
+            }
+        }
+        for bytes in taken {
+            self.started(bytes.len());
+            batch.bytes = batch.bytes.saturating_add(bytes.len());
+            batch.segments.extend_from_slice(bytes.segments());
+        }
+        true
+    }
+
+    /// Takes the next group, after whatever it depends on that is queued as well.
+    pub(super) fn take_data(&mut self, batch: &mut Batch) -> bool {
+        let Some(first) = self.order.pop_front() else {
+            return false;
+        };
+        let mut seen = HashSet::from([first]);
+        let mut stack = vec![first];
+        while let Some(node) = stack.last() {
+            let needs = self.groups.get(node).and_then(|group| {
+                let queued = |d: &&NodeId| self.groups.contains_key(*d) && !seen.contains(*d);
+                group.after.iter().find(queued).copied()
+            });
+            if let Some(dependency) = needs {
+                seen.insert(dependency);
+                stack.push(dependency);
+            } else if let Some(node) = stack.pop() {
+                self.take_group(node, batch);
+            }
+        }
+        true
+    }
+
+    fn take_group(&mut self, node: NodeId, batch: &mut Batch) {
+        let Some(group) = self.groups.remove(&node) else {
+            return;
+        };
+        for part in &group.parts {
+            batch.segments.extend_from_slice(part.segments());
+        }
+        batch.bytes = batch.bytes.saturating_add(group.bytes);
+        batch.nodes.push((node, None));
+        self.marks.entry(node).or_default().data = Some(Mark::Writing);
+    }
+}

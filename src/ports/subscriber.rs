@@ -1,0 +1,40 @@
+//! The subscriber role, port p+1: nodes to the clients; from G6 on also from them.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::link::Received;
+use super::nodes::Nodes;
+use super::peer::{Link, Peer};
+use super::role::Speech;
+use crate::counters::Count;
+use crate::session::Event;
+use crate::session::outlet::Outlet;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct SubscriberSpeech {
+    nodes: Nodes,
+}
+
+impl Speech for SubscriberSpeech {
+    fn understand(
+        &mut self,
+        peer: &Arc<Peer>,
+        _: &Arc<Link>,
+        received: Received,
+        context: &Context,
+    ) -> Option<Event> {
+        if peer
+            .dialect()
+            .is_some_and(|dialect| dialect.has_publisher_port())
+        {
+            let what = "a message on the port that only sends";
+            context
+                .counters
+                .refuse(Count::MalformedMessages, peer.identity(), what);
+            return None;
+        }
+        self.nodes.understand(peer, received, context)
+    }
+}

@@ -1,0 +1,219 @@
+//! The TTL role, port p+3 (p+2 in the three-port generations): heartbeats.
+//!
+//! Clients end themselves when no PING comes, so pings must not wait for anything: each
+//! connection has a task that does nothing else, on a runtime of its own. How they are timed is
+//! the dialect's; before a login, when no dialect is known, a pace that suits all.
+//!
+//! A stranger is pinged for as long as a login may take and no longer: a restarted server that
+//! pings for ever would keep clients believing that they are still part of the session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::command::tell_stranger;
+use super::context::Context;
+use super::peer::{Link, Peer};
+use crate::counters::Count;
+use crate::net::admission::Permit;
+use crate::net::handshake::{Decoder, Item};
+use crate::session::event::End;
+use crate::session::outlet::Outlet;
+use crate::wire::dialect::{Framing, Heartbeat, Ports};
+use crate::wire::limits::{Assembler, Limits};
+use crate::wire::message::Message;
+use crate::wire::role::Role;
+use crate::wire::transport;
+
+/// The pace from G3 on.
+const SECOND: Duration = Duration::from_secs(1);
+/// The pace before the dialect is known: G1–G2 clients want it fast, the others do not mind.
+const UNKNOWN: Duration = Duration::from_millis(250);
+/// How long G1–G2 clients wait before they answer.
+const ECHO_PAUSE: Duration = Duration::from_millis(50);
+/// A heartbeat is a few bytes; a socket that cannot take them is of no use.
+const WRITE: Duration = Duration::from_secs(5);
+
+/// One heartbeat connection.
+pub(crate) struct Heartbeats<R, W> {
+    pub(crate) reader: R,
+    pub(crate) writer: W,
+    pub(crate) decoder: Decoder,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) port: u16,
+}
+
+/// When what was last seen and said.
+struct Clock {
+    frame: Instant,
+    ping: Instant,
+    /// The oldest PING that is unanswered: what comes next answers that one.
+    asked: Option<Instant>,
+}
+
+impl<R, W> Heartbeats<R, W>
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin,
+{
+    /// Beats until the link ends.
+    pub(crate) async fn run(mut self, context: &Context, permit: &Permit) -> End {
+        let ping = transport::encode(
+            if self.peer.is_framed() {
+                Ports::Framed
+            } else {
+                Ports::Four
+            },
+            &[Message::new(vec![Bytes::from_static(b"PING")])],
+        );
+        let ping: Bytes = ping.segments().concat().into();
+        let opened = Instant::now();
+        let mut assembler = Assembler::new();
+        let mut clock = Clock {
+            frame: opened,
+            ping: opened,
+            asked: None,
+        };
+        let mut standings = self.peer.standings();
+        loop {
+            let due = self.next_ping(&clock);
+            let deadline = opened + context.timing.login_deadline;
+            let late = self.peer.is_stranger();
+            let link = Arc::clone(&self.link);
+            let heard = tokio::select! {
+                biased;
+                () = link.cancel.cancelled() => return link.end(),
+                () = sleep_until(due) => {
+                    if let Err(end) = self.ping(&ping, &mut clock).await {
+                        return end;
+                    }
+                    continue;
+                }
+                () = sleep_until(deadline), if late => {
+                    self.tell_stranger(context);
+                    context.counters.add(Count::LateConnections);
+                    return End::Stalled;
+                }
+                _ = standings.changed() => continue,
+                read = self.decoder.read(&mut self.reader) => read,
+            };
+            match heard {
+                Ok(0) => return End::Closed,
+                Err(_) => return End::Broken,
+                Ok(_) => self.peer.heard(),
+            }
+            if self.peer.is_user() {
+                permit.promote();
+            }
+            loop {
+                match self.decoder.next(&Limits::STRANGER) {
+                    Ok(Some(Item::Frame { more, body })) => {
+                        match assembler.push(more, body, &Limits::STRANGER) {
+                            Ok(Some(message)) => {
+                                if let Err(end) =
+                                    self.understand(&message, &ping, &mut clock, context).await
+                                {
+                                    return end;
+                                }
+                            }
+                            Ok(None) => {}
+                            Err(error) => return self.misused(context, error),
+                        }
+                    }
+                    Ok(Some(Item::Ping(pong))) => {
+                        if let Err(end) = self.write(&pong).await {
+                            return end;
+                        }
+                    }
+                    Ok(Some(Item::Pong(_) | Item::Other)) => {}
+                    Ok(None) => break,
+                    Err(error) => return self.misused(context, error),
+                }
+            }
+            assembler.settle();
+        }
+    }
+
+    fn next_ping(&self, clock: &Clock) -> Instant {
+        let pace = match self.peer.heartbeat() {
+            Some(_) => SECOND,
+            None => UNKNOWN,
+        };
+        clock.frame.max(clock.ping) + pace
+    }
+
+    async fn understand(
+        &mut self,
+        message: &Message,
+        ping: &Bytes,
+        clock: &mut Clock,
+        context: &Context,
+    ) -> Result<(), End> {
+        let now = Instant::now();
+        let echo = self.peer.heartbeat() == Some(Heartbeat::Echo50ms);
+        match message.frames() {
+            [frame] if &frame[..] == b"PONG" => {
+                if let Some(asked) = clock.asked.take() {
+                    let pause = if echo { ECHO_PAUSE } else { Duration::ZERO };
+                    self.peer.measured((now - asked).saturating_sub(pause));
+                }
+            }
+            [frame] if &frame[..] == b"INIT" => {
+                clock.frame = now;
+                return self.ping(ping, clock).await;
+            }
+            _ => {
+                let what = "a heartbeat that is none";
+                context
+                    .counters
+                    .refuse(Count::MalformedMessages, self.peer.identity(), what);
+                return Ok(());
+            }
+        }
+        clock.frame = now;
+        if echo {
+            self.ping(ping, clock).await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn ping(&mut self, ping: &Bytes, clock: &mut Clock) -> Result<(), End> {
+        clock.ping = Instant::now();
+        clock.asked.get_or_insert(clock.ping);
+        self.write(ping).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
+        match timeout(WRITE, self.writer.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Broken),
+            Err(_) => Err(End::Stalled),
+        }
+    }
+
+    fn misused(&self, context: &Context, error: impl std::fmt::Display) -> End {
+        context
+            .counters
+            .refuse(Count::BrokenTransport, self.peer.identity(), error);
+        End::Misused
+    }
+
+    /// A heartbeat of somebody who is not logged in. How its commands are framed is not known
+    /// from this, but the port tells the era.
+    fn tell_stranger(&self, context: &Context) {
+        if self.peer.is_linked(Role::Command) {
+            let named = !self.peer.is_framed() && self.port == 3;
+            let framing = if named {
+                Framing::Named
+            } else {
+                Framing::Numbered
+            };
+            tell_stranger(&self.peer, framing, context);
+        }
+    }
+}

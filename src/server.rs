@@ -1,0 +1,189 @@
+//! One server: its ports, its session, and its end.
+//!
+//! `run` (in [`crate`]) starts it from a configuration; tests hand in listeners of their own.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::admin_password::{self, AdminPasswordError};
+use crate::config::{Config, available_memory};
+use crate::counters::Counters;
+use crate::net::listen::{BindError, Listener, bind};
+use crate::ports::Ports;
+use crate::session::{self, Settings};
+
+/// Ports that clients may use, counted from the base port.
+pub const PORTS: u16 = 4;
+/// What users read when the server stops.
+const STOPPING: &str = "the server is shutting down";
+/// How long they may take to go when told so. Together with [`CLOSING`] less than 5 s.
+const LEAVING: Duration = Duration::from_secs(2);
+/// How long connections may take to end.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Why a server cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A port cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system failed.
+    #[error("the system refuses: {0}")]
+    Io(#[from] io::Error),
+    /// The admin password cannot be kept.
+    #[error(transparent)]
+    AdminPassword(#[from] AdminPasswordError),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    ports: Ports,
+    counters: Arc<Counters>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Opens the configured ports and starts serving.
+    ///
+    /// # Errors
+    ///
+    /// If a port or the data directory cannot be used.
+    pub async fn start(
+        config: Config,
+        heartbeats: Option<tokio::runtime::Handle>,
+    ) -> Result<Self, StartError> {
+        let listeners = open(&config)?;
+        Self::with_listeners(config, listeners, heartbeats)
+    }
+
+    /// Serves on these listeners; each comes with the distance of its port from the base port.
+    ///
+    /// # Errors
+    ///
+    /// If the data directory cannot be used.
+    pub fn with_listeners<L: Listener>(
+        mut config: Config,
+        listeners: Vec<(L, u16)>,
+        heartbeats: Option<tokio::runtime::Handle>,
+    ) -> Result<Self, StartError> {
+        if config.session.admin_password.is_none() {
+            config.session.admin_password = Some(admin_password::load_or_create(&config.data_dir)?);
+        }
+        let limits = config.session.limits(available_memory());
+        let settings = Settings::new(&config, limits.session.as_usize());
+        let counters = Arc::new(Counters::default());
+        let session = session::spawn(settings.clone(), Arc::clone(&counters));
+        let ports = Ports::start(
+            &config,
+            limits.node.as_usize(),
+            session,
+            Arc::clone(&counters),
+            heartbeats,
+        );
+        let mut addresses = Vec::with_capacity(listeners.len());
+        for (listener, offset) in listeners {
+            addresses.extend(listener.local_addr());
+            ports.listen(listener, offset);
+        }
+        announce(&config, &addresses);
+        Ok(Self {
+            ports,
+            counters,
+            addresses,
+        })
+    }
+
+    /// Where it listens, in the order of the listeners: all ports of the first address, then
+    /// those of the next.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Takes nobody new, tells everybody, and ends within 5 seconds.
+    pub async fn stop(self) {
+        info!(name: "server.stopping", "stopping");
+        self.ports.stop_accepting();
+        let deadline = Instant::now() + LEAVING;
+        let told = timeout(LEAVING, self.ports.session().dismiss_all(STOPPING)).await;
+        if told.is_ok() {
+            while self.ports.has_peers() && Instant::now() < deadline {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        if timeout(CLOSING, self.ports.close()).await.is_err() {
+            warn!(name: "server.forced", "connections did not end in time");
+        }
+        info!(name: "server.stopped", "stopped");
+    }
+}
+
+/// Opens the ports of all addresses. Ports of the default addresses may be missing if the host
+/// does not have their kind.
+fn open(config: &Config) -> Result<Vec<(TcpListener, u16)>, StartError> {
+    let mut listeners = Vec::new();
+    for ip in &config.bind {
+        let wanted: Vec<(IpAddr, u16)> = (0..PORTS)
+            .map(|offset| {
+                let port = if config.port == 0 {
+                    0
+                } else {
+                    config.port.saturating_add(offset)
+                };
+                (*ip, port)
+            })
+            .collect();
+        match bind(&wanted) {
+            Ok(bound) => listeners.extend(bound.into_iter().zip(0..PORTS)),
+            Err(error @ (BindError::Nothing | BindError::NotHere(_) | BindError::Other { .. }))
+                if config.may_be_missing(*ip) && config.bind.len() > 1 =>
+            {
+                warn!(name: "server.address_missing", address = %ip, %error, "not listening here");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if listeners.is_empty() {
+        return Err(BindError::Nothing.into());
+    }
+    Ok(listeners)
+}
+
+/// Says where the server is and which ports a router has to forward for whom.
+fn announce(config: &Config, addresses: &[SocketAddr]) {
+    for address in addresses {
+        info!(name: "server.listening", %address, "listening");
+    }
+    let p = config.port;
+    if p != 0 {
+        let (two, three) = (p.saturating_add(2), p.saturating_add(3));
+        info!(name: "server.forward", "to be reached from outside, forward TCP ports {p}-{three} \
+            for add-ons up to 0.3 (replication up to 0.1.31), {p}-{two} for 0.4 to today's \
+            (0.1.33 to 0.9.11), {p} alone for the newest (from 0.9.12)");
+    }
+    if config.session.server_password.is_none() {
+        let public = config.bind.iter().any(|ip| !ip.is_loopback());
+        if public {
+            warn!(name: "server.open", "no server password is set: everybody who reaches this \
+                server can join");
+        }
+    }
+}
+
+/// Where the data of a session is kept.
+pub fn session_dir(config: &Config) -> PathBuf {
+    config.data_dir.join("sessions").join(&config.session.name)
+}

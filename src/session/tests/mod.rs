@@ -1,0 +1,14 @@
+//! Tests of the session's transitions, from what the wire spec and the authority matrix demand.
+//!
+//! [`room`] plays a session whose peers record what they are told, as short lines; [`model`]
+//! plays whole clients on lines with delays for the property test.
+
+mod edits;
+mod join;
+mod leave;
+mod live;
+mod login;
+mod model;
+mod property;
+mod room;
+mod upload;

@@ -1,0 +1,672 @@
+"""The package's three shapes behind one set of verbs, and the datablocks that are shared.
+
+* `Threaded`, up to 0.1.26: `Session` with its own network threads and a service manager;
+* `Polled`, 0.1.30 and 0.1.31: `Session.listen()` must be called, edits are Session methods;
+* `Porcelain`, from 0.9.1: edits are functions on a `Repository`.
+
+Used by `driver.py` only, which calls the public methods as verbs.
+"""
+
+import copy
+import hashlib
+import inspect
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+
+import values
+import versions
+from replication import __version__ as VERSION
+
+ADDED, COMMITED, PUSHED, FETCHED, UP, MODIFIED = range(6)
+ACTIVE, SRV_SYNC, LOBBY = 2, 7, 10
+COMMON = "COMMON"
+
+
+class Block:
+    """Stands for a Blender datablock: a name, a payload, and other blocks it depends on."""
+
+    known = {}
+
+    def __init__(self, name):
+        self.name = name
+        self.uuid = None
+        self.payload = {}
+        self.deps = []
+        Block.known[name] = self
+
+    def dump(self):
+        """The node data. Copied: the package keeps it as the last committed state."""
+        return {"name": self.name, "deps": list(self.deps), "payload": copy.deepcopy(self.payload)}
+
+    def load(self, data):
+        """Takes over received node data."""
+        self.payload = copy.deepcopy(data.get("payload", {}))
+        self.deps = list(data.get("deps", []))
+
+    def live_deps(self):
+        """The blocks it depends on that are still part of the session."""
+        found = (Block.known.get(name) for name in self.deps)
+        return [block for block in found if block is not None and CLIENT.has(block.uuid)]
+
+    @classmethod
+    def of(cls, data, uuid):
+        """The block for received data, made if need be. `cls` is the type."""
+        block = Block.known.get(data.get("name"))
+        if block is None or block.uuid != uuid:
+            block = cls(data.get("name"))
+            block.uuid = uuid
+        return block
+
+
+class Thing(Block):
+    """A type that sends deltas where the package can."""
+
+
+class Mesh(Block):
+    """A type that always sends its whole state."""
+
+
+TYPES = {"Thing": Thing, "Mesh": Mesh}
+CLIENT = None
+
+
+def make(ipc_port, on_exit):
+    """The client for the installed version; `on_exit(reason)` is called when its session ends."""
+    global CLIENT
+    age = versions.key(VERSION)
+    if age < (0, 1, 30):
+        CLIENT = Threaded(ipc_port, on_exit)
+    elif age < (0, 2):
+        CLIENT = Polled(on_exit)
+    else:
+        CLIENT = Porcelain(on_exit)
+    return CLIENT
+
+
+def _datablock_types(base):
+    """The pairs of a type and its old-style (≤ 0.1.31) implementation class."""
+
+    def implementation(block_type):
+        class Implementation(base):
+            is_root = True
+
+            def _construct(self, data=None):
+                return block_type.of(data, self.uuid)
+
+            def resolve(self):
+                if self.data:
+                    self.instance = block_type.of(self.data, self.uuid)
+
+            def _load(self, data=None, target=None):
+                target.load(data)
+
+            def _dump(self, instance=None):
+                return instance.dump()
+
+            def resolve_deps(self):
+                return self.instance.live_deps()
+
+            def is_valid(self):
+                return True
+
+            def diff(self):
+                return self.data != self._dump(self.instance)
+
+        Implementation.__name__ = "Bl" + block_type.__name__
+        return Implementation
+
+    return [(block_type, implementation(block_type)) for block_type in TYPES.values()]
+
+
+class Api:
+    """What the three shapes have in common. Subclasses name the parts that differ."""
+
+    def __init__(self):
+        self.user = None
+        self.own = {}
+
+    # Reading
+
+    def nodes(self):
+        """uuid → node object of the package, a copy that other threads don't change."""
+        return dict(list(self.store().items()))
+
+    def has(self, uuid):
+        """Whether a node is part of the session here."""
+        return uuid is not None and uuid in self.store()
+
+    def dump(self, uuids=None):
+        """Every node (or those named): type, data, dependencies, owner."""
+        found = {}
+        for uuid, node in self.nodes().items():
+            if uuids is None or uuid in uuids:
+                found[uuid] = {
+                    "type": self.type_of(node),
+                    "data": values.encode(node.data),
+                    "deps": list(node.dependencies or []),
+                    "owner": node.owner,
+                }
+        return found
+
+    def digest(self):
+        """A short text that is equal for equal graphs, and the number of nodes."""
+        dump = self.dump()
+        text = json.dumps(dump, sort_keys=True)
+        return [hashlib.sha256(text.encode()).hexdigest()[:16], len(dump)]
+
+    def structure(self):
+        """Which nodes there are and who owns them."""
+        return {uuid: node.owner for uuid, node in self.nodes().items()}
+
+    def users(self):
+        """Name → user record, as the package's table has it."""
+        return values.encode(copy.deepcopy(self.online()))
+
+    # Writing
+
+    def add(self, name, type="Thing", payload=None, deps=(), owner=None, push=True):
+        """Registers a block whose dependencies (names) are registered already. Gives its uuid."""
+        block = TYPES[type](name)
+        block.payload = values.decode(payload or {})
+        block.deps = list(deps)
+        uuid = _again(lambda: self.register(block, owner))
+        block.uuid = uuid
+        if push and self.state() == ACTIVE:
+            self.commit_and_push(uuid)
+        return uuid
+
+    def add_many(self, blocks, push=True):
+        """`add` for a list of arguments. Gives the uuids."""
+        return [self.add(push=push, **block) for block in blocks]
+
+    def edit(self, uuid, patch, replace=False, deps=None):
+        """Changes a block as an artist would and publishes it. `patch` is set in the payload."""
+        patch = values.decode(patch)
+        for _ in range(100):
+            node = self.store().get(uuid)
+            if node is None:
+                raise KeyError(f"no node {uuid}")
+            block = _again(lambda node=node: self.materialise(node))
+            if block is None:
+                continue
+            if replace:
+                block.payload = {}
+            block.payload.update(patch)
+            if deps is not None:
+                block.deps = list(deps)
+            if self.commit_and_push(uuid):
+                return
+        raise RuntimeError(f"node {uuid} can't be committed, its state is {node.state}")
+
+    def edit_many(self, edits):
+        """`edit` for a list of arguments."""
+        for edit in edits:
+            self.edit(**edit)
+
+    def materialise(self, node):
+        """The block of a node, with received data applied; None if it must be tried again."""
+        if node.instance is None or node.state == FETCHED:
+            try:
+                self.apply(node.uuid)
+            except AssertionError:
+                return None
+        return node.instance
+
+    def wait_published(self, node):
+        """Waits until a committed node has left for the network."""
+        deadline = time.monotonic() + 30
+        while node.state == COMMITED and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        return node.state != COMMITED
+
+    def hang(self):
+        """Nothing to do where the driver itself polls."""
+
+    def resume(self):
+        """Nothing to do where the driver itself polls."""
+
+    # Whether the application must take messages from the network itself.
+    polled = False
+
+    def poll(self, wait):
+        """Takes what came from the network where that is the application's task."""
+        return False
+
+
+class Threaded(Api):
+    """Up to 0.1.26."""
+
+    def __init__(self, ipc_port, on_exit):
+        super().__init__()
+        from replication import data, interface
+
+        self.data = data
+        self.ipc_port = ipc_port
+        self.resumed = threading.Event()
+        factory = data.ReplicatedDataFactory()
+        for block_type, implementation in _datablock_types(data.ReplicatedDatablock):
+            factory.register_type(block_type, implementation)
+        if hasattr(interface, "session"):
+            self.session = interface.session
+            self.session.configure(factory=factory, python_path=sys.executable)
+        else:
+            self.session = interface.Session(factory=factory, python_path=sys.executable)
+        if hasattr(self.session, "register"):
+            self.session.register("on_exit")(on_exit)
+        self.orchestrator = self.session._orchestrator
+        self.manager = self.orchestrator._service_manager
+        self.net_calls = _Calls()
+        self.manager_calls = _Calls()
+        self.net = None
+        self.heartbeat = None
+
+    def connect(self, host, port, name, admin=None, server=None, timeout=5000):
+        """Logs in. One password field: the admin password wins."""
+        self.user = name
+        # The orchestrator's socket may only be used by its thread: let it make our calls.
+        self.manager.handle_services_com = self.manager_calls.before(self.manager.handle_services_com)
+        self.session.connect(
+            id=name, address=host, port=port, ipc_port=self.ipc_port, timeout=timeout, password=admin or server
+        )
+        services = self.manager._services
+        self.heartbeat = services["TTL"]["instance"]
+        self.net = services["NetworkIO"]["instance"]
+        # The same for the network thread's sockets.
+        self.net.main = self.net_calls.before(self.net.main)
+        if "TaskExecutor" in services:
+            # It takes one task per interval, and an edit is two: 10 ms would allow 50 edits/s.
+            # (0.0.3 counts in seconds, and has a short one by itself.)
+            executor = services["TaskExecutor"]["instance"]
+            executor._loop_interval = min(executor._loop_interval, 1)
+
+    def init(self, thread="network"):
+        """Uploads the graph. `thread="user"` calls it where the add-on does, races included."""
+        if thread == "user":
+            self.session.init()
+        else:
+            self.net_calls.run(self.session.init)
+
+    def disconnect(self):
+        """Closes the session as the add-on's button does."""
+        if self.orchestrator.is_alive():
+            self.manager_calls.run(self.orchestrator.disconnect)
+        publish = getattr(self.session, "_publish", None)
+        if publish is not None:
+            publish.close()
+
+    def gone(self):
+        """Whether the threads and the child of a closed session have ended."""
+        threads = [thread for thread in (self.orchestrator, self.net) if thread is not None]
+        return not any(thread.is_alive() for thread in threads) and self.heartbeat.poll() is not None
+
+    def release(self):
+        """Ends what a closed session left running (it tells its services over a socket that it
+        closes at once). Tells what was left."""
+        left = []
+        if self.net is not None and self.net.is_alive():
+            left.append("network")
+            self.net._stop_flag.set()
+        if self.heartbeat is not None and self.heartbeat.poll() is None:
+            left.append("heartbeat")
+            self.heartbeat.kill()
+        return left
+
+    def state(self):
+        """The session's state number. A refused upload shows in the network thread only."""
+        state = self.session.state["STATE"]
+        return LOBBY if state == SRV_SYNC and self.net is not None and self.net._state == LOBBY else state
+
+    def online(self):
+        """The package's user table."""
+        return self.session.online_users
+
+    def child(self):
+        """The heartbeat process."""
+        return self.heartbeat
+
+    def store(self):
+        """The graph's own dictionary."""
+        return self.session._graph.store
+
+    def type_of(self, node):
+        """A node's type name."""
+        return node.str_type
+
+    def register(self, block, owner):
+        """Adds a block to the graph."""
+        return self.session.add(block, owner=owner)
+
+    def apply(self, uuid):
+        """Takes received data over into the block."""
+        if versions.key(VERSION) < (0, 0, 21):
+            self.session.apply(uuid, force=True)
+        else:
+            self.session.apply(uuid)
+
+    def commit_and_push(self, uuid):
+        """Publishes a node. False if a received update came in between."""
+        node = self.store().get(uuid)
+        if node is None:
+            return True
+        if not self.wait_published(node):
+            raise TimeoutError(f"node {uuid} is never published")
+        try:
+            _again(lambda: self.session.commit(uuid))
+        except Exception as error:
+            if type(error).__name__ in ("StateError", "AssertionError"):
+                return False
+            raise
+        # ≤ 0.1.3 commits in a thread of its own.
+        deadline = time.monotonic() + 5
+        while node.state in (ADDED, UP, MODIFIED) and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        if node.state != COMMITED:
+            return False
+        _again(lambda: self.session.push(uuid))
+        return self.wait_published(node)
+
+    def delete(self, uuid, deps=True):
+        """Removes a node, and what it depends on."""
+        _again(lambda: self.session.remove(uuid, remove_dependencies=deps))
+
+    def change_owner(self, uuid, owner, deps=False):
+        """Gives a node to a user or to COMMON."""
+        change = self.session.change_owner
+        name = "recursive" if "recursive" in inspect.signature(change).parameters else "affect_dependencies"
+        _again(lambda: change(uuid, owner, **{name: deps}))
+
+    def force_owner(self, uuid, owner):
+        """Sends a Right without the client's own check, applied locally first as it always is."""
+        right = self.data.RepRightCommand(owner=self.user, data={"uuid": uuid, "owner": owner})
+        right.execute(self.session._graph)
+        self.session._item_to_push.put(right)
+
+    def metadata(self, fields):
+        """Tells the others about this user."""
+        self.session.update_user_metadata(values.decode(fields))
+
+    def kick(self, user):
+        """Kicks as the button does (which is for admins from 0.0.21 on)."""
+        self.session.kick(user)
+
+    def force_kick(self, user):
+        """Sends a Kick without the client's own check."""
+        self.session._item_to_push.put(self.data.RepKickCommand(owner=self.user, data={"user": user}))
+
+    def hang(self):
+        """Blocks the network thread."""
+        self.resumed.clear()
+        self.net_calls.later(self.resumed.wait)
+
+    def resume(self):
+        """Unblocks the network thread."""
+        self.resumed.set()
+
+
+class Polled(Api):
+    """0.1.30 and 0.1.31."""
+
+    def __init__(self, on_exit):
+        super().__init__()
+        from replication import data, interface, porcelain, repository
+
+        self.data = data
+        self.porcelain = porcelain
+        self.session = interface.session
+        protocol = data.DataTranslationProtocol()
+        for block_type, implementation in _datablock_types(data.ReplicatedDatablock):
+            protocol.register_type(block_type, implementation)
+        self.repository = repository.Repository(data_protocol=protocol)
+        self.session.register("on_exit")(on_exit)
+
+    def connect(self, host, port, name, admin=None, server=None, timeout=5000):
+        """Logs in. One password field: the admin password wins."""
+        self.user = name
+        self.session.connect(
+            repository=self.repository, id=name, address=host, port=port, timeout=timeout, password=admin or server
+        )
+
+    def poller(self):
+        """The package's own poller, to learn whether something waits."""
+        return self.session._poller
+
+    polled = True
+
+    def poll(self, wait):
+        """One turn of the add-on's timer, `wait` in milliseconds. Tells whether more waits."""
+        if self.state() in (0, 8):
+            return False
+        self.session.listen(wait)
+        return self.state() not in (0, 8) and bool(self.poller().poll(0))
+
+    def init(self, thread="user"):
+        """Uploads the graph."""
+        self.session.init()
+
+    def disconnect(self):
+        """Closes the session as the add-on's button does."""
+        if self.state() not in (0, 8):
+            self.session.disconnect("user")
+
+    def gone(self):
+        """Whether the heartbeat child has ended."""
+        child = self.child()
+        return child is None or child.poll() is not None
+
+    def release(self):
+        """Nothing is left running."""
+        return []
+
+    def state(self):
+        """The session's state number."""
+        return self.session.state
+
+    def online(self):
+        """The package's user table."""
+        return self.session.online_users
+
+    def child(self):
+        """The heartbeat process."""
+        child = getattr(self.session, "_ttl", None)
+        return child if isinstance(child, subprocess.Popen) else None
+
+    def store(self):
+        """The graph's own dictionary."""
+        return self.repository.object_store.store
+
+    def type_of(self, node):
+        """A node's type name."""
+        return node.str_type
+
+    def register(self, block, owner):
+        """Adds a block to the graph."""
+        return self.porcelain.add(self.repository, block, owner=owner)
+
+    def apply(self, uuid):
+        """Takes received data over into the block."""
+        self.porcelain.apply(self.repository, uuid)
+
+    def commit_and_push(self, uuid):
+        """Publishes a node. Nothing can come in between."""
+        if self.has(uuid):
+            self.session.commit(uuid)
+            self.session.push(uuid)
+        return True
+
+    def delete(self, uuid, deps=True):
+        """Removes a node, and what it depends on."""
+        self.session.remove(uuid, remove_dependencies=deps)
+
+    def change_owner(self, uuid, owner, deps=False):
+        """Gives a node to a user or to COMMON."""
+        self.session.change_owner(uuid, owner, affect_dependencies=deps)
+
+    def force_owner(self, uuid, owner):
+        """Sends a Right without the client's own check, applied locally first as it always is."""
+        right = self.data.RepRightCommand(owner=self.user, data={"uuid": uuid, "owner": owner})
+        right.execute(self.repository.object_store)
+        right.push(self.session._command)
+
+    def metadata(self, fields):
+        """Tells the others about this user."""
+        self.session.update_user_metadata(values.decode(fields))
+
+    def kick(self, user):
+        """Kicks as the button does."""
+        self.session.kick(user)
+
+    def force_kick(self, user):
+        """Sends a Kick without the client's own check."""
+        self.data.RepKickCommand(owner=self.user, data={"user": user}).push(self.session._command)
+
+
+class Porcelain(Polled):
+    """From 0.9.1. Own Deletes and Rights take effect when the server echoes them."""
+
+    def __init__(self, on_exit):
+        Api.__init__(self)
+        from replication import interface, objects, porcelain, protocol, repository
+
+        self.objects = objects
+        self.porcelain = porcelain
+        self.session = interface.session
+        self.rdp = protocol.DataTranslationProtocol()
+        for block_type in TYPES.values():
+            implementation = self._implementation(block_type, protocol.ReplicatedDatablock)
+            self.rdp.register_implementation(block_type, implementation)
+        self.repository = repository.Repository(rdp=self.rdp, username=None)
+        self.session.register("on_exit")(on_exit)
+
+    @staticmethod
+    def _implementation(block_type, base):
+        class Implementation(base):
+            is_root = True
+            use_delta = block_type is Thing
+
+            construct = staticmethod(lambda data: block_type.of(data, data.get("uuid")))
+            resolve = staticmethod(lambda data: block_type.of(data, data.get("uuid")))
+            load = staticmethod(lambda data, datablock: datablock.load(data))
+            dump = staticmethod(lambda datablock: datablock.dump())
+            resolve_deps = staticmethod(lambda datablock: datablock.live_deps())
+            needs_update = staticmethod(lambda datablock, data: True)
+
+        return Implementation
+
+    def connect(self, host, port, name, admin=None, server=None, timeout=5000):
+        """Logs in with both password fields. The add-on sends '' for no server password."""
+        self.user = name
+        self.repository.username = name
+        server = "" if server is None else server
+        self.porcelain.remote_add(
+            self.repository, "origin", host, port, server_password=server, admin_password=admin
+        )
+        self.session.connect(
+            repository=self.repository, timeout=timeout, server_password=server, admin_password=admin
+        )
+
+    def poller(self):
+        """The package's own poller, to learn whether something waits."""
+        return self.repository.remote.poller
+
+    def online(self):
+        """The package's user table."""
+        return self.repository.remote.online_users if self.repository.remote else {}
+
+    def type_of(self, node):
+        """A node's type name."""
+        return (node.data or {}).get("type_id")
+
+    def commit_and_push(self, uuid):
+        """Publishes a node. Nothing can come in between."""
+        if self.has(uuid):
+            self.porcelain.commit(self.repository, uuid)
+            self.porcelain.push(self.repository, "origin", uuid)
+        return True
+
+    def delete(self, uuid, deps=True):
+        """Removes a node, and what it depends on."""
+        self.porcelain.rm(self.repository, uuid, remove_dependencies=deps)
+
+    def change_owner(self, uuid, owner, deps=False):
+        """Gives a node to a user or to COMMON."""
+        self.repository.assert_modification_rights(uuid)
+        if owner == COMMON:
+            self.porcelain.unlock(self.repository, [uuid], affect_dependencies=deps)
+        else:
+            self.porcelain.lock(self.repository, [uuid], new_owner=owner, affect_dependencies=deps)
+
+    def force_owner(self, uuid, owner):
+        """Sends a Right without the client's own check."""
+        right = self.objects.Right(owner=self.user, data={"uuid": [uuid], "owner": owner})
+        self.repository.push(self.repository.remote.command, right)
+
+    def metadata(self, fields):
+        """Tells the others about this user."""
+        self.porcelain.update_user_metadata(self.repository, values.decode(fields))
+
+    def kick(self, user):
+        """Kicks as the button does."""
+        self.porcelain.kick(self.repository, user)
+
+    def force_kick(self, user):
+        """Sends a Kick without the client's own check."""
+        kick = self.objects.Kick(owner=self.user, data={"user": user})
+        self.repository.push(self.repository.remote.command, kick)
+
+    def session_info(self, address, timeout=500):
+        """What the add-on's server list asks: private? which version?"""
+        return self.porcelain.request_session_info(address, timeout=timeout)
+
+
+class _Calls:
+    """Calls handed to another thread, made before that thread's own function."""
+
+    def __init__(self):
+        self.waiting = queue.SimpleQueue()
+
+    def before(self, function):
+        """`function`, preceded by the calls that wait."""
+
+        def wrapper(*args, **kwargs):
+            while not self.waiting.empty():
+                self.waiting.get()()
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    def later(self, call):
+        """Hands over a call."""
+        self.waiting.put(call)
+
+    def run(self, call, timeout=10):
+        """Hands over a call and waits until it was made; its exception is ours."""
+        done = threading.Event()
+        failure = []
+
+        def made():
+            try:
+                call()
+            except Exception as error:
+                failure.append(error)
+            done.set()
+
+        self.waiting.put(made)
+        if not done.wait(timeout):
+            raise TimeoutError("the package's thread doesn't answer")
+        if failure:
+            raise failure[0]
+
+
+def _again(call):
+    """Repeats a call that lost the package's own race: it walks its graph without a lock."""
+    for _ in range(50):
+        try:
+            return call()
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
+    return call()

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Runs the scenarios: real clients of several versions against a server.
+
+    run.py --server-cmd 'target/release/multi-user-server --port {port} ...' \
+           [--versions 0.1.26,0.9.11] [--scenarios upload,j] [--jobs 2] [--json out.json]
+    run.py --reference ...                 against each version's own reference server
+
+In the server's command line {port}, {admin}, {timeout} and {tmp} are replaced; what stands in
+`[[…]]` is used only when a server password is set, with {server} in it. Without --server-cmd the
+release build of this project is used. A failed scenario is tried once more, which the output says.
+Ends with the line `N passed, N failed, N skipped`; the exit code is 1 if anything failed.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import harness  # noqa: E402
+import scenarios  # noqa: E402
+import venvs  # noqa: E402
+import versions  # noqa: E402
+
+DEFAULT_SERVER = (
+    "{root}/target/release/multi-user-server --port {port} --bind 127.0.0.1 --admin-password {admin} "
+    "[[--server-password {server}]] --timeout {timeout} --data-dir {tmp}"
+)
+
+
+def server_command(options):
+    """Gives the function that makes a server's command line for a stage."""
+
+    def command(stage, port, folder):
+        if options["reference"]:
+            python = venvs.python(stage.version)
+            return versions.reference_command(
+                stage.version, python, port, stage.timeout, stage.admin_password, stage.server_password
+            )
+        text = options["server_cmd"]
+        text = re.sub(r"\[\[(.*?)\]\]", r"\1" if stage.server_password else "", text)
+        fields = {
+            "root": str(venvs.ROOT), "port": port, "admin": stage.admin_password,
+            "server": stage.server_password or "", "timeout": stage.timeout, "tmp": str(folder),
+        }
+        return [word.format(**fields) for word in shlex.split(text)]
+
+    return command
+
+
+class Runner:
+    """Hands scenarios to threads and keeps the results."""
+
+    def __init__(self, options):
+        self.options = options
+        self.lock = threading.Lock()
+        self.results = []
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="clients-"))
+
+    def attempt(self, version, scenario, number):
+        """One try. Gives (outcome, text, races, folder)."""
+        folder = self.folder / f"{version}-{scenario.name}-{number}"
+        stage = harness.Stage(version, server_command(self.options), folder, scenario.seconds, self.options)
+        outcome, text, races = "passed", "", []
+        try:
+            scenario.run(stage)
+        except harness.Impossible as reason:
+            outcome, text = "skipped", str(reason)
+        except harness.Failure as failure:
+            outcome, text = "failed", str(failure)
+        except Exception:
+            outcome, text = "failed", "the scenario itself broke: " + traceback.format_exc()
+        try:
+            serious, races = stage.violations()
+            if serious and outcome != "skipped":
+                outcome = "failed"
+                unique = list(dict.fromkeys(serious))
+                text = "\n    ".join(filter(None, [text, *unique[:8]]))
+                if len(unique) > 8:
+                    text += f"\n    and {len(unique) - 8} more"
+        finally:
+            stage.close()
+        return outcome, text, races, stage
+
+    def one(self, version, scenario):
+        """A scenario with its second chance."""
+        start = time.monotonic()
+        tries = []
+        for number in (1, 2):
+            outcome, text, races, stage = self.attempt(version, scenario, number)
+            tries.append({"outcome": outcome, "text": text, "races": races})
+            if outcome != "failed":
+                stage.discard()
+                break
+            self.show_failure(version, scenario, number, text, stage)
+            if self.options["no_retry"]:
+                break
+        result = {
+            "version": version, "scenario": scenario.name, "letter": scenario.letter, "outcome": outcome,
+            "seconds": round(time.monotonic() - start, 1), "tries": tries,
+        }
+        with self.lock:
+            self.results.append(result)
+            note = f" ({text})" if outcome == "skipped" else ""
+            if len(tries) > 1:
+                note += f" — the first try failed: {tries[0]['text'].splitlines()[0][:160]}"
+            if tries[-1]["races"]:
+                note += f" — races of the client: {len(tries[-1]['races'])}"
+            print(f"{outcome:8}{version:8}{scenario.name:28}{result['seconds']:6.1f} s{note}", flush=True)
+
+    def show_failure(self, version, scenario, number, text, stage):
+        """Prints why a try failed, with the logs of everything that took part."""
+        logs = [server.log for server in stage.servers]
+        for artist in stage.artists:
+            logs += [artist.folder / "events.log", artist.folder / "client.log"]
+        limit = self.options["log_lines"]
+        with self.lock:
+            print(f"\n--- {version} {scenario.name}, try {number} failed: {text}", flush=True)
+            for log in logs:
+                if limit and log.exists():
+                    lines = log.read_text(errors="replace").splitlines()
+                    if lines:
+                        print(f"--- {log.relative_to(stage.folder)}, last lines of {len(lines)}")
+                        print("\n".join(line[:300] for line in lines[-limit:]))
+            print("---", flush=True)
+
+    def run(self, wanted):
+        """Runs (version, scenario) pairs; light ones get threads of their own."""
+        queues = {False: [], True: []}
+        for version, scenario in wanted:
+            queues[scenario.light].append((version, scenario))
+
+        def work(light):
+            while True:
+                with self.lock:
+                    if not queues[light]:
+                        return
+                    version, scenario = queues[light].pop(0)
+                self.one(version, scenario)
+
+        jobs = self.options["jobs"]
+        threads = [threading.Thread(target=work, args=(light,)) for light in (False, True) for _ in range(jobs)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def table(self, chosen, wanted_versions):
+        """version × scenario with times."""
+        found = {(result["version"], result["scenario"]): result for result in self.results}
+        marks = {"passed": "", "failed": " FAIL", "skipped": "–"}
+        print("\n" + " " * 28 + "".join(f"{version:>12}" for version in wanted_versions))
+        for scenario in chosen:
+            row = f"{scenario.letter} {scenario.name:26}"
+            for version in wanted_versions:
+                result = found.get((version, scenario.name))
+                if result is None:
+                    cell = ""
+                elif result["outcome"] == "skipped":
+                    cell = "–"
+                else:
+                    cell = f"{result['seconds']:.1f}{marks[result['outcome']]}"
+                    if len(result["tries"]) > 1 and result["outcome"] == "passed":
+                        cell += " 2nd"
+                row += f"{cell:>12}"
+            print(row)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server-cmd", default=DEFAULT_SERVER)
+    parser.add_argument("--reference", action="store_true", help="run each version's own reference server")
+    parser.add_argument("--versions", default=",".join(versions.VERSIONS))
+    parser.add_argument("--scenarios", default="all", help="names or letters, separated by commas")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--slow", action="store_true", help="also those that take minutes")
+    parser.add_argument("--no-retry", action="store_true")
+    parser.add_argument("--repeat", type=int, default=1, help="run everything so often")
+    parser.add_argument("--log-lines", type=int, default=400, help="last lines of each log shown for a failure")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of failed tries")
+    parser.add_argument("--list", action="store_true", help="list the scenarios")
+    options = vars(parser.parse_args())
+
+    known = scenarios.load()
+    if options["list"]:
+        for scenario in known.values():
+            print(f"{scenario.letter} {scenario.name:28}{'slow ' if scenario.slow else ''}{scenario.about}")
+        return 0
+    if options["scenarios"] == "all":
+        chosen = [one for one in known.values() if options["slow"] or not one.slow]
+    else:
+        asked = options["scenarios"].split(",")
+        unknown = [name for name in asked if name not in known and name not in {s.letter for s in known.values()}]
+        if unknown:
+            parser.error(f"unknown scenarios: {', '.join(unknown)}")
+        chosen = [one for one in known.values() if one.name in asked or (one.letter in asked and (options["slow"] or not one.slow))]
+    wanted_versions = options["versions"].split(",")
+    venvs.make_all(wanted_versions)
+
+    start = time.monotonic()
+    runner = Runner(options)
+    runner.run([(version, one) for _ in range(options["repeat"]) for one in chosen for version in wanted_versions])
+    runner.table(chosen, wanted_versions)
+    if options["json"]:
+        pathlib.Path(options["json"]).write_text(json.dumps(runner.results, indent=1))
+    outcomes = [result["outcome"] for result in runner.results]
+    if options["keep"] and "failed" in outcomes:
+        print(f"logs: {runner.folder}")
+    else:
+        shutil.rmtree(runner.folder, ignore_errors=True)
+    second = sum(len(result["tries"]) > 1 and result["outcome"] == "passed" for result in runner.results)
+    print(f"\n{time.monotonic() - start:.0f} s; {second} passed on the second try")
+    print(f"{outcomes.count('passed')} passed, {outcomes.count('failed')} failed, {outcomes.count('skipped')} skipped")
+    return 1 if "failed" in outcomes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

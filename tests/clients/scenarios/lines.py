@@ -1,0 +1,136 @@
+"""Thin and long lines, as at an artist's home."""
+
+from harness import ACTIVE, SYNCING, Impossible
+from scenarios import blocks, scenario
+
+# 1 Mbit/s in bytes per second.
+HOME = 125_000
+
+
+def no_heartbeat_over_distance(stage):
+    """0.0.3 takes the answer of its own service manager, which comes every two seconds, for a
+    missing PING unless a PING is there within some milliseconds: on long or busy lines, or on a
+    busy machine, it ends its session."""
+    if stage.key < (0, 0, 9):
+        raise Impossible("its heartbeat fails by itself under such conditions")
+
+
+def _thin_line(stage, size):
+    """Bob pushes `size` bytes over a thin line, carol receives them over another one."""
+    no_heartbeat_over_distance(stage)
+    stage.start_server(timeout=1000)
+    alice, uuids = stage.host(blocks(5))
+    bob = stage.join("bob", via=stage.line(rate=HOME), timeout=30)
+    carol = stage.join("carol", via=stage.line(rate=HOME), timeout=30)
+    artists = (alice, bob, carol)
+    for artist in artists:
+        stage.wait(lambda a=artist: len(a.users()) == 3, 10, f"{artist.label} sees three users")
+    bob.edit(uuid=uuids["n0"], patch={"vertices": {"__blob__": [size, 3]}})
+    seconds = size / HOME
+    start = stage.left()
+    stage.wait_equal([alice, bob], seconds * 1.5 + 10, count=5)
+    needed = start - stage.left()
+    stage.check(needed > 0.7 * seconds, f"the line isn't thin: {needed:.1f} s for {size} bytes")
+    # Small things of the others find their way beside the big one.
+    alice.edit(uuid=uuids["n1"], patch={"meanwhile": True})
+    stage.wait(
+        lambda: carol.dump(uuids=[uuids["n1"]])[uuids["n1"]]["data"]["payload"].get("meanwhile") is True,
+        seconds * 1.5 + 10, "a small edit arrives",
+    )
+    stage.wait_equal(artists, seconds * 1.5 + 10, count=5)
+    for artist in artists:
+        stage.check(artist.state == ACTIVE and artist.exit_reason is None, f"{artist.label}: {artist.exit_reason}")
+        stage.check(set(artist.users()) == {"alice", "bob", "carol"}, f"{artist.label} sees {set(artist.users())}")
+    stage.final(artists, count=5)
+
+
+@scenario("m", seconds=90, light=True)
+def thin_line(stage):
+    """2 MB over 1 Mbit/s with a timeout of one second: nobody is lost."""
+    _thin_line(stage, 2_000_000)
+
+
+@scenario("m", seconds=700, light=True, slow=True)
+def thin_line_long(stage):
+    """20 MB over 1 Mbit/s with a timeout of one second: nobody is lost."""
+    _thin_line(stage, 20_000_000)
+
+
+@scenario("m", seconds=60, light=True)
+def long_line(stage):
+    """Everything once over a line of 200 ms round trip."""
+    no_heartbeat_over_distance(stage)
+    stage.start_server()
+    line = stage.line(delay=0.1)
+    alice, uuids = stage.host(blocks(12), via=line, timeout=30)
+    bob = stage.join("bob", via=stage.line(delay=0.1), timeout=30)
+    carol = stage.join("carol")
+    stage.wait_equal([alice, bob, carol], count=12)
+    # An edit and at once the delete of the same node: the edit must not revive it anywhere.
+    alice.edit(uuid=uuids["n11"], patch={"last": "words"})
+    alice.delete(uuid=uuids["n11"], deps=False)
+    # A new node and at once its owner.
+    new = bob.add(name="new", payload={"by": "bob"}, owner="bob")
+    if stage.key < (0, 1, 41):
+        bob.change_owner(uuid=new, owner="COMMON")
+    carol.change_owner(uuid=uuids["n5"], owner="carol")
+    stage.wait_equal([alice, bob, carol], count=12)
+    stage.check(uuids["n11"] not in carol.dump(), "a deleted node came back")
+    stage.final([alice, bob, carol], count=12)
+
+
+@scenario("f", seconds=60, light=True)
+def delete_crosses_edit(stage):
+    """A node is deleted while another client edits what depends on it: nobody keeps the reference."""
+    no_heartbeat_over_distance(stage)
+    stage.start_server()
+    line = stage.line(delay=0.2)
+    alice, uuids = stage.host(blocks(6), via=line, timeout=30)
+    bob = stage.join("bob")
+    stage.wait_equal([alice, bob], count=6)
+    # n2 depends on n1. The delete of n1 is at the server before alice's edit of n2, which still
+    # names n1, and alice learns of the delete only after her edit.
+    bob.delete(uuid=uuids["n1"], deps=False)
+    alice.edit(uuid=uuids["n2"], patch={"edited": "before alice knew"})
+    stage.final([alice, bob], count=5)
+
+
+@scenario("f", seconds=60, light=True)
+def delete_overtakes(stage):
+    """A delete while an edit of what depends on the node is still queued behind bulk for a peer."""
+    no_heartbeat_over_distance(stage)
+    stage.start_server()
+    alice, uuids = stage.host(blocks(6), timeout=30)
+    bob = stage.join("bob")
+    carol = stage.join("carol", via=stage.line(rate=HOME), timeout=30)
+    stage.wait_equal([alice, bob, carol], count=6)
+    # Two seconds of bulk, then the edit, both on carol's data link; the delete has its own link.
+    alice.edit(uuid=uuids["n0"], patch={"vertices": {"__blob__": [250_000, 1]}})
+    alice.edit(uuid=uuids["n2"], patch={"edited": "before the delete"})
+    stage.wait(
+        lambda: "edited" in bob.dump(uuids=[uuids["n2"]])[uuids["n2"]]["data"]["payload"], 10, "bob has the edit"
+    )
+    bob.delete(uuid=uuids["n1"], deps=False)
+    stage.final([alice, bob, carol], count=5)
+
+
+@scenario("b", seconds=60, light=True)
+def deleted_while_joining(stage):
+    """The node a joiner asks for last is deleted, and others change, while it is on its way there."""
+    no_heartbeat_over_distance(stage)
+    stage.start_server()
+    alice, uuids = stage.host(blocks(40))
+    bob = stage.join("bob")
+    stage.wait_equal([alice, bob], count=40)
+    carol = stage.artist("carol").login(via=stage.line(delay=0.02))
+    carol.wait_state(SYNCING)
+    # Catalogs are fetched from their end, so n0 comes last.
+    alice.delete(uuid=uuids["n0"], deps=False)
+    bob.edit(uuid=uuids["n2"], patch={"edited": "while carol joins"})
+    bob.change_owner(uuid=uuids["n3"], owner="bob")
+    new = bob.add(name="new", payload={"made": "while carol joins"}, deps=["n5"])
+    stage.wait_equal([alice, bob], count=40)
+    carol.wait_state(ACTIVE, timeout=20)
+    # Live data right after the last node is what a lost one would collide with.
+    alice.edit(uuid=new, patch={"edited": "after the join"})
+    stage.final([alice, bob, carol], count=40)
