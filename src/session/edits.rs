@@ -53,7 +53,7 @@ impl<O: Outlet> Session<O> {
             return;
         }
         // Data on its way there would bring the node back to life at the one who deleted it.
-        let crossed = is_unseen(user, id, now);
+        let crossed = user.doomed.contains(&id) || is_unseen(user, id, now);
         let dependents = self.replicas.dependents(id);
         for (_, user) in self.users.iter_mut() {
             if dialect.missing_node == MissingNode::RemovedMarker {
@@ -61,7 +61,11 @@ impl<O: Outlet> Session<O> {
             }
         }
         let Some(replica) = self.replicas.delete(id, who, now) else {
-            if dialect.echo_edits {
+            // The sender waits for the echo. It needs no place in the order unless something of
+            // the node is on its way.
+            if dialect.echo_edits && crossed {
+                self.send_delete(who, id, now);
+            } else if dialect.echo_edits {
                 self.answer(who, &Answer::Delete(id));
             }
             return;
@@ -131,6 +135,7 @@ impl<O: Outlet> Session<O> {
             return;
         };
         let (name, admin) = (Arc::clone(&user.name), user.admin);
+        let claimed: Arc<str> = owner.into();
         let receiver = self.users.named(owner).and_then(|id| self.users.get(id));
         let owner: Option<Arc<str>> = match receiver {
             Some(user) => Some(Arc::clone(&user.name)),
@@ -152,8 +157,8 @@ impl<O: Outlet> Session<O> {
         let (mut refused, mut crossed) = (Vec::new(), Vec::new());
         for id in nodes {
             match (self.replicas.get(*id), &owner) {
-                (None, Some(owner)) => self.keep_early_right(who, *id, owner),
-                (None, None) => {}
+                // To nobody, too: the sender may have to be told that it is refused.
+                (None, _) => self.keep_early_right(who, *id, &claimed),
                 (Some(replica), Some(owner)) if authority::may_give(replica, &name, admin) => {
                     if admin && **replica.owner() != *COMMON && *replica.owner() != name {
                         self.counters.note(

@@ -274,3 +274,54 @@ fn only_admins_kick() {
         assert_eq!(auths, ["auth RUNNING"], "{version}");
     }
 }
+
+/// Clients before G9 have applied it already, whoever it names.
+#[test]
+fn an_early_right_to_nobody_is_refused_when_its_node_comes() {
+    for version in VERSIONS.into_iter().filter(|v| !echoes(v)) {
+        let (mut room, _, bob) = Room::busy(version);
+        room.ask(&bob, give(&[4], "nobody"));
+        room.push(&bob, node(4, "bob", &[], "four"));
+        assert_eq!(room.told(&bob), ["right 4 bob"], "{version}");
+    }
+}
+
+/// A Right that crosses another's on its way to the sender would be undone there by it.
+#[test]
+fn a_right_that_may_have_crossed_anothers_is_confirmed() {
+    for version in VERSIONS.into_iter().filter(|v| !echoes(v)) {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.ask(&alice, give(&[1], "alice"));
+        room.ask(&alice, give(&[1], "COMMON"));
+        room.hush(&[&bob]);
+        room.ask(&bob, give(&[1], "bob"));
+        assert_eq!(room.told(&bob), ["right 1 bob"], "{version}");
+    }
+}
+
+/// Another's update on its way to the deleter would bring the node back there.
+#[test]
+fn a_delete_that_crosses_an_update_is_confirmed() {
+    for version in VERSIONS {
+        let (mut room, _, bob) = Room::busy(version);
+        bob.state().unseen.insert(id(1));
+        room.ask(&bob, Request::Delete(id(1)));
+        bob.state().unseen.clear();
+        room.pass(400);
+        let told = without_users(room.told(&bob));
+        assert_eq!(told, ["delete 1"], "{version}");
+    }
+}
+
+/// From G15 on clients end on a Commit for a node that is gone.
+#[test]
+fn a_delete_waits_for_commits_on_their_way() {
+    let (mut room, alice, bob) = Room::busy("0.9.11");
+    bob.state().unseen.insert(id(1));
+    room.ask(&alice, Request::Delete(id(1)));
+    room.pass(250);
+    assert!(without_users(room.told(&bob)).is_empty());
+    bob.state().unseen.clear();
+    room.pass(100);
+    assert_eq!(without_users(room.told(&bob)), ["delete 1"]);
+}

@@ -388,3 +388,25 @@ fn the_end_of_the_server_is_told_to_everybody() {
         assert_eq!(room.session.user_count(), 0);
     }
 }
+
+/// Pushes and heartbeats go on over the other links while this one is gone.
+#[test]
+fn what_was_under_way_at_the_cut_is_sent_again_whatever_was_heard_since() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.pass(5000);
+        room.push(&alice, node(1, "COMMON", &[], "uno"));
+        room.pass(50);
+        room.unlink(&bob, Role::Subscriber, End::Broken);
+        room.pass(500);
+        room.hush(&[&alice, &bob]);
+        let role = Role::Subscriber;
+        room.event(&bob, Event::Linked { role });
+        room.pass(1000);
+        let told = room.told(&bob);
+        assert!(
+            told.contains(&"node 1 COMMON [] uno".to_owned()),
+            "{version}: {told:?}"
+        );
+    }
+}
