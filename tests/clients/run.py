@@ -52,7 +52,11 @@ def server_command(options):
             "root": str(venvs.ROOT), "port": port, "admin": stage.admin_password,
             "server": stage.server_password or "", "timeout": stage.timeout, "tmp": str(folder),
         }
-        return [word.format(**fields) for word in shlex.split(text)]
+        words = [word.format(**fields) for word in shlex.split(text)]
+        # The server runs in a directory of its own, where a relative path would mean another file.
+        if "/" in words[0]:
+            words[0] = str(pathlib.Path(words[0]).resolve())
+        return words
 
     return command
 
