@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// How often one kind of event is logged.
-const LOG_EVERY: Duration = Duration::from_secs(1);
+const REPEAT: Duration = Duration::from_secs(1);
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -104,6 +104,7 @@ counts! {
 pub struct Counters {
     values: Vec<AtomicU64>,
     logged: Vec<Mutex<Logged>>,
+    repeat: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -114,14 +115,20 @@ struct Logged {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self {
-            values: Count::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
-            logged: Count::ALL.iter().map(|_| Mutex::default()).collect(),
-        }
+        Self::new(REPEAT)
     }
 }
 
 impl Counters {
+    /// All at zero; lines of one kind are logged no more than once in `repeat`.
+    pub fn new(repeat: Duration) -> Self {
+        Self {
+            values: Count::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            logged: Count::ALL.iter().map(|_| Mutex::default()).collect(),
+            repeat,
+        }
+    }
+
     /// Counts one.
     pub fn add(&self, count: Count) {
         if let Some(value) = self.values.get(count as usize) {
@@ -161,7 +168,7 @@ impl Counters {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if logged.last.is_some_and(|last| now < last + LOG_EVERY) {
+        if logged.last.is_some_and(|last| now < last + self.repeat) {
             logged.left_out = logged.left_out.saturating_add(1);
             return None;
         }
@@ -190,7 +197,7 @@ mod tests {
         assert_eq!(counters.may_log(Count::Kicks), None);
         assert_eq!(counters.may_log(Count::Kicks), None);
         assert_eq!(counters.may_log(Count::Logins), Some(0));
-        tokio::time::advance(LOG_EVERY).await;
+        tokio::time::advance(REPEAT).await;
         assert_eq!(counters.may_log(Count::Kicks), Some(2));
         counters.refuse(Count::Kicks, "me", "nothing");
         assert_eq!(counters.value(Count::Kicks), 1);

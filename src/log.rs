@@ -58,6 +58,9 @@ where
     }
 }
 
+/// Fields whose text is JSON itself, never of a client's making.
+const STRUCTURED: &[&str] = &["counters"];
+
 struct Line(Map<String, Value>);
 
 impl Line {
@@ -69,7 +72,13 @@ impl Line {
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field.name(), format!("{value:?}"));
+        let text = format!("{value:?}");
+        let value = STRUCTURED
+            .contains(&field.name())
+            .then(|| serde_json::from_str(&text).ok())
+            .flatten()
+            .unwrap_or(Value::String(text));
+        self.put(field.name(), value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -110,6 +119,7 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(log, || {
             info!(name: "user.joined", user = "Zoë \"Z\"\n", admin = true, peers = 3, "logged in");
+            info!(name: "server.counters", counters = %serde_json::json!({"kicks": 1}), "counters");
             warn!(level = "odd", place = %"here", "without a name");
         });
         let text = std::fs::read_to_string(file.path()).unwrap();
@@ -117,7 +127,7 @@ mod tests {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        let [first, second] = &lines[..] else {
+        let [first, counters, second] = &lines[..] else {
             panic!("{text}");
         };
         let keys: Vec<&str> = first.as_object().unwrap().keys().map(|k| &**k).collect();
@@ -140,6 +150,7 @@ mod tests {
             (&first["admin"], &first["peers"]),
             (&true.into(), &3.into())
         );
+        assert_eq!(counters["counters"]["kicks"], 1);
         assert_eq!(second["level"], "WARN");
         assert_eq!(second["place"], "here");
         assert!(second.get("event").is_none());

@@ -80,7 +80,7 @@ impl Server {
         }
         let limits = config.session.limits(available_memory());
         let settings = Settings::new(&config, limits.session.as_usize());
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(config.log.repeat));
         let session = session::spawn(settings.clone(), Arc::clone(&counters));
         let ports = Ports::start(
             &config,
@@ -146,7 +146,7 @@ fn open(config: &Config) -> Result<Vec<(TcpListener, u16)>, StartError> {
                 (*ip, port)
             })
             .collect();
-        match bind(&wanted) {
+        match bind(&wanted, config.net.send_buffer.as_usize()) {
             Ok(bound) => listeners.extend(bound.into_iter().zip(0..PORTS)),
             Err(error @ (BindError::Nothing | BindError::NotHere(_) | BindError::Other { .. }))
                 if config.may_be_missing(*ip) && config.bind.len() > 1 =>

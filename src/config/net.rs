@@ -21,9 +21,12 @@ pub struct NetConfig {
     /// A peer that takes no byte of what waits for it for so long is disconnected.
     #[serde(with = "units::duration")]
     pub write_deadline: Duration,
-    /// Bytes per second, over [`Self::MIN_RATE_WINDOW`], below which a transfer in progress
+    /// Bytes per second, over [`Self::min_rate_window`], below which a transfer in progress
     /// counts as stalled.
     pub min_rate: ByteSize,
+    /// The time over which [`Self::min_rate`] is measured.
+    #[serde(with = "units::duration")]
+    pub min_rate_window: Duration,
     /// A command link that ended cleanly frees its user's name after so long. 0 to 1 s.
     #[serde(with = "units::duration")]
     pub leave_delay: Duration,
@@ -42,9 +45,22 @@ pub struct NetConfig {
     pub max_unauthenticated: usize,
     /// Open connections from one address (IPv4-mapped IPv6 counts as IPv4).
     pub max_per_address: usize,
-    /// New connections from one address, per minute.
+    /// Open connections from one address that belong to no logged-in user. One address must not
+    /// take all the places there are for newcomers: at most three quarters of
+    /// [`Self::max_unauthenticated`] count, see [`Self::unauthenticated_per_address`].
+    pub max_unauthenticated_per_address: usize,
+    /// New connections in all, per second, whoever they belong to.
+    pub accepts_per_second: NonZeroU32,
+    /// New connections in all at once.
+    pub accepts_burst: NonZeroU32,
+    /// New connections from one address, per second, whoever they belong to. libzmq tries again
+    /// about seven times a second on each of its sockets.
+    pub accepts_per_address: NonZeroU32,
+    /// New connections from one address at once, whoever they belong to.
+    pub accepts_per_address_burst: NonZeroU32,
+    /// New connections from one address that belong to nobody known, per minute.
     pub connections_per_minute: NonZeroU32,
-    /// New connections from one address at once.
+    /// New connections from one address that belong to nobody known, at once.
     pub connections_burst: NonZeroU32,
     /// Log-in attempts from one address, per minute.
     pub logins_per_minute: NonZeroU32,
@@ -52,23 +68,40 @@ pub struct NetConfig {
     pub logins_burst: NonZeroU32,
     /// Largest message before log-in.
     pub unauthenticated_message: ByteSize,
+    /// Most frames of one message before log-in.
+    pub unauthenticated_frames: usize,
+    /// Bytes of answers that may wait for one identity before log-in.
+    pub unauthenticated_answers: ByteSize,
     /// Bytes buffered for one connection before log-in.
     pub unauthenticated_buffer: ByteSize,
     /// Bytes buffered for all connections before log-in.
     pub unauthenticated_total: ByteSize,
     /// Bytes that may wait for one peer (a single larger message may, too).
     pub peer_queue: ByteSize,
+    /// Bytes the system may hold for one connection beyond what is on its way (Linux); 0 leaves
+    /// it to the system.
+    pub send_buffer: ByteSize,
+    /// Bytes of changes of one node that may wait for one peer; more becomes one whole state.
+    pub queued_changes: ByteSize,
     /// Bytes received from one connection and not yet dealt with.
     pub inbound_in_flight: ByteSize,
     /// Most frames of one message.
     pub max_frames: usize,
+    /// Largest command that carries no node.
+    pub max_command: ByteSize,
     /// Recognise the transport of the newest clients (one port, length-prefixed) beside ZeroMQ's.
     pub framed: bool,
 }
 
 impl NetConfig {
-    /// The time over which [`min_rate`](Self::min_rate) is measured.
-    pub const MIN_RATE_WINDOW: Duration = Duration::from_secs(30);
+    /// [`Self::max_unauthenticated_per_address`] as far as the other limits leave room for it.
+    #[must_use]
+    pub fn unauthenticated_per_address(&self) -> usize {
+        let places = (self.max_unauthenticated / 4 * 3).max(1);
+        self.max_unauthenticated_per_address
+            .min(places)
+            .min(self.max_per_address)
+    }
 }
 
 impl Default for NetConfig {
@@ -78,6 +111,7 @@ impl Default for NetConfig {
             login_deadline: Duration::from_secs(10),
             write_deadline: Duration::from_secs(30),
             min_rate: ByteSize::kib(4),
+            min_rate_window: Duration::from_secs(30),
             leave_delay: Duration::from_millis(500),
             grace: Duration::from_secs(10),
             silence_floor: Duration::from_secs(5),
@@ -85,16 +119,26 @@ impl Default for NetConfig {
             max_connections: 4096,
             max_unauthenticated: 256,
             max_per_address: 256,
+            max_unauthenticated_per_address: 192,
+            accepts_per_second: at_least_one(500),
+            accepts_burst: at_least_one(1000),
+            accepts_per_address: at_least_one(33),
+            accepts_per_address_burst: at_least_one(256),
             connections_per_minute: at_least_one(240),
             connections_burst: at_least_one(240),
             logins_per_minute: at_least_one(30),
             logins_burst: at_least_one(128),
             unauthenticated_message: ByteSize::kib(16),
+            unauthenticated_frames: 16,
+            unauthenticated_answers: ByteSize::kib(16),
             unauthenticated_buffer: ByteSize::kib(64),
             unauthenticated_total: ByteSize::mib(16),
             peer_queue: ByteSize::mib(64),
+            send_buffer: ByteSize::kib(256),
+            queued_changes: ByteSize::kib(64),
             inbound_in_flight: ByteSize::mib(8),
             max_frames: 16_384,
+            max_command: ByteSize::mib(64),
             framed: true,
         }
     }

@@ -89,6 +89,9 @@ pub struct LogConfig {
     pub level: LogFilter,
     /// Lines for people or JSON for collectors.
     pub format: LogFormat,
+    /// What is refused, or worth noting, is logged so often per kind; all of it is counted.
+    #[serde(with = "units::duration")]
+    pub repeat: Duration,
 }
 
 impl Default for LogConfig {
@@ -96,6 +99,7 @@ impl Default for LogConfig {
         Self {
             level: LogFilter::default(),
             format: LogFormat::Human,
+            repeat: Duration::from_secs(1),
         }
     }
 }
@@ -133,6 +137,12 @@ pub struct SessionConfig {
     pub max_node: ByteSize,
     /// Most nodes in the session.
     pub max_nodes: usize,
+    /// Most nodes one node may depend on.
+    pub max_dependencies: usize,
+    /// Levels of containers in a node's content. Python itself ends somewhere near 1000.
+    pub max_nesting: usize,
+    /// Values in a node's content, those referred to repeatedly counted each time.
+    pub max_values: usize,
     /// Memory all nodes together may take; growth beyond is refused. See [`Self::limits`].
     pub max_session: MemoryLimit,
     /// Most users at once.
@@ -157,6 +167,9 @@ impl Default for SessionConfig {
             upload: Upload::Admin,
             max_node: ByteSize::gib(2),
             max_nodes: 1_000_000,
+            max_dependencies: 100_000,
+            max_nesting: 256,
+            max_values: 8_388_608,
             max_session: MemoryLimit::Share(60),
             max_users: 128,
             upload_stall: Duration::from_secs(30),
@@ -206,12 +219,15 @@ pub struct RightsConfig {
     /// travel slower than the command that gave the node away.
     #[serde(with = "units::duration")]
     pub in_flight: Duration,
+    /// Changes of owner kept per user for nodes that have not arrived yet.
+    pub max_early: usize,
 }
 
 impl Default for RightsConfig {
     fn default() -> Self {
         Self {
             in_flight: Duration::from_secs(10),
+            max_early: 10_000,
         }
     }
 }

@@ -45,7 +45,6 @@ impl Listener for TcpListener {
         // Messages are small and each is awaited. Fails only if the peer is gone already, which
         // the first read will tell.
         let _ = stream.set_nodelay(true);
-        bound_unsent(&stream);
         Ok((stream, peer))
     }
 
@@ -54,19 +53,19 @@ impl Listener for TcpListener {
     }
 }
 
-/// Bytes the system may hold for a peer beyond what is on its way: what waits longer waits in our
-/// queue, where newer states can still take its place, and what was written has all but arrived.
+/// Bounds the bytes the system may hold for a peer beyond what is on its way: what waits longer
+/// waits in our queue, where newer states can still take its place, and what was written has all
+/// but arrived. Connections inherit it from their listener.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT: u32 = 256 * 1024;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn bound_unsent(stream: &TcpStream) {
-    // Only an economy: a system that refuses queues more.
-    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+fn bound_unsent(listener: &Socket, unsent: usize) {
+    if let Ok(unsent @ 1..) = u32::try_from(unsent) {
+        // Only an economy: a system that refuses queues more.
+        let _ = listener.set_tcp_notsent_lowat(unsent);
+    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn bound_unsent(_: &TcpStream) {}
+fn bound_unsent(_: &Socket, _: usize) {}
 
 /// Accepts from one listener, come what may.
 #[derive(Debug)]
@@ -150,15 +149,17 @@ pub enum BindError {
 
 /// Opens every port of the list, in its order. Port 0 is any free one. `0.0.0.0` and `::` can both
 /// be in the list; where the host has no IPv6, `::` is passed over if something else is listed.
+/// For each connection the system holds about `unsent` bytes beyond what is on its way (Linux); 0
+/// leaves it to the system.
 ///
 /// # Errors
 ///
 /// If one of them cannot be opened; none is open then. Must be called within a tokio runtime.
-pub fn bind(addresses: &[(IpAddr, u16)]) -> Result<Vec<TcpListener>, BindError> {
+pub fn bind(addresses: &[(IpAddr, u16)], unsent: usize) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for (ip, port) in addresses {
         let address = SocketAddr::new(*ip, *port);
-        match open(address) {
+        match open(address, unsent) {
             Ok(listener) => listeners.push(listener),
             Err(error) if *ip == UNSPECIFIED_V6 && lacks_ipv6(&error) => {
                 tracing::warn!(%error, "this host has no IPv6, listening without it");
@@ -174,7 +175,7 @@ pub fn bind(addresses: &[(IpAddr, u16)]) -> Result<Vec<TcpListener>, BindError> 
 
 const UNSPECIFIED_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
+fn open(address: SocketAddr, unsent: usize) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -188,6 +189,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    bound_unsent(&socket, unsent);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -233,6 +235,7 @@ mod tests {
 
     use super::*;
 
+    const UNSENT: usize = 64 * 1024;
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const PEER: SocketAddr = SocketAddr::new(LOOPBACK, 9);
 
@@ -289,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn accepts_over_tcp_without_delay() {
-        let listener = bind(&[(LOOPBACK, 0)]).unwrap().remove(0);
+        let listener = bind(&[(LOOPBACK, 0)], UNSENT).unwrap().remove(0);
         let mut acceptor = Acceptor::new(listener);
         let mut client = TcpStream::connect(acceptor.local_addr().unwrap())
             .await
@@ -297,15 +300,24 @@ mod tests {
         let (mut stream, peer) = acceptor.next().await;
         assert_eq!(peer, client.local_addr().unwrap());
         assert!(stream.nodelay().unwrap());
+        #[cfg(target_os = "linux")]
+        {
+            let unsent = socket2::SockRef::from(&stream).tcp_notsent_lowat();
+            assert_eq!(
+                unsent.unwrap() as usize,
+                UNSENT,
+                "inherited from the listener"
+            );
+        }
         client.write_all(b"x").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'x');
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_named() {
-        let first = bind(&[(LOOPBACK, 0)]).unwrap().remove(0);
+        let first = bind(&[(LOOPBACK, 0)], UNSENT).unwrap().remove(0);
         let address = first.local_addr().unwrap();
-        let error = bind(&[(LOOPBACK, 0), (LOOPBACK, address.port())]).unwrap_err();
+        let error = bind(&[(LOOPBACK, 0), (LOOPBACK, address.port())], UNSENT).unwrap_err();
         let text = format!(
             "port {} of 127.0.0.1 is in use by another program",
             address.port()
@@ -316,12 +328,12 @@ mod tests {
     #[tokio::test]
     async fn an_address_of_another_host_is_named() {
         let elsewhere = IpAddr::from([192, 0, 2, 1]);
-        let error = bind(&[(elsewhere, 0)]).unwrap_err();
+        let error = bind(&[(elsewhere, 0)], UNSENT).unwrap_err();
         assert_eq!(
             error.to_string(),
             "this host does not have the address 192.0.2.1"
         );
-        assert!(matches!(bind(&[]), Err(BindError::Nothing)));
+        assert!(matches!(bind(&[], UNSENT), Err(BindError::Nothing)));
     }
 
     #[tokio::test]
@@ -330,9 +342,9 @@ mod tests {
         let v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         // Somebody else may have the port in the other family, so several are tried.
         let shared = (0..20).any(|_| {
-            let first = bind(&[(v4, 0)]).unwrap();
+            let first = bind(&[(v4, 0)], UNSENT).unwrap();
             let port = first[0].local_addr().unwrap().port();
-            match bind(&[(v6, port)]) {
+            match bind(&[(v6, port)], UNSENT) {
                 Ok(second) => second[0].local_addr().unwrap().port() == port,
                 // Without IPv6 on the host there is nothing left of the list.
                 Err(BindError::Nothing) => true,

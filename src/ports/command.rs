@@ -25,9 +25,6 @@ const NOT_LOGGED_IN: &str = "you are not part of this session any more, please j
 /// What somebody is told who tries passwords too fast.
 const TOO_MANY_LOGINS: &str = "FAILED: too many login attempts from your address, wait a minute";
 
-/// Bytes of answers that may wait for somebody who is not logged in.
-const STRANGERS_ANSWERS: usize = 16 * 1024;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct CommandSpeech;
@@ -40,7 +37,7 @@ impl Speech for CommandSpeech {
         received: Received,
         context: &Context,
     ) -> Option<Event> {
-        if peer.is_stranger() && peer.outbox.queued() > STRANGERS_ANSWERS {
+        if peer.is_stranger() && peer.outbox.queued() > context.limits.stranger_answers {
             let what = "questions whose answers are not read";
             context
                 .counters

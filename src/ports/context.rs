@@ -12,18 +12,16 @@ use crate::wire::command::CommandLimits;
 use crate::wire::dialect::{Dialect, SetShape};
 use crate::wire::limits::Limits;
 use crate::wire::node::NodeLimits;
+use crate::wire::pickle::Budget;
 use crate::wire::role::Role;
 
-/// Most nodes one node may depend on.
-const DEPENDENCIES: usize = 100_000;
 /// Longest owner, type or user name on the wire, in bytes. (Names of users are held to less.)
 const TEXT: usize = 1024;
 /// Honest nodes come in one chunk (wire spec, chunk size).
 const CHUNKS: u32 = 4;
-/// Longest command that carries no nodes: an upload's list of a million of them.
-const COMMAND: usize = 64 * 1024 * 1024;
-/// What a message may have beside its payload.
-const ENVELOPE: usize = 8 * 1024 * 1024;
+/// What a message may have beside its payload: this, and so much for each dependency.
+const ENVELOPE: usize = 1024 * 1024;
+const DEPENDENCY: usize = 64;
 
 /// Shared by all tasks of the ports; cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,9 +40,15 @@ pub(crate) struct Context {
 #[derive(Debug)]
 pub(crate) struct PortLimits {
     pub(crate) stranger: Limits,
+    /// Bytes of answers that may wait for a stranger.
+    pub(crate) stranger_answers: usize,
     user: Limits,
+    /// Bytes of a message that carries no node.
+    plain: usize,
     pub(crate) in_flight: usize,
     pub(crate) command: CommandLimits,
+    /// What the content of a node may be like.
+    pub(crate) content: Budget,
 }
 
 /// How long peers may take.
@@ -63,7 +67,7 @@ impl Timing {
             handshake_deadline: config.net.handshake_deadline,
             login_deadline: config.net.login_deadline,
             write_deadline: config.net.write_deadline,
-            rate_window: crate::config::NetConfig::MIN_RATE_WINDOW,
+            rate_window: config.net.min_rate_window,
             rate: config.net.min_rate.as_usize(),
         }
     }
@@ -85,7 +89,7 @@ impl PortLimits {
         if carries_nodes {
             return self.user;
         }
-        let frame = self.user.frame.min(COMMAND);
+        let frame = self.user.frame.min(self.plain);
         Limits {
             frame,
             message: frame,
@@ -97,18 +101,24 @@ impl PortLimits {
     pub(crate) fn new(config: &Config, max_node: usize) -> Self {
         let stranger = config.net.unauthenticated_message.as_usize();
         let frames = config.net.max_frames;
-        let frame = max_node.saturating_add(ENVELOPE);
+        let dependencies = config.session.max_dependencies;
+        let envelope = dependencies
+            .saturating_mul(DEPENDENCY)
+            .saturating_add(ENVELOPE);
+        let frame = max_node.saturating_add(envelope);
         Self {
             stranger: Limits {
                 frame: stranger,
                 message: stranger,
-                frames: frames.min(16),
+                frames: frames.min(config.net.unauthenticated_frames),
             },
+            stranger_answers: config.net.unauthenticated_answers.as_usize(),
             user: Limits {
                 frame,
                 message: frame,
                 frames,
             },
+            plain: config.net.max_command.as_usize(),
             in_flight: config.net.inbound_in_flight.as_usize(),
             command: CommandLimits {
                 nodes: config.session.max_nodes,
@@ -116,11 +126,16 @@ impl PortLimits {
                 text: TEXT,
                 node: NodeLimits {
                     payload: max_node,
-                    dependencies: DEPENDENCIES,
+                    dependencies,
                     name: TEXT,
                     chunks: CHUNKS,
                 },
             },
+            content: Budget::node(
+                max_node,
+                config.session.max_nesting,
+                config.session.max_values,
+            ),
         }
     }
 }

@@ -151,23 +151,25 @@ impl Ports {
 /// Admission's limits from the configuration.
 fn admission_config(config: &Config) -> AdmissionConfig {
     let net = &config.net;
-    let rate = |burst: NonZeroU32, per_minute: NonZeroU32| {
-        let every = Duration::from_secs(60) / per_minute.get();
-        Rate {
-            burst: burst.get(),
-            every,
-        }
+    let rate = |burst: NonZeroU32, often: NonZeroU32, within: Duration| Rate {
+        burst: burst.get(),
+        every: within / often.get(),
     };
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
     AdmissionConfig {
         connections: net.max_connections,
         strangers: net.max_unauthenticated,
         source_connections: net.max_per_address,
-        // One address must not take all the places there are for newcomers.
-        source_strangers: (net.max_unauthenticated / 4 * 3).clamp(1, net.max_per_address),
+        source_strangers: net.unauthenticated_per_address(),
         stranger_memory: net.unauthenticated_buffer.as_usize(),
         strangers_memory: net.unauthenticated_total.as_usize(),
-        source_newcomers: rate(net.connections_burst, net.connections_per_minute),
-        source_logins: rate(net.logins_burst, net.logins_per_minute),
-        ..AdmissionConfig::default()
+        accepts: rate(net.accepts_burst, net.accepts_per_second, second),
+        source_accepts: rate(
+            net.accepts_per_address_burst,
+            net.accepts_per_address,
+            second,
+        ),
+        source_newcomers: rate(net.connections_burst, net.connections_per_minute, minute),
+        source_logins: rate(net.logins_burst, net.logins_per_minute, minute),
     }
 }

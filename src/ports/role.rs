@@ -90,7 +90,8 @@ async fn run(role: Role, context: Context, mut letters: mpsc::Receiver<Letter>) 
             Letter::Ended { peer, link, end } => {
                 let current = peer.detach(&link);
                 debug!(name: "peer.unlinked", peer = %peer.identity(), %role, ?end, current, "link ended");
-                if current {
+                // Whoever broke the protocol is sent away, however fast it comes back.
+                if current || end == End::Misused {
                     let unlinked = Event::Unlinked { role, end };
                     context.session.send(peer, vec![unlinked], None).await;
                 }

@@ -33,12 +33,16 @@ pub(crate) async fn vet(event: Event, peer: &Arc<Peer>, context: &Context) -> Ev
     let Some((node, payload, whole)) = payload(&event) else {
         return event;
     };
+    let policy = ScanPolicy {
+        budget: context.limits.content,
+        ..ScanPolicy::NODE
+    };
     let result = if payload.len() > LARGE {
-        let scanned = tokio::task::spawn_blocking(move || scan(&payload, &ScanPolicy::NODE)).await;
+        let scanned = tokio::task::spawn_blocking(move || scan(&payload, &policy)).await;
         // A fault in the scan is no permission.
         scanned.unwrap_or(Err(PickleError::Truncated { at: 0 }))
     } else {
-        scan(&payload, &ScanPolicy::NODE)
+        scan(&payload, &policy)
     };
     let problem = match result {
         Ok(Scanned {

@@ -21,9 +21,6 @@ use crate::wire::command::Answer;
 use crate::wire::dialect::{Live, MissingNode, RightShape};
 use crate::wire::identity::{Identity, NodeId};
 
-/// Rights kept for nodes that have not arrived, per user.
-const EARLY_RIGHTS: usize = 10_000;
-
 impl<O: Outlet> Session<O> {
     /// A user deletes a node.
     pub(super) fn delete(&mut self, who: &Identity, id: NodeId, now: Instant) {
@@ -202,8 +199,9 @@ impl<O: Outlet> Session<O> {
     }
 
     fn keep_early_right(&mut self, who: &Identity, id: NodeId, owner: &Arc<str>) {
+        let most = self.settings.max_early_rights;
         if let Some(user) = self.users.get_mut(who)
-            && user.early_rights.len() < EARLY_RIGHTS
+            && user.early_rights.len() < most
         {
             user.early_rights.insert(id, Arc::clone(owner));
         }

@@ -22,8 +22,6 @@ use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node::{NodeState, Update};
 use crate::wire::pickle::{self, Dict, Protocol, Value};
 
-/// Queued deltas of one node beyond this become one whole state.
-const DELTAS_QUEUED: usize = 64 * 1024;
 /// How long after its own Delete a user's pushes of that node count as sent before it: commands
 /// and nodes travel on different links.
 const OVERTAKEN: Duration = Duration::from_secs(1);
@@ -317,13 +315,14 @@ impl<O: Outlet> Session<O> {
             data: Some(missing),
             right: false,
         };
+        let most = self.settings.queued_changes;
         for user in self.users.others_mut(who) {
             if Self::note_changed(user, id, change) {
                 let queued =
                     user.outlet
                         .data(id, Joins::Follows, replica.dependencies(), bytes.clone());
                 let costs = replica.payload_bytes();
-                if queued > DELTAS_QUEUED.max(bytes.len()).max(costs) {
+                if queued > most.max(bytes.len()).max(costs) {
                     send_missing(dialect, user, id, replica, Missing::Whole);
                 }
                 self.counters.add(Count::UpdatesRelayed);

@@ -22,6 +22,10 @@ pub struct Settings {
     pub max_session: usize,
     /// Number of nodes.
     pub max_nodes: usize,
+    /// Rights kept per user for nodes that have not arrived.
+    pub max_early_rights: usize,
+    /// Bytes of one node's deltas that may wait for a user.
+    pub queued_changes: usize,
     /// Number of users.
     pub max_users: usize,
     /// Bytes of one user's metadata.
@@ -54,6 +58,8 @@ impl Settings {
             upload: session.upload,
             max_session,
             max_nodes: session.max_nodes,
+            max_early_rights: session.rights.max_early,
+            queued_changes: config.net.queued_changes.as_usize(),
             max_users: session.max_users,
             max_metadata: session.metadata_max.as_usize(),
             stall: session.upload_stall,

@@ -95,7 +95,7 @@ PORTS = _Ports()
 class Server:
     """A server process in a folder of its own."""
 
-    def __init__(self, stage, command, folder):
+    def __init__(self, stage, command, folder, settings):
         self.stage = stage
         self.port = PORTS.take(4)
         self.log = folder / "server.log"
@@ -103,6 +103,7 @@ class Server:
         words = command(self.port)
         environment = dict(os.environ)
         environment.setdefault("RUST_BACKTRACE", "1")
+        environment.update({"MULTI_USER_" + key.upper().replace(".", "__"): value for key, value in settings.items()})
         with open(self.log, "ab") as log:
             log.write((" ".join(words) + "\n").encode())
             log.flush()
@@ -355,13 +356,13 @@ class Stage:
         """Whether the server is the version's own reference server."""
         return self.options["reference"]
 
-    def start_server(self, server_password=None, timeout=5000):
-        """Starts a fresh server on free ports."""
+    def start_server(self, server_password=None, timeout=5000, settings=None):
+        """Starts a fresh server on free ports. `settings` are keys of our configuration."""
         self.server_password = server_password
         self.timeout = timeout
         folder = self.folder / f"server{len(self.servers)}"
         (folder / "D:").mkdir(parents=True)
-        self.server = Server(self, lambda port: self.command(self, port, folder / "data"), folder)
+        self.server = Server(self, lambda port: self.command(self, port, folder / "data"), folder, settings or {})
         self.servers.append(self.server)
         return self.server
 

@@ -357,9 +357,18 @@ impl Client {
         self.ended.0
     }
 
-    /// Takes note that the command link is another one.
-    pub(crate) fn reconnected(&mut self) {
+    /// Opens the command link once more, as clients do when it broke (of generations before the
+    /// newest).
+    pub(crate) async fn reopen_commands(&mut self, ports: &Ports, via: Via) {
+        self.commands = Link::dealer(via, ports.at(0), &self.identity).await;
         self.ended.0 = false;
+    }
+
+    /// The same with the data link. What the old one brought of a node is gone with it.
+    pub(crate) async fn reopen_data(&mut self, ports: &Ports, via: Via) {
+        self.data = Link::dealer(via, ports.at(1), &self.identity).await;
+        self.reassembler = Reassembler::new();
+        self.ended.1 = false;
     }
 
     /// Closes all links at once.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use multi_user_server::wire::zmtp::{self, SocketType};
 
 use crate::common::client::{As, Client, Heard};
-use crate::common::link::{Link, Via, framed_hello};
+use crate::common::link::{Via, framed_hello};
 use crate::common::raw::Raw;
 use crate::common::team::{Team, VERSION};
 use crate::{SHORT, STRANGERS, all_closed};
@@ -121,9 +121,7 @@ async fn messages_without_end_are_cut_off() {
             .until("the end of the link", Client::is_cut_off)
             .await;
         // Clients connect again by themselves; then this one is told that it is out.
-        let identity = mallory.identity.clone();
-        mallory.commands = Link::dealer(Via::Elsewhere, team.ports.at(0), &identity).await;
-        mallory.reconnected();
+        mallory.reopen_commands(&team.ports, Via::Elsewhere).await;
         mallory
             .until("being sent away", |mallory| mallory.dismissed.is_some())
             .await;

@@ -45,6 +45,18 @@ impl Budget {
         stack: 1 << 20,
     };
 
+    /// For nodes and deltas of so many bytes, levels and values.
+    #[must_use]
+    pub fn node(bytes: usize, depth: usize, items: usize) -> Self {
+        Self {
+            bytes,
+            depth,
+            items,
+            memo: (items / 2).max(1 << 10),
+            stack: (items / 8).max(1 << 10),
+        }
+    }
+
     /// The same with another limit of bytes.
     #[must_use]
     pub const fn with_bytes(self, bytes: usize) -> Self {
