@@ -1,5 +1,6 @@
 //! The admin password nobody configured: made up at the first start and kept in a file only the
-//! server's user can read.
+//! server's user can read. [`server`](crate::server) reads it; the subcommand `admin-password`
+//! shows and changes it.
 //!
 //! Where logs are collected they are public, so the password itself is shown on a terminal only.
 
@@ -11,7 +12,7 @@ use rand::TryRngCore;
 use thiserror::Error;
 use tracing::info;
 
-use crate::config::Secret;
+use crate::config::{Secret, check_admin_password};
 
 /// Name of the file in the data directory.
 const FILE: &str = "admin-password";
@@ -36,9 +37,18 @@ pub enum AdminPasswordError {
     /// The file is there and holds nothing.
     #[error("{0} is empty: write a password into it, or delete it to get a new one")]
     Empty(PathBuf),
+    /// It cannot be typed by every client.
+    #[error("this password can't be used: {0}")]
+    Unfit(String),
     /// The system has no random numbers.
     #[error("the system gives no random numbers for an admin password; configure one")]
     Random,
+}
+
+/// Where the password is kept in this data directory.
+#[must_use]
+pub fn file(directory: &Path) -> PathBuf {
+    directory.join(FILE)
 }
 
 /// Reads the password kept in this directory, or makes one up and keeps it there.
@@ -46,55 +56,83 @@ pub enum AdminPasswordError {
 /// # Errors
 ///
 /// If the file can be neither read nor written.
-pub(crate) fn load_or_create(directory: &Path) -> Result<Secret, AdminPasswordError> {
-    let path = directory.join(FILE);
-    let fail = |source| AdminPasswordError::File {
-        path: path.clone(),
-        source,
-    };
-    let password = match fs::read_to_string(&path) {
+pub fn load_or_create(directory: &Path) -> Result<Secret, AdminPasswordError> {
+    let path = file(directory);
+    match fs::read_to_string(&path) {
         Ok(text) => {
             let text = text.trim_end_matches(['\r', '\n']);
             if text.is_empty() {
                 return Err(AdminPasswordError::Empty(path));
             }
-            text.to_owned()
+            Ok(Secret::new(text.to_owned()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let password = make_up().ok_or(AdminPasswordError::Random)?;
-            fs::create_dir_all(directory).map_err(fail)?;
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&path).map_err(fail)?;
-            writeln!(file, "{password}")
-                .and_then(|()| file.sync_all())
-                .map_err(fail)?;
-            password
+            let password = make_up()?;
+            keep(directory, &password)?;
+            Ok(password)
         }
-        Err(error) => return Err(fail(error)),
-    };
-    info!(name: "admin_password.file", file = %path.display(), "the admin password is in this file");
+        Err(source) => Err(AdminPasswordError::File { path, source }),
+    }
+}
+
+/// Keeps this password in the directory, in place of the one that is there.
+///
+/// # Errors
+///
+/// If the password cannot be used, or the file not be written; the old one is there then.
+pub fn keep(directory: &Path, password: &Secret) -> Result<(), AdminPasswordError> {
+    check_admin_password(password.reveal()).map_err(AdminPasswordError::Unfit)?;
+    let path = file(directory);
+    write(directory, &path, password.reveal())
+        .map_err(|source| AdminPasswordError::File { path, source })
+}
+
+/// Whole or not at all: a reader never finds half a password.
+fn write(directory: &Path, path: &Path, password: &str) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let new = path.with_extension("new");
+    // What an earlier attempt left may have other rights.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
+    writeln!(file, "{password}")?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&new, path)
+}
+
+/// Says where the password is, and on a terminal what it is.
+pub(crate) fn announce(directory: &Path, password: &Secret) {
+    let path = file(directory);
+    info!(name: "admin_password.file", file = %path.display(), "the admin password is in this \
+        file; multi-user-server admin-password shows it");
     let mut terminal = io::stderr();
     if terminal.is_terminal() {
         // Nobody to tell if it cannot be written.
-        let _ = writeln!(terminal, "admin password: {password}");
+        let _ = writeln!(terminal, "admin password: {}", password.reveal());
     }
-    Ok(Secret::new(password))
 }
 
-fn make_up() -> Option<String> {
+/// A new password.
+///
+/// # Errors
+///
+/// If the system has no random numbers.
+pub fn make_up() -> Result<Secret, AdminPasswordError> {
     let mut bytes = [0u8; LENGTH];
-    rand::rngs::OsRng.try_fill_bytes(&mut bytes).ok()?;
-    bytes
-        .iter()
-        .map(|byte| {
-            LETTERS
-                .get(usize::from(byte % 32))
-                .map(|letter| char::from(*letter))
-        })
-        .collect()
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|_| AdminPasswordError::Random)?;
+    let letter = |byte: &u8| LETTERS.get(usize::from(byte % 32)).copied().map(char::from);
+    Ok(Secret::new(
+        bytes.iter().filter_map(letter).collect::<String>(),
+    ))
 }
 
 #[cfg(test)]
@@ -108,16 +146,41 @@ mod tests {
         let first = load_or_create(&data).unwrap();
         assert_eq!(first.reveal().len(), LENGTH);
         assert_eq!(load_or_create(&data).unwrap().reveal(), first.reveal());
+        assert_ne!(make_up().unwrap().reveal(), first.reveal());
+        only_mine(&data);
+        fs::write(data.join(FILE), "\n").unwrap();
+        assert!(matches!(
+            load_or_create(&data),
+            Err(AdminPasswordError::Empty(_))
+        ));
+    }
+
+    #[test]
+    fn is_replaced_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path();
+        fs::write(data.join("admin-password.new"), "half").unwrap();
+        keep(data, &Secret::new("first".to_owned())).unwrap();
+        keep(data, &Secret::new("open sesame".to_owned())).unwrap();
+        assert_eq!(load_or_create(data).unwrap().reveal(), "open sesame");
+        only_mine(data);
+        for unfit in ["", "None", "two\nlines"] {
+            assert!(
+                keep(data, &Secret::new(unfit.to_owned())).is_err(),
+                "{unfit:?}"
+            );
+        }
+        assert_eq!(load_or_create(data).unwrap().reveal(), "open sesame");
+        assert_eq!(fs::read_dir(data).unwrap().count(), 1);
+    }
+
+    fn only_mine(data: &Path) {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(data.join(FILE)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        fs::write(data.join(FILE), "\n").unwrap();
-        assert!(matches!(
-            load_or_create(&data),
-            Err(AdminPasswordError::Empty(_))
-        ));
+        let _ = data;
     }
 }

@@ -2,6 +2,7 @@
 //! [configuration](crate::config), which also checks their values, so that a wrong flag is
 //! reported together with wrong keys and variables.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,7 +27,7 @@ pub struct Cli {
 }
 
 /// What the program is to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the server (the default)
     #[default]
@@ -39,6 +40,31 @@ pub enum Command {
     ///
     /// Passwords are not shown.
     PrintConfig,
+    /// Show the admin password, or change the one that was generated
+    ///
+    /// One that is configured (by a flag, a variable or the configuration file) is changed where
+    /// it is configured.
+    AdminPassword(AdminPasswordArgs),
+    /// Print a script that completes flags and subcommands in a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+pub use clap_complete::Shell;
+
+/// What `admin-password` is to do besides showing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct AdminPasswordArgs {
+    /// Read another one from standard input
+    #[arg(long)]
+    pub set: bool,
+    /// Generate another one
+    #[arg(long, conflicts_with = "set")]
+    pub new: bool,
 }
 
 /// Settings from the command line; absent ones leave the word to weaker layers.
@@ -79,6 +105,7 @@ pub struct Flags {
     /// better [env: MULTI_USER_SESSION__ADMIN_PASSWORD] [default: generated at the first start]
     #[arg(
         long,
+        visible_alias = "password",
         value_name = "PASSWORD",
         global = true,
         allow_hyphen_values = true
@@ -113,9 +140,45 @@ pub struct Flags {
     #[arg(short, long, value_name = "LEVEL", global = true)]
     pub log_level: Option<String>,
 
+    /// File that gets every log line as well [env: MULTI_USER_LOG__FILE] [default: none]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<String>,
+
     /// human or json [env: MULTI_USER_LOG__FORMAT] [default: human]
     #[arg(long, value_name = "FORMAT", global = true)]
     pub log_format: Option<String>,
+
+    /// End when the last user has left or the program that started this one has ended
+    /// [env: MULTI_USER_RUNTIME__ATTACHED]
+    #[arg(long, global = true)]
+    pub attached: bool,
+}
+
+/// The original's short flags, which are words behind a single dash, and what they are here.
+const SHORT_WORDS: [(&str, &str); 4] = [
+    ("-pwd", "--admin-password"),
+    ("-apwd", "--admin-password"),
+    ("-spwd", "--server-password"),
+    ("-lf", "--log-file"),
+];
+
+/// The arguments with the original's short words (`-pwd`, `-apwd`, `-spwd`, `-lf`) written out,
+/// alone or as in `-pwd=…`.
+pub fn expand(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let written_out = |argument: OsString| {
+        let Some(text) = argument.to_str() else {
+            return argument;
+        };
+        let (word, value) = match text.split_once('=') {
+            Some((word, value)) => (word, Some(value)),
+            None => (text, None),
+        };
+        match SHORT_WORDS.iter().find(|(short, _)| *short == word) {
+            Some((_, long)) => value.map_or_else(|| long.into(), |v| format!("{long}={v}").into()),
+            None => argument,
+        }
+    };
+    arguments.into_iter().map(written_out).collect()
 }
 
 impl Flags {
@@ -140,7 +203,13 @@ impl Flags {
             ),
             ("--data-dir", "data_dir", self.data_dir.as_deref()),
             ("--log-level", "log.level", self.log_level.as_deref()),
+            ("--log-file", "log.file", self.log_file.as_deref()),
             ("--log-format", "log.format", self.log_format.as_deref()),
+            (
+                "--attached",
+                "runtime.attached",
+                self.attached.then_some("true"),
+            ),
         ];
         let mut given = Vec::new();
         if !self.bind.is_empty() {

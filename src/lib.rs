@@ -14,13 +14,17 @@
 #![forbid(unsafe_code)]
 
 pub mod admin_password;
+mod attached;
 pub mod cli;
 pub mod config;
+mod console;
+mod container;
 pub mod counters;
 pub mod log;
 pub mod net;
 mod ports;
 pub mod server;
+pub mod service;
 pub mod session;
 mod signals;
 mod text;
@@ -28,8 +32,14 @@ pub mod wire;
 
 use std::io;
 
+use tracing::info;
+
 use crate::config::Config;
+use crate::console::Console;
 use crate::server::{Server, StartError};
+
+/// What was typed at the console, in the data directory.
+const CONSOLE_HISTORY: &str = "console-history";
 
 /// Runs a server in runtimes of its own until the process is asked to stop.
 ///
@@ -51,12 +61,36 @@ pub fn run(config: Config) -> Result<(), StartError> {
         .build()?;
     let handle = heartbeats.handle().clone();
     let result = runtime.block_on(async {
+        let attached = config.runtime.attached;
+        let history = config.data_dir.join(CONSOLE_HISTORY);
+        let console = config.runtime.console;
         let server = Server::start(config, Some(handle)).await?;
-        let stop = signals::wait_for_stop(server.counters()).await;
+        let session = server.session();
+        service::ready(session);
+        let mut console = console
+            .then(|| Console::open(session.clone(), history))
+            .flatten();
+        let stop = tokio::select! {
+            stop = signals::wait_for_stop(server.counters()) => stop,
+            () = exit_typed(console.as_mut()) => Ok(()),
+            why = attached::wait(session.user_count()), if attached => {
+                info!(name: "server.alone", "ending, because {why}");
+                Ok(())
+            }
+        };
+        service::stopping();
+        drop(console);
         server.stop().await;
         stop.map_err(|error: io::Error| error.into())
     });
     heartbeats.shutdown_background();
     runtime.shutdown_background();
     result
+}
+
+async fn exit_typed(console: Option<&mut Console>) {
+    match console {
+        Some(console) => console.wait_for_exit().await,
+        None => std::future::pending().await,
+    }
 }

@@ -1,31 +1,165 @@
-//! Log output: human lines or JSON on standard error, with stable event names.
+//! Log output: human lines or JSON on standard error, and in a file if one is configured, with
+//! stable event names. `main` starts it; `signals` has the file opened anew.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::FmtContext;
-use tracing_subscriber::fmt::format::{FmtSpan, FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::fmt::{self as lines, FmtContext, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogConfig, LogFormat};
 
+/// The file of the log: there is one log in a process.
+static FILE: OnceLock<LogFile> = OnceLock::new();
+
+/// Takes a line to the terminal; `false` if it can't.
+type Printer = Box<dyn FnMut(String) -> bool + Send>;
+
+/// While somebody types, lines go around what is being typed.
+static PRINTER: Mutex<Option<Printer>> = Mutex::new(None);
+
+/// Has lines for standard error printed by this, as long as it can.
+pub(crate) fn print_through(printer: Option<Printer>) {
+    *PRINTER.lock().unwrap_or_else(PoisonError::into_inner) = printer;
+}
+
+/// Standard error, or the terminal somebody types on.
+#[derive(Clone, Copy, Debug)]
+struct Screen;
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut printer = PRINTER.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(print) = printer.as_mut() {
+            if print(String::from_utf8_lossy(bytes).into_owned()) {
+                return Ok(bytes.len());
+            }
+            *printer = None;
+        }
+        drop(printer);
+        io::stderr().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// Installs the log for the whole process. A second call changes nothing.
-pub fn init(config: &LogConfig) {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(config.level.env_filter())
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_span_events(FmtSpan::NONE)
-        .with_target(false);
-    // Fails only if a log is installed already, as in tests.
-    let _ = match config.format {
-        LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.event_format(Json).try_init(),
+///
+/// # Errors
+///
+/// If the configured file cannot be opened.
+pub fn init(config: &LogConfig) -> io::Result<()> {
+    let file = match &config.file {
+        None => None,
+        Some(path) => {
+            let file = LogFile::open(path)?;
+            Some(FILE.get_or_init(|| file))
+        }
     };
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
+    let colours = io::stderr().is_terminal() && !unwanted;
+    let mut layers = vec![layer(config.format, || Screen, colours)];
+    layers.extend(file.map(|file| layer(config.format, file, false)));
+    // Fails only if a log is installed already, as in tests.
+    let _ = tracing_subscriber::registry()
+        .with(config.level.env_filter())
+        .with(layers)
+        .try_init();
+    Ok(())
+}
+
+/// Opens the file of the log anew, if there is one: the old one may have been moved away.
+///
+/// # Errors
+///
+/// If it cannot be opened; the old one stays in use then.
+#[cfg(unix)]
+pub(crate) fn reopen() -> io::Result<()> {
+    FILE.get().map_or(Ok(()), LogFile::reopen)
+}
+
+type Boxed = Box<dyn Layer<tracing_subscriber::layer::Layered<EnvFilter, Registry>> + Send + Sync>;
+
+fn layer<W>(format: LogFormat, writer: W, colours: bool) -> Boxed
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = lines::layer()
+        .with_writer(writer)
+        .with_ansi(colours)
+        .with_target(false)
+        // A full disk is not to double every line on standard error.
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Human => Box::new(layer),
+        LogFormat::Json => Box::new(layer.event_format(Json)),
+    }
+}
+
+/// A file that lines are added to.
+#[derive(Debug)]
+struct LogFile {
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only needed to open it anew"))]
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        let explain = |error: io::Error| {
+            let text = format!("cannot open the log file {}: {error}", path.display());
+            io::Error::new(error.kind(), text)
+        };
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        Ok(Self {
+            path: path.to_owned(),
+            file: Mutex::new(file.map_err(explain)?),
+        })
+    }
+
+    #[cfg(unix)]
+    fn reopen(&self) -> io::Result<()> {
+        let new = Self::open(&self.path)?;
+        let new = new
+            .file
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+}
+
+impl Write for &LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for &'static LogFile {
+    type Writer = &'static LogFile;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
 }
 
 /// An object per line: `timestamp`, `level`, `event` (the stable name), `message`, and the
@@ -104,8 +238,6 @@ impl Visit for Line {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use tracing::{info, warn};
 
     use super::*;

@@ -1,5 +1,7 @@
 //! The `multi-user-server` program: flags, configuration, run, exit status.
 
+mod commands;
+
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -8,7 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use multi_user_server::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, expand},
     config::{self, Config},
     log,
 };
@@ -17,18 +19,29 @@ use multi_user_server::{
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(expand(std::env::args_os()));
+    let command = cli.command.clone().unwrap_or_default();
+    let result = match command {
+        Command::Completions { shell } => Some(commands::completions(shell)),
+        Command::Man => Some(commands::man()),
+        _ => None,
+    };
+    if let Some(result) = result {
+        return end(result);
+    }
     let loaded = match config::load(&cli) {
         Ok(loaded) => loaded,
         Err(errors) => return fail(USAGE, &errors.to_string()),
     };
-    let result = match cli.command.unwrap_or_default() {
-        Command::Serve => serve(loaded.config),
-        Command::CheckConfig => {
-            writeln!(io::stdout(), "ok ({})", loaded.files()).context("can't print")
-        }
-        Command::PrintConfig => write!(io::stdout(), "{loaded}").context("can't print"),
-    };
+    end(match command {
+        Command::CheckConfig => commands::check_config(&loaded),
+        Command::PrintConfig => commands::print_config(&loaded),
+        Command::AdminPassword(args) => commands::admin_password(&loaded, &args),
+        _ => serve(loaded.config),
+    })
+}
+
+fn end(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &format!("error: {error:#}")),
@@ -42,6 +55,6 @@ fn fail(status: u8, message: &str) -> ExitCode {
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {
-    log::init(&config.log);
+    log::init(&config.log)?;
     multi_user_server::run(config).context("cannot serve")
 }

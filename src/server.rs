@@ -15,9 +15,11 @@ use tracing::{info, warn};
 
 use crate::admin_password::{self, AdminPasswordError};
 use crate::config::{Config, available_memory};
+use crate::container;
 use crate::counters::Counters;
 use crate::net::listen::{BindError, Listener, bind};
-use crate::ports::Ports;
+use crate::ports::{Peer, Ports};
+use crate::service::{self, ServiceError};
 use crate::session::{self, Settings};
 
 /// Ports that clients may use, counted from the base port.
@@ -35,6 +37,9 @@ pub enum StartError {
     /// A port cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Sockets that were handed over are of no use.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// The system failed.
     #[error("the system refuses: {0}")]
     Io(#[from] io::Error),
@@ -52,7 +57,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the configured ports and starts serving.
+    /// Opens the configured ports, or takes those that the service manager holds open, and starts
+    /// serving.
     ///
     /// # Errors
     ///
@@ -61,7 +67,10 @@ impl Server {
         config: Config,
         heartbeats: Option<tokio::runtime::Handle>,
     ) -> Result<Self, StartError> {
-        let listeners = open(&config)?;
+        let mut listeners = service::sockets(config.port)?;
+        if listeners.is_empty() {
+            listeners = open(&config)?;
+        }
         Self::with_listeners(config, listeners, heartbeats)
     }
 
@@ -76,7 +85,16 @@ impl Server {
         heartbeats: Option<tokio::runtime::Handle>,
     ) -> Result<Self, StartError> {
         if config.session.admin_password.is_none() {
-            config.session.admin_password = Some(admin_password::load_or_create(&config.data_dir)?);
+            let password = admin_password::load_or_create(&config.data_dir)?;
+            admin_password::announce(&config.data_dir, &password);
+            config.session.admin_password = Some(password);
+        }
+        let mut shared_addresses = Vec::new();
+        if container::is_here() {
+            shared_addresses = container::shared_addresses();
+            if let Some(danger) = container::volatile(&config.data_dir) {
+                warn!(name: "server.volatile", "what is kept in {danger}");
+            }
         }
         let limits = config.session.limits(available_memory());
         let settings = Settings::new(&config, limits.session.as_usize());
@@ -88,6 +106,7 @@ impl Server {
             session,
             Arc::clone(&counters),
             heartbeats,
+            shared_addresses,
         );
         let mut addresses = Vec::with_capacity(listeners.len());
         for (listener, offset) in listeners {
@@ -106,6 +125,11 @@ impl Server {
     /// those of the next.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Its session.
+    pub(crate) fn session(&self) -> &session::Handle<Arc<Peer>> {
+        self.ports.session()
     }
 
     /// What it has counted.

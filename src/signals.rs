@@ -1,23 +1,29 @@
-//! What the system tells the process: stop, and write the counters to the log.
+//! What the system tells the process: stop, write the counters to the log, open its file anew.
 
 use std::io;
 
-use tracing::info;
-
 use crate::counters::Counters;
 
-/// Waits for a reason to stop; meanwhile answers requests for the counters.
+/// Waits for a reason to stop; meanwhile answers requests for the counters. That the terminal is
+/// gone is such a reason where there was one; otherwise the same signal asks for a new log file.
 ///
 /// # Errors
 ///
 /// If the system refuses to tell.
 #[cfg(unix)]
 pub(crate) async fn wait_for_stop(counters: &Counters) -> io::Result<()> {
+    use std::io::IsTerminal;
+
     use tokio::signal::unix::{SignalKind, signal};
+    use tracing::{info, warn};
+
+    use crate::log;
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut report = signal(SignalKind::user_defined2())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let on_terminal = io::stdin().is_terminal();
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
@@ -25,6 +31,12 @@ pub(crate) async fn wait_for_stop(counters: &Counters) -> io::Result<()> {
             _ = report.recv() => {
                 info!(name: "server.counters", counters = %counters.to_json(), "counters");
             }
+            _ = hangup.recv() => match log::reopen() {
+                // Whoever started it closed the window.
+                _ if on_terminal => return Ok(()),
+                Ok(()) => info!(name: "log.reopened", "the log file is opened anew"),
+                Err(error) => warn!(name: "log.not_reopened", %error, "the old log file stays"),
+            },
         }
     }
 }

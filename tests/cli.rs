@@ -165,3 +165,109 @@ fn version_and_unknown_flags() {
     assert_eq!(status, 2);
     assert!(err.contains("check-config"), "{err}");
 }
+
+/// The lines with which people and scripts started the original, up to the newest.
+#[test]
+fn the_originals_command_lines_are_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = [
+        "-p 6100 -t 1000 -pwd admin1 --attached",
+        "-p 6100 -pwd=admin1 -t 1000 -l DEBUG -lf server.log",
+        "--port 6100 --password admin1 --timeout 1000 --log-level INFO --log-file server.log",
+        "-apwd admin1 -spwd None -p 6100 -t 1000 -l INFO -lf server.log",
+        "--admin-password admin1 --server-password  -p 6100 -t 1000",
+    ];
+    for line in lines {
+        let args: Vec<_> = ["print-config"]
+            .into_iter()
+            .chain(line.split(' '))
+            .collect();
+        let (status, out, err) = run(dir.path(), &args, &[]);
+        assert_eq!((status, err.as_str()), (0, ""), "{line}");
+        for part in [
+            "port = 6100 # flag --port",
+            "timeout = \"1s\" # flag --timeout",
+            "# admin_password = \"********\" # flag --admin-password",
+        ] {
+            assert!(out.contains(part), "{line}: {part} is not in\n{out}");
+        }
+        assert!(!out.contains("# server_password = \"***"), "{line}:\n{out}");
+        let attached = format!("attached = {}", line.contains("--attached"));
+        assert!(out.contains(&attached), "{line}:\n{out}");
+        assert_eq!(
+            out.contains("server.log\" # flag"),
+            line.contains("server.log"),
+            "{out}"
+        );
+    }
+    let (status, _, err) = run(dir.path(), &["-pwd"], &[]);
+    assert_eq!(status, 2, "{err}");
+}
+
+#[test]
+fn the_admin_password_is_shown_and_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().to_str().unwrap();
+    let env = [("MULTI_USER_DATA_DIR", home)];
+    let (status, first, _) = run(dir.path(), &["admin-password"], &env);
+    assert_eq!(status, 0);
+    assert!(first.trim().len() >= 16, "{first}");
+    let again = run(dir.path(), &["admin-password"], &env);
+    assert_eq!(again, (0, first.clone(), String::new()));
+
+    let (status, second, err) = run(dir.path(), &["admin-password", "--new"], &env);
+    assert_eq!(status, 0, "{err}");
+    assert!(err.contains("takes it at its next start"), "{err}");
+    assert_ne!(second, first);
+    let again = run(dir.path(), &["admin-password"], &env);
+    assert_eq!(again, (0, second.clone(), String::new()));
+
+    let typed = |text: &str| {
+        fs::write(dir.path().join("typed"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_multi-user-server"));
+        let command = command
+            .args(["admin-password", "--set"])
+            .env_clear()
+            .envs(env);
+        command.stdin(fs::File::open(dir.path().join("typed")).unwrap());
+        command.output().unwrap().status.code().unwrap()
+    };
+    assert_eq!(typed("open sesame\n"), 0);
+    assert_eq!(
+        run(dir.path(), &["admin-password"], &env).1,
+        "open sesame\n"
+    );
+    for unfit in ["", "None\n", "a\u{7}b\n"] {
+        assert_eq!(typed(unfit), 1, "{unfit:?}");
+    }
+    assert_eq!(
+        run(dir.path(), &["admin-password"], &env).1,
+        "open sesame\n"
+    );
+
+    // One that is configured is shown, and changed elsewhere.
+    let flags = ["admin-password", "--new", "-apwd", "simsalabim"];
+    let (status, out, err) = run(dir.path(), &flags, &env);
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert!(err.contains("comes from flag --admin-password"), "{err}");
+    let flags = ["admin-password", "-apwd", "simsalabim"];
+    assert_eq!(run(dir.path(), &flags, &env).1, "simsalabim\n");
+}
+
+#[test]
+fn completions_and_the_manual_are_printed_whatever_the_configuration_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("multi-user-server.toml"), "prot = 1").unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let (status, out, err) = run(dir.path(), &["completions", shell], &[]);
+        assert_eq!((status, err.as_str()), (0, ""));
+        assert!(
+            out.contains("admin-password") && out.contains("check-config"),
+            "{out}"
+        );
+    }
+    let (status, out, err) = run(dir.path(), &["man"], &[]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains(".TH multi-user-server"), "{out}");
+    assert!(out.contains("check\\-config"), "{out}");
+}

@@ -103,10 +103,11 @@ fn a_port_in_use_is_told() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let last = err.lines().last().unwrap();
     assert!(last.starts_with("error: cannot serve: port "), "{err}");
-    assert!(
-        last.ends_with(" of 127.0.0.1 is in use by another program"),
-        "{err}"
+    let by = format!(
+        " (process {}); stop that, or choose another port",
+        std::process::id()
     );
+    assert!(last.ends_with(&by), "{err}");
 }
 
 /// The password the program makes up is for its user's eyes: in a file, and never in a log that
@@ -185,4 +186,179 @@ async fn nodes_stay_when_everybody_leaves() {
         .await;
         assert!(bob.dismissed.is_none());
     }
+}
+
+/// Started by another program for one session, it ends with its last user.
+#[tokio::test]
+async fn attached_it_ends_with_the_last_user() {
+    let mut program = Program::start(&[("runtime.attached", "true")]);
+    let ports = program.ports;
+    let alice = Client::enter(&ports, VERSIONS[1], Via::Hand, "alice", As::Admin).await;
+    let bob = Client::enter(&ports, VERSIONS[1], Via::Hand, "bob", As::User).await;
+    drop(alice);
+    let left = |name: &'static str| {
+        move |line: &serde_json::Value| {
+            (line["event"] == "user.left" && line["user"] == name).then_some(())
+        }
+    };
+    program.logged("that alice left", left("alice"));
+    assert!(program.is_running());
+    drop(bob);
+    let status = program.wait(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0));
+}
+
+/// It ends with the program that started it.
+#[test]
+fn attached_it_ends_with_the_program_that_started_it() {
+    let data = tempfile::tempdir().unwrap();
+    let server = server::command(data.path(), &[("runtime.attached", "true")]);
+    // The shell ends at once, and what it started goes on with another parent.
+    let script = format!(
+        "{} 2>{}/log & until grep -q server.listening {}/log; do :; done",
+        server.get_program().to_str().unwrap(),
+        data.path().display(),
+        data.path().display()
+    );
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", &script])
+        .stderr(std::process::Stdio::null());
+    for (name, value) in server.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    assert!(shell.status().unwrap().success());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let log = || std::fs::read_to_string(data.path().join("log")).unwrap();
+    while !log().contains("server.stopped") {
+        assert!(Instant::now() < deadline, "it goes on:\n{}", log());
+        std::thread::yield_now();
+    }
+    assert!(
+        log().contains("the program that started this one ended"),
+        "{}",
+        log()
+    );
+}
+
+/// Every line goes to the file as well, and to a new one after SIGHUP.
+#[tokio::test]
+async fn the_log_is_kept_in_a_file_that_can_be_moved_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("server.log");
+    let program = Program::start(&[("log.file", file.to_str().unwrap())]);
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .contains("server.listening")
+    );
+    let moved = directory.path().join("server.log.1");
+    std::fs::rename(&file, &moved).unwrap();
+    program.signal("HUP");
+    program.wait_for_line("that the file is new", "log.reopened");
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .contains("log.reopened")
+    );
+    assert!(
+        !std::fs::read_to_string(&moved)
+            .unwrap()
+            .contains("log.reopened")
+    );
+}
+
+#[test]
+fn a_log_file_that_cannot_be_opened_is_an_error() {
+    let data = tempfile::tempdir().unwrap();
+    let nowhere = data.path().join("no/such/place.log");
+    let out = server::command(data.path(), &[("log.file", nowhere.to_str().unwrap())])
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let err = String::from_utf8(out.stderr).unwrap();
+    assert!(err.starts_with("error: cannot open the log file "), "{err}");
+}
+
+/// A service manager learns when the server serves, that it lives, and when it is about to end.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_service_manager_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut child = server::command(data.path(), &[])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "300000")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let hear = || {
+        let mut bytes = [0; 256];
+        let len = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..len]).trim().to_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    assert_eq!([hear(), hear(), hear()], ["WATCHDOG=1"; 3]);
+    let pid = child.id().to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-TERM", &pid])
+        .status();
+    assert!(killed.unwrap().success());
+    let mut last = hear();
+    while last == "WATCHDOG=1" {
+        last = hear();
+    }
+    assert_eq!(last, "STOPPING=1");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Sockets that a service manager holds open are used, whichever order they come in.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn sockets_are_taken_over_from_the_service_manager() {
+    // Does what systemd does: puts the sockets where they are expected and says so.
+    const HAND_OVER: &str = r#"
+import os, socket, sys
+names = ["ttl", "command", "publisher", "subscriber"]
+sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in names}
+high = [os.dup2(sockets[name].fileno(), 50 + i) for i, name in enumerate(names)]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i, inheritable=True)
+ports = [sockets[name].getsockname()[1] for name in ("command", "subscriber", "publisher", "ttl")]
+print(*ports, flush=True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="4", LISTEN_FDNAMES=":".join(names))
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+    let data = tempfile::tempdir().unwrap();
+    let server = server::command(data.path(), &[("session.admin_password", server::ADMIN)]);
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", HAND_OVER]).arg(server.get_program());
+    for (name, value) in server.get_envs() {
+        python.env(name, value.unwrap_or_default());
+    }
+    let mut child = python
+        .env("PATH", std::env::var("PATH").unwrap())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    let addresses: Vec<std::net::SocketAddr> = line
+        .split_whitespace()
+        .map(|port| ([127, 0, 0, 1], port.parse().unwrap()).into())
+        .collect();
+    let ports = server::Ports::new(&addresses);
+    let mut alice = Client::enter(&ports, VERSIONS[1], Via::Hand, "alice", As::Admin).await;
+    alice.upload(&[node(uuid(1), "alice", "x")]).await;
+    let mut bob = Client::enter(&ports, VERSIONS[1], Via::Crate, "bob", As::User).await;
+    bob.join().await;
+    assert_eq!(bob.nodes.len(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -27,13 +27,14 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 
 /// All keys, in the order in which they are shown; those of a section are together.
 #[rustfmt::skip]
-pub(super) const KEYS: [Key; 58] = [
+pub(super) const KEYS: [Key; 61] = [
     key("bind", Kind::Addresses),
     key("port", Kind::Port),
     key("timeout", Kind::Millis(Duration::from_millis(100), TEN_MINUTES)),
     key("data_dir", Kind::Path),
     key("log.level", Kind::Filter),
     key("log.format", Kind::Choice(&["human", "json"])),
+    key("log.file", Kind::OptionalPath),
     key("log.repeat", Kind::Duration(Duration::ZERO, HOUR)),
     key("session.name", Kind::Name),
     key("session.admin_password", Kind::Secret),
@@ -87,6 +88,8 @@ pub(super) const KEYS: [Key; 58] = [
     key("net.max_command", Kind::Size(ByteSize::kib(64), ByteSize::gib(4))),
     key("net.framed", Kind::Switch),
     key("runtime.worker_threads", Kind::Threads),
+    key("runtime.attached", Kind::Switch),
+    key("runtime.console", Kind::Switch),
 ];
 
 /// The key of that full name.

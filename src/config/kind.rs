@@ -41,6 +41,10 @@ pub(super) enum Kind {
 /// A bound for sizes that have none.
 pub(super) const NO_LIMIT: ByteSize = ByteSize::new(i64::MAX as u64);
 
+/// Clients without a password may send this word, and the original server's launchers write it
+/// for "no server password".
+pub(super) const NO_PASSWORD: &str = "None";
+
 /// Longest password, in bytes: far more than anybody types, and less than a stranger's message.
 pub(super) const MAX_PASSWORD: usize = 1024;
 
@@ -211,6 +215,23 @@ impl fmt::Display for Kind {
             }
         }
     }
+}
+
+/// Whether a password can be typed by every client, and makes who knows it admin.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn check_admin_password(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if text == NO_PASSWORD {
+        return Err(format!(
+            "clients without a password may send {NO_PASSWORD:?}"
+        ));
+    }
+    check_password(text)
 }
 
 /// Whether a password can be typed by every client.

@@ -26,6 +26,22 @@ const PREFIX: &str = "MULTI_USER_";
 /// The variable that names the configuration file: no key of the file itself.
 pub(super) const CONFIG_VARIABLE: &str = "MULTI_USER_CONFIG";
 
+/// Set in container images: there the short variables of the original's image count as well.
+pub(crate) const CONTAINER_VARIABLE: &str = "MULTI_USER_CONTAINER";
+
+/// The variables of the images people know (lower case; capitals and dashes do as well), and the
+/// keys they set.
+const SHORT_VARIABLES: [(&str, &str); 8] = [
+    ("port", "port"),
+    ("password", "session.admin_password"),
+    ("admin_password", "session.admin_password"),
+    ("server_password", "session.server_password"),
+    ("timeout", "timeout"),
+    ("log_level", "log.level"),
+    ("log_file", "log.file"),
+    ("data_dir", "data_dir"),
+];
+
 /// One value, and where it was written.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
@@ -78,7 +94,8 @@ pub(super) fn from_environment(variables: &BTreeMap<String, String>, cwd: &Path)
         let Some(rest) = variable.strip_prefix(PREFIX) else {
             continue;
         };
-        if text.is_empty() || variable == CONFIG_VARIABLE || is_injected(rest) {
+        let no_key = [CONFIG_VARIABLE, CONTAINER_VARIABLE].contains(&variable.as_str());
+        if text.is_empty() || no_key || is_injected(rest) {
             continue;
         }
         let origin = Origin::Environment {
@@ -104,6 +121,49 @@ pub(super) fn from_environment(variables: &BTreeMap<String, String>, cwd: &Path)
         layer.add(key, key.kind.value_of(text), origin);
     }
     layer
+}
+
+/// The short variables, in a container only: elsewhere a `PORT` or `TIMEOUT` is somebody else's.
+/// Weaker than the variables with our prefix.
+pub(super) fn from_container(variables: &BTreeMap<String, String>, cwd: &Path) -> Layer {
+    let mut layer = Layer {
+        base: cwd.to_owned(),
+        ..Layer::default()
+    };
+    if !in_container(variables) {
+        return layer;
+    }
+    for (variable, text) in variables {
+        let name = variable.to_lowercase().replace('-', "_");
+        let short = SHORT_VARIABLES.iter().find(|(short, _)| *short == name);
+        let Some(key) = short.and_then(|(_, key)| keys::find(key)) else {
+            continue;
+        };
+        if text.is_empty() {
+            continue;
+        }
+        let value = key.kind.value_of(text);
+        let origin = Origin::Environment {
+            variable: variable.clone(),
+        };
+        match layer.values.get(key.name) {
+            // `PORT` and `port` with one value are no mistake.
+            Some(first) if first.value == value => {}
+            Some(first) => layer.errors.push(ConfigError::Twice {
+                first: first.origin.clone(),
+                second: origin,
+            }),
+            None => layer.add(key, value, origin),
+        }
+    }
+    layer
+}
+
+/// Whether this is a container made of our image.
+pub(super) fn in_container(variables: &BTreeMap<String, String>) -> bool {
+    variables
+        .get(CONTAINER_VARIABLE)
+        .is_some_and(|text| !text.is_empty() && text != "0")
 }
 
 /// The flags.

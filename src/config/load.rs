@@ -7,12 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use figment::{Figment, providers::Serialized, value::Value};
+use figment::{
+    Figment,
+    providers::Serialized,
+    value::{Empty, Tag, Value},
+};
 
 use super::{
     error::{ConfigError, ConfigErrors, Origin},
     keys::KEYS,
-    layers::{self, CONFIG_VARIABLE, Given, Layer},
+    kind::Kind,
+    layers::{self, CONFIG_VARIABLE, CONTAINER_VARIABLE, Given, Layer},
     passwords,
     tree::Config,
     validate,
@@ -23,6 +28,9 @@ use crate::cli::Cli;
 const LOCAL_FILE: &str = "multi-user-server.toml";
 /// Looked for when there is none in the current directory.
 const SYSTEM_FILE: &str = "/etc/multi-user-server/config.toml";
+
+/// Where the image has its volume.
+const CONTAINER_DATA: &str = "/data";
 
 /// A configuration, and where it comes from. `Display` is what `print-config` prints.
 #[derive(Clone, Debug)]
@@ -99,6 +107,7 @@ pub fn load_with(
         Ok(None) => {}
         Err(error) => errors.push(error),
     }
+    layers.push(layers::from_container(&env, cwd));
     layers.push(layers::from_environment(&env, cwd));
     layers.push(layers::from_flags(&cli.flags, cwd));
 
@@ -116,6 +125,7 @@ pub fn load_with(
         values.extend(layer.values);
     }
     passwords::read_files(&mut values, &mut sources, &mut errors);
+    drop_empty_paths(&mut values);
 
     let config = match extract(&values) {
         Ok(config) => config,
@@ -191,6 +201,18 @@ fn make_paths_absolute(layer: &mut Layer, cwd: &Path) {
     }
 }
 
+/// Optional paths that are set to nothing are not set.
+fn drop_empty_paths(values: &mut BTreeMap<&'static str, Given>) {
+    for key in KEYS.iter() {
+        if matches!(key.kind, Kind::OptionalPath)
+            && let Some(given) = values.get_mut(key.name)
+            && given.value.as_str() == Some("")
+        {
+            given.value = Value::Empty(Tag::Default, Empty::None);
+        }
+    }
+}
+
 fn absolute(base: &Path, path: &str) -> Value {
     Value::from(base.join(path).to_string_lossy().into_owned())
 }
@@ -220,8 +242,16 @@ fn data_dir_default(env: &BTreeMap<String, String>, cwd: &Path) -> BTreeMap<&'st
             )
         })
     });
-    let (path, origin) =
-        found.unwrap_or_else(|| (cwd.join(Config::default().data_dir), Origin::Default));
+    let container = layers::in_container(env).then(|| {
+        let variable = CONTAINER_VARIABLE;
+        (
+            PathBuf::from(CONTAINER_DATA),
+            Origin::DefaultFrom { variable },
+        )
+    });
+    let (path, origin) = container
+        .or(found)
+        .unwrap_or_else(|| (cwd.join(Config::default().data_dir), Origin::Default));
     let value = Value::from(
         path.components()
             .collect::<PathBuf>()

@@ -21,6 +21,8 @@ mod units;
 mod validate;
 
 pub use error::{ConfigError, ConfigErrors, Origin, Setting};
+pub use kind::check_admin_password;
+pub(crate) use layers::CONTAINER_VARIABLE;
 pub use load::{Loaded, Origins, load, load_with};
 pub use log_filter::{LogFilter, LogFilterError};
 pub use memory::available_memory;

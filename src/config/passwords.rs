@@ -11,13 +11,9 @@ use figment::value::{Empty, Tag, Value};
 
 use super::{
     error::{ConfigError, Setting},
-    kind::{MAX_PASSWORD, check_password},
+    kind::{MAX_PASSWORD, NO_PASSWORD, check_password},
     layers::{Given, Layer},
 };
-
-/// Clients without a password may send this word, and the original server's launchers write it
-/// for "no server password".
-const NO_PASSWORD: &str = "None";
 
 /// What both forms of a password are called.
 struct Password {

@@ -89,6 +89,8 @@ pub struct LogConfig {
     pub level: LogFilter,
     /// Lines for people or JSON for collectors.
     pub format: LogFormat,
+    /// A file that gets every line as well. It is opened anew on SIGHUP.
+    pub file: Option<PathBuf>,
     /// What is refused, or worth noting, is logged so often per kind; all of it is counted.
     #[serde(with = "units::duration")]
     pub repeat: Duration,
@@ -99,6 +101,7 @@ impl Default for LogConfig {
         Self {
             level: LogFilter::default(),
             format: LogFormat::Human,
+            file: None,
             repeat: Duration::from_secs(1),
         }
     }
@@ -233,11 +236,25 @@ impl Default for RightsConfig {
 }
 
 /// `[runtime]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeConfig {
     /// Threads that carry the work.
     pub worker_threads: WorkerThreads,
+    /// End when the last user has left, or the program that started this one has ended.
+    pub attached: bool,
+    /// Take orders from whoever started the server on a terminal.
+    pub console: bool,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            worker_threads: WorkerThreads::default(),
+            attached: false,
+            console: true,
+        }
+    }
 }
 
 /// How many threads carry the work.

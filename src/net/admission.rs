@@ -14,11 +14,14 @@
 //! memory budget, which [`Permit::hold`] keeps. Passwords are tried at the pace of
 //! [`Admission::login_attempt`]. A timer calls [`Admission::sweep`] about once a minute.
 //!
-//! Behind some container networks all clients share one address: then everybody shares the limits
-//! per source, which is why those leave room for a whole team.
+//! Behind some container networks all clients share one address. Where that is known, limits that
+//! are otherwise per address count per identity there, and places only in all; where it is not,
+//! everybody shares the limits per source, which is why those leave room for a whole team.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -51,6 +54,10 @@ pub struct AdmissionConfig {
     pub source_newcomers: Rate,
     /// Attempts to log in of one source.
     pub source_logins: Rate,
+    /// Addresses that many clients share.
+    pub shared: Vec<IpAddr>,
+    /// Attempts to log in from those, all together.
+    pub shared_logins: Rate,
 }
 
 impl Default for AdmissionConfig {
@@ -66,6 +73,8 @@ impl Default for AdmissionConfig {
             source_accepts: Rate::new(256, 30),
             source_newcomers: Rate::new(128, 500),
             source_logins: Rate::new(60, 2000),
+            shared: Vec::new(),
+            shared_logins: Rate::new(240, 250),
         }
     }
 }
@@ -137,6 +146,11 @@ struct Shared {
     source_accepts: Keyed,
     source_newcomers: Keyed,
     source_logins: Keyed,
+    shared_logins: Global,
+    /// Turns identities into sources; an attacker does not know how.
+    hasher: RandomState,
+    /// Whether it was said that a shared address is in use.
+    told: AtomicBool,
 }
 
 /// What is taken at present.
@@ -164,6 +178,9 @@ impl Admission {
             source_accepts: Keyed::new(config.source_accepts),
             source_newcomers: Keyed::new(config.source_newcomers),
             source_logins: Keyed::new(config.source_logins),
+            shared_logins: Global::new(config.shared_logins),
+            hasher: RandomState::new(),
+            told: AtomicBool::new(false),
             config,
         };
         Self {
@@ -182,7 +199,12 @@ impl Admission {
         let shared = &self.shared;
         let config = &shared.config;
         let mut places = shared.places();
-        let own = places.sources.get(&source).copied().unwrap_or_default();
+        let is_shared = shared.is_shared(address);
+        let own = if is_shared {
+            Count::default()
+        } else {
+            places.sources.get(&source).copied().unwrap_or_default()
+        };
         if places.all.connections >= config.connections {
             return Err(Refusal::Connections);
         }
@@ -198,7 +220,7 @@ impl Admission {
         if !shared.accepts.allows() {
             return Err(Refusal::Accepts);
         }
-        if !shared.source_accepts.allows(&source) {
+        if !is_shared && !shared.source_accepts.allows(&source) {
             return Err(Refusal::SourceAccepts);
         }
         places.all.enter();
@@ -206,18 +228,26 @@ impl Admission {
         Ok(Permit {
             shared: Arc::clone(shared),
             source,
+            is_shared,
             stranger: Mutex::new(Some(0)),
         })
     }
 
-    /// Counts an attempt to log in.
+    /// Counts an attempt of this identity to log in.
     ///
     /// # Errors
     ///
     /// If there were too many from this address; the attempt should be refused, whatever its
     /// password is.
-    pub fn login_attempt(&self, address: IpAddr) -> Result<(), Refusal> {
-        if self.shared.source_logins.allows(&Source::of(address)) {
+    pub fn login_attempt(&self, address: IpAddr, identity: &[u8]) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        let allowed = if shared.is_shared(address) {
+            shared.source_logins.allows(&shared.source_of(identity))
+                && shared.shared_logins.allows()
+        } else {
+            shared.source_logins.allows(&Source::of(address))
+        };
+        if allowed {
             Ok(())
         } else {
             Err(Refusal::SourceLogins)
@@ -270,6 +300,8 @@ pub struct Usage {
 pub struct Permit {
     shared: Arc<Shared>,
     source: Source,
+    /// Its address is not its own.
+    is_shared: bool,
     /// Bytes buffered while nobody is logged in; `None` once somebody is. Locked before `places`.
     stranger: Mutex<Option<usize>>,
 }
@@ -281,8 +313,13 @@ impl Permit {
     /// # Errors
     ///
     /// If newcomers arrive too fast from this address; the connection should be closed.
-    pub fn identify(&self, known: bool) -> Result<(), Refusal> {
-        if known || self.shared.source_newcomers.allows(&self.source) {
+    pub fn identify(&self, identity: &[u8], known: bool) -> Result<(), Refusal> {
+        let source = if self.is_shared {
+            self.shared.source_of(identity)
+        } else {
+            self.source
+        };
+        if known || self.shared.source_newcomers.allows(&source) {
             Ok(())
         } else {
             Err(Refusal::SourceNewcomers)
@@ -351,6 +388,20 @@ impl Drop for Permit {
 }
 
 impl Shared {
+    /// Whether many clients share this address. Says so when the first of them comes.
+    fn is_shared(&self, address: IpAddr) -> bool {
+        let is_shared = self.config.shared.contains(&address.to_canonical());
+        if is_shared && !address.is_loopback() && !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(name: "net.shared_address", %address, "clients appear under an address \
+                of the container's network: limits per address count per identity there");
+        }
+        is_shared
+    }
+
+    fn source_of(&self, identity: &[u8]) -> Source {
+        Source::of_identity(self.hasher.hash_one(identity))
+    }
+
     fn places(&self) -> MutexGuard<'_, Places> {
         lock(&self.places)
     }
@@ -377,150 +428,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv6Addr;
-    use std::time::Duration;
-
-    use super::*;
-
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    fn small() -> AdmissionConfig {
-        AdmissionConfig {
-            connections: 6,
-            strangers: 4,
-            source_connections: 3,
-            source_strangers: 2,
-            stranger_memory: 100,
-            strangers_memory: 150,
-            ..AdmissionConfig::default()
-        }
-    }
-
-    fn refusal(result: Result<Permit, Refusal>) -> Option<Refusal> {
-        result.err()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn places_of_a_source_are_counted_and_given_back() {
-        let admission = Admission::new(small());
-        let first = admission.admit(address("192.0.2.1")).unwrap();
-        let second = admission.admit(address("::ffff:192.0.2.1")).unwrap();
-        let third = admission.admit(address("192.0.2.1"));
-        assert_eq!(refusal(third), Some(Refusal::SourceStrangers));
-        first.promote();
-        first.promote();
-        let third = admission.admit(address("192.0.2.1")).unwrap();
-        third.promote();
-        let fourth = admission.admit(address("192.0.2.1"));
-        assert_eq!(refusal(fourth), Some(Refusal::SourceConnections));
-        drop(first);
-        second.promote();
-        let fourth = admission.admit(address("192.0.2.1"));
-        assert_eq!(admission.usage().strangers, 1);
-        drop((second, third, fourth));
-        let usage = admission.usage();
-        assert_eq!(
-            (usage.connections, usage.strangers, usage.sources),
-            (0, 0, 0)
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn places_in_all_are_counted() {
-        let admission = Admission::new(small());
-        let admit = |host: u8| admission.admit(IpAddr::from([192, 0, 2, host]));
-        let permits: Vec<_> = (0..4).map(|host| admit(host).unwrap()).collect();
-        assert_eq!(refusal(admit(4)), Some(Refusal::Strangers));
-        permits.iter().for_each(Permit::promote);
-        let more = (admit(5).unwrap(), admit(6).unwrap());
-        assert_eq!(refusal(admit(7)), Some(Refusal::Connections));
-        drop(more);
-        assert!(admit(7).is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn memory_of_strangers_is_counted() {
-        let admission = Admission::new(small());
-        let first = admission.admit(address("192.0.2.1")).unwrap();
-        let second = admission.admit(address("192.0.2.2")).unwrap();
-        assert_eq!(first.hold(101), Err(Refusal::StrangerMemory));
-        assert_eq!(first.hold(100), Ok(()));
-        assert_eq!(second.hold(51), Err(Refusal::StrangersMemory));
-        assert_eq!(second.hold(50), Ok(()));
-        assert_eq!(first.hold(20), Ok(()));
-        assert_eq!(admission.usage().strangers_memory, 70);
-        first.promote();
-        assert_eq!(first.hold(1_000_000), Ok(()));
-        assert_eq!(admission.usage().strangers_memory, 50);
-        drop(second);
-        assert_eq!(admission.usage().strangers_memory, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn floods_are_stopped_and_forgiven() {
-        let admission = Admission::new(AdmissionConfig {
-            accepts: Rate::new(5, 1000),
-            source_accepts: Rate::new(3, 2000),
-            ..AdmissionConfig::default()
-        });
-        let admit = |host: u8| refusal(admission.admit(IpAddr::from([192, 0, 2, host])));
-        assert_eq!([admit(1), admit(1), admit(1)], [None; 3]);
-        assert_eq!(admit(1), Some(Refusal::SourceAccepts));
-        assert_eq!(admit(2), None);
-        assert_eq!(admit(3), Some(Refusal::Accepts));
-        tokio::time::advance(Duration::from_millis(2001)).await;
-        assert_eq!(admit(1), None);
-        assert_eq!(admit(1), Some(Refusal::SourceAccepts));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn known_identities_are_no_newcomers() {
-        let admission = Admission::new(AdmissionConfig {
-            source_newcomers: Rate::new(2, 1000),
-            ..AdmissionConfig::default()
-        });
-        let permit = admission.admit(address("192.0.2.1")).unwrap();
-        for _ in 0..10 {
-            assert_eq!(permit.identify(true), Ok(()));
-        }
-        assert_eq!(permit.identify(false), Ok(()));
-        assert_eq!(permit.identify(false), Ok(()));
-        assert_eq!(permit.identify(false), Err(Refusal::SourceNewcomers));
-        assert_eq!(permit.identify(true), Ok(()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn passwords_are_tried_slowly_and_sources_forgotten() {
-        let admission = Admission::new(AdmissionConfig {
-            source_logins: Rate::new(2, 1000),
-            ..AdmissionConfig::default()
-        });
-        let network: Vec<_> = (1..4_u128)
-            .map(|host| address("2001:db8::").with(host))
-            .collect();
-        let attempt = |at: usize| admission.login_attempt(network[at]);
-        assert_eq!((attempt(0), attempt(1)), (Ok(()), Ok(())));
-        assert_eq!(attempt(2), Err(Refusal::SourceLogins));
-        assert_eq!(admission.usage().remembered, 1);
-        tokio::time::advance(Duration::from_secs(60)).await;
-        admission.sweep();
-        assert_eq!(admission.usage().remembered, 0);
-        assert_eq!(attempt(2), Ok(()));
-    }
-
-    trait With {
-        fn with(self, host: u128) -> Self;
-    }
-
-    impl With for IpAddr {
-        fn with(self, host: u128) -> Self {
-            match self {
-                Self::V6(network) => Ipv6Addr::from_bits(network.to_bits() | host).into(),
-                Self::V4(_) => self,
-            }
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,8 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::holder::holder;
+
 /// Connections the system keeps ready for us: a whole team coming back at once fits.
 const BACKLOG: i32 = 1024;
 
@@ -126,8 +128,17 @@ impl<L: Listener> Acceptor<L> {
 #[derive(Debug, Error)]
 pub enum BindError {
     /// Another program has it.
-    #[error("port {} of {} is in use by another program", .0.port(), .0.ip())]
-    InUse(SocketAddr),
+    #[error(
+        "port {} of {} is in use by {by}; stop that, or choose another port",
+        address.port(),
+        address.ip()
+    )]
+    InUse {
+        /// Where.
+        address: SocketAddr,
+        /// Which program, as far as the system tells.
+        by: String,
+    },
     /// The system keeps it for privileged programs.
     #[error("port {} of {} may not be opened without privileges; choose one from 1024 up", .0.port(), .0.ip())]
     Denied(SocketAddr),
@@ -197,7 +208,10 @@ fn open(address: SocketAddr, unsent: usize) -> io::Result<TcpListener> {
 
 fn explain(address: SocketAddr, source: io::Error) -> BindError {
     match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse(address),
+        io::ErrorKind::AddrInUse => BindError::InUse {
+            address,
+            by: holder(address.port()),
+        },
         io::ErrorKind::PermissionDenied => BindError::Denied(address),
         io::ErrorKind::AddrNotAvailable => BindError::NotHere(address),
         _ => BindError::Other { address, source },
@@ -319,8 +333,9 @@ mod tests {
         let address = first.local_addr().unwrap();
         let error = bind(&[(LOOPBACK, 0), (LOOPBACK, address.port())], UNSENT).unwrap_err();
         let text = format!(
-            "port {} of 127.0.0.1 is in use by another program",
-            address.port()
+            "port {} of 127.0.0.1 is in use by {}; stop that, or choose another port",
+            address.port(),
+            holder(address.port())
         );
         assert_eq!(error.to_string(), text);
     }

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod handshake;
+mod holder;
 pub mod listen;
 mod rates;
 mod source;

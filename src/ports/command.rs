@@ -59,7 +59,7 @@ impl Speech for CommandSpeech {
         };
         match &command.request {
             // Also of users: whoever is in could guess the admin password otherwise.
-            Request::Auth(_) if context.admission.login_attempt(link.address).is_err() => {
+            Request::Auth(_) if is_too_often(peer, link, context) => {
                 refuse_attempt(peer, &command, context);
                 return None;
             }
@@ -72,6 +72,13 @@ impl Speech for CommandSpeech {
         }
         Some(Event::Command(command))
     }
+}
+
+fn is_too_often(peer: &Arc<Peer>, link: &Arc<Link>, context: &Context) -> bool {
+    let attempt = context
+        .admission
+        .login_attempt(link.address, peer.identity().as_bytes());
+    attempt.is_err()
 }
 
 fn refuse_attempt(peer: &Arc<Peer>, command: &Command, context: &Context) {

@@ -291,7 +291,7 @@ impl Connection {
         framed: bool,
     ) -> Option<(Seat, Option<Arc<Link>>)> {
         let known = self.context.registry.find(&identity).is_some();
-        if let Err(refusal) = self.permit.identify(known) {
+        if let Err(refusal) = self.permit.identify(identity.as_bytes(), known) {
             self.context
                 .counters
                 .refuse(Count::RefusedConnection, self.permit.source(), refusal);

@@ -20,6 +20,7 @@ mod subscriber;
 mod ttl;
 mod vet;
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,8 @@ use tokio_util::task::TaskTracker;
 
 use self::connection::Roles;
 use self::context::{Context, PortLimits, Timing};
-use self::peer::{Peer, Registry};
+pub(crate) use self::peer::Peer;
+use self::peer::Registry;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::net::Rate;
@@ -52,18 +54,20 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Starts the role tasks. Heartbeats run on `heartbeats` if it is given.
+    /// Starts the role tasks. Heartbeats run on `heartbeats` if it is given; `shared_addresses` are
+    /// those under which many clients may appear.
     pub(crate) fn start(
         config: &Config,
         max_node: usize,
         session: Handle<Arc<Peer>>,
         counters: Arc<Counters>,
         heartbeats: Option<tokio::runtime::Handle>,
+        shared_addresses: Vec<IpAddr>,
     ) -> Self {
         let context = Context {
             session,
             registry: Registry::new(config.net.peer_queue.as_usize()),
-            admission: Admission::new(admission_config(config)),
+            admission: Admission::new(admission_config(config, shared_addresses)),
             counters,
             limits: Arc::new(PortLimits::new(config, max_node)),
             timing: Arc::new(Timing::new(config)),
@@ -149,7 +153,7 @@ impl Ports {
 }
 
 /// Admission's limits from the configuration.
-fn admission_config(config: &Config) -> AdmissionConfig {
+fn admission_config(config: &Config, shared_addresses: Vec<IpAddr>) -> AdmissionConfig {
     let net = &config.net;
     let rate = |burst: NonZeroU32, often: NonZeroU32, within: Duration| Rate {
         burst: burst.get(),
@@ -171,5 +175,7 @@ fn admission_config(config: &Config) -> AdmissionConfig {
         ),
         source_newcomers: rate(net.connections_burst, net.connections_per_minute, minute),
         source_logins: rate(net.logins_burst, net.logins_per_minute, minute),
+        shared: shared_addresses,
+        shared_logins: rate(net.connections_burst, net.connections_per_minute, minute),
     }
 }

@@ -12,6 +12,7 @@ mod join;
 mod leave;
 mod live;
 pub(crate) mod login;
+pub mod operator;
 pub mod outlet;
 pub mod replicas;
 pub mod settings;
@@ -24,11 +25,12 @@ mod users;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 pub use self::event::Event;
+pub use self::operator::Present;
 pub use self::outlet::Outlet;
 pub use self::settings::Settings;
 pub use self::state::Session;
@@ -52,18 +54,25 @@ enum Letter<O> {
         reason: String,
         done: oneshot::Sender<()>,
     },
+    Present(oneshot::Sender<Vec<Present>>),
+    Remove {
+        name: String,
+        found: oneshot::Sender<bool>,
+    },
 }
 
 /// Sends events to the session. Cheap to clone.
 #[derive(Debug)]
 pub struct Handle<O> {
     inbox: mpsc::Sender<Letter<O>>,
+    user_count: watch::Receiver<usize>,
 }
 
 impl<O> Clone for Handle<O> {
     fn clone(&self) -> Self {
         Self {
             inbox: self.inbox.clone(),
+            user_count: self.user_count.clone(),
         }
     }
 }
@@ -94,20 +103,42 @@ impl<O: Outlet> Handle<O> {
             let _ = applied.await;
         }
     }
+
+    /// Everybody who is logged in, by name; `None` if the session has ended.
+    pub async fn present(&self) -> Option<Vec<Present>> {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.send(Letter::Present(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Removes the user of this name; `false` if there is none.
+    pub async fn remove(&self, name: &str) -> bool {
+        let (found, answered) = oneshot::channel();
+        let name = name.to_owned();
+        let letter = Letter::Remove { name, found };
+        self.inbox.send(letter).await.is_ok() && answered.await.unwrap_or(false)
+    }
+
+    /// How many users are logged in, as it changes.
+    pub fn user_count(&self) -> watch::Receiver<usize> {
+        self.user_count.clone()
+    }
 }
 
 /// Starts a session. It ends when all handles are gone.
 pub fn spawn<O: Outlet + Sync>(settings: Settings, counters: Arc<Counters>) -> Handle<O> {
     let (inbox, letters) = mpsc::channel(INBOX);
     let session = Session::new(settings, Arc::clone(&counters), Instant::now());
-    tokio::spawn(run(session, letters, counters));
-    Handle { inbox }
+    let (counted, user_count) = watch::channel(0);
+    tokio::spawn(run(session, letters, counters, counted));
+    Handle { inbox, user_count }
 }
 
 async fn run<O: Outlet>(
     mut session: Session<O>,
     mut letters: mpsc::Receiver<Letter<O>>,
     counters: Arc<Counters>,
+    user_count: watch::Sender<usize>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -136,9 +167,23 @@ async fn run<O: Outlet>(
                     guarded(&counters, || session.dismiss_all(&reason, Instant::now()));
                     let _ = done.send(());
                 }
+                Letter::Present(answer) => {
+                    let mut present = Vec::new();
+                    guarded(&counters, || present = session.present());
+                    let _ = answer.send(present);
+                }
+                Letter::Remove { name, found } => {
+                    let mut removed = false;
+                    guarded(&counters, || {
+                        removed = session.remove(&name, Instant::now())
+                    });
+                    let _ = found.send(removed);
+                }
             }
         }
         guarded(&counters, || session.tick(Instant::now()));
+        let count = session.user_count();
+        user_count.send_if_modified(|known| std::mem::replace(known, count) != count);
     }
 }
 

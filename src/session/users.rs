@@ -12,7 +12,7 @@ use crate::wire::identity::{Identity, NodeId};
 use crate::wire::pickle::{Dict, Value};
 
 /// Latency shown until one was measured (wire spec, user record).
-const LATENCY_UNKNOWN: i64 = 999;
+pub(super) const LATENCY_UNKNOWN: i64 = 999;
 /// `status` of a user who has been let in (G3 on).
 pub(super) const STATUS_LOBBY: i64 = 10;
 /// `status` of a user who has all nodes (wire spec, states).

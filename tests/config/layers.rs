@@ -184,3 +184,84 @@ fn where_data_goes_by_default() {
         assert_eq!(data_dir(env), (PathBuf::from(dir), origin.to_owned()));
     }
 }
+
+/// The variables of the images people know count in a container, and nowhere else.
+#[test]
+fn short_variables_count_in_containers_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = [
+        ("port", "6001"),
+        ("PASSWORD", "sesame"),
+        ("timeout", "1000"),
+        ("log-level", "DEBUG"),
+        ("LOG_FILE", "server.log"),
+        ("server_password", "None"),
+    ];
+    let elsewhere = load(dir.path(), &[], &short).unwrap();
+    assert_eq!(elsewhere.config.port, Config::default().port);
+
+    let inside: Vec<_> = short
+        .into_iter()
+        .chain([("MULTI_USER_CONTAINER", "1")])
+        .collect();
+    let loaded = load(dir.path(), &[], &inside).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.port, 6001);
+    assert_eq!(config.timeout, Duration::from_secs(1));
+    let admin = config.session.admin_password.as_ref().unwrap();
+    assert_eq!(admin.reveal(), "sesame");
+    assert_eq!(config.session.server_password, None);
+    assert_eq!(config.log.file, Some(dir.path().join("server.log")));
+    assert_eq!(config.data_dir, Path::new("/data"));
+    assert!(
+        loaded
+            .to_string()
+            .contains("port = 6001 # environment variable port")
+    );
+
+    // Ours are stronger, flags too; and empty ones are not set.
+    let more = [
+        ("MULTI_USER_PORT", "6002"),
+        ("DATA_DIR", "/else"),
+        ("password", ""),
+    ];
+    let env = [&inside[..], &more].concat();
+    let config = load(dir.path(), &["-t", "3s"], &env).unwrap().config;
+    assert_eq!(config.port, 6002);
+    assert_eq!(config.timeout, Duration::from_secs(3));
+    assert_eq!(config.data_dir, Path::new("/else"));
+
+    // The same twice is no mistake; two that differ are one.
+    let same = [&inside[..], &[("PORT", "6001")]].concat();
+    assert_eq!(load(dir.path(), &[], &same).unwrap().config.port, 6001);
+    let different = [&inside[..], &[("admin_password", "simsalabim")]].concat();
+    let error = errors(load(dir.path(), &[], &different)).join("\n");
+    assert!(
+        error.contains("PASSWORD") && error.contains("admin_password"),
+        "{error}"
+    );
+    assert!(
+        !error.contains("sesame") && !error.contains("simsalabim"),
+        "{error}"
+    );
+    let wrong = [("MULTI_USER_CONTAINER", "1"), ("port", "many")];
+    let error = errors(load(dir.path(), &[], &wrong)).join("\n");
+    assert!(
+        error.contains("environment variable port: \"many\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_for_the_log_may_be_switched_off_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("multi-user-server.toml"),
+        "log.file = 'a.log'",
+    )
+    .unwrap();
+    let loaded = load(dir.path(), &[], &[]).unwrap();
+    assert_eq!(loaded.config.log.file, Some(dir.path().join("a.log")));
+    let loaded = load(dir.path(), &["--log-file", ""], &[]).unwrap();
+    assert_eq!(loaded.config.log.file, None);
+}

@@ -1,0 +1,107 @@
+//! What the program does besides serving: the subcommands that look at, print or change
+//! something and end.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use anyhow::{Context, bail};
+use clap::CommandFactory;
+
+use multi_user_server::admin_password;
+use multi_user_server::cli::{AdminPasswordArgs, Cli, Shell};
+use multi_user_server::config::{Loaded, Origin, Secret};
+
+/// Longest line taken as a password.
+const LINE: u64 = 4096;
+
+/// `check-config`, for a configuration that has no mistakes.
+///
+/// # Errors
+///
+/// If it cannot be printed.
+pub(crate) fn check_config(loaded: &Loaded) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "ok ({})", loaded.files()).context("can't print")
+}
+
+/// `print-config`.
+///
+/// # Errors
+///
+/// If it cannot be printed.
+pub(crate) fn print_config(loaded: &Loaded) -> anyhow::Result<()> {
+    write!(io::stdout(), "{loaded}").context("can't print")
+}
+
+/// `admin-password`: prints the password in effect, or changes the one that is kept.
+///
+/// # Errors
+///
+/// If it cannot be read or kept, or another one is configured.
+pub(crate) fn admin_password(loaded: &Loaded, args: &AdminPasswordArgs) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    let directory = &config.data_dir;
+    if !args.set && !args.new {
+        let password = match &config.session.admin_password {
+            Some(password) => password.clone(),
+            None => admin_password::load_or_create(directory)?,
+        };
+        return writeln!(io::stdout(), "{}", password.reveal()).context("can't print");
+    }
+    for key in ["session.admin_password", "session.admin_password_file"] {
+        let origin = loaded.origins.of(key);
+        if config.session.admin_password.is_some() && *origin != Origin::Default {
+            bail!("the admin password comes from {origin}: change it there");
+        }
+    }
+    let password = if args.new {
+        admin_password::make_up()?
+    } else {
+        ask()?
+    };
+    admin_password::keep(directory, &password)?;
+    if args.new {
+        writeln!(io::stdout(), "{}", password.reveal()).context("can't print")?;
+    }
+    let path = admin_password::file(directory);
+    // On standard error, so that scripts get the password alone.
+    let _ = writeln!(
+        io::stderr(),
+        "kept in {}; a running server takes it at its next start",
+        path.display()
+    );
+    Ok(())
+}
+
+fn ask() -> anyhow::Result<Secret> {
+    let input = io::stdin();
+    if input.is_terminal() {
+        let _ = write!(io::stderr(), "new admin password: ");
+    }
+    let mut line = String::new();
+    io::Read::take(input.lock(), LINE)
+        .read_line(&mut line)
+        .context("can't read a password from standard input")?;
+    Ok(Secret::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// `completions`: a script for a shell.
+///
+/// # Errors
+///
+/// If it cannot be printed.
+pub(crate) fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    io::stdout().write_all(&script).context("can't print")
+}
+
+/// `man`: the manual page in roff.
+///
+/// # Errors
+///
+/// If it cannot be printed.
+pub(crate) fn man() -> anyhow::Result<()> {
+    let page = clap_mangen::Man::new(Cli::command());
+    page.render(&mut io::stdout()).context("can't print")
+}

@@ -1,0 +1,199 @@
+//! The console: who starts the server on a terminal can list and remove users and end it, as with
+//! the original server's shell. [`run`](crate::run) opens it. The end of the input closes it and
+//! leaves the server running; that is how a container without a terminal behaves.
+
+mod orders;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter, Validator};
+use tokio::runtime;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::debug;
+
+use self::orders::Order;
+use crate::log;
+use crate::session::{Handle, Outlet, Present};
+
+/// As in the original's shell.
+const PROMPT: &str = ">> ";
+/// The session answers at once, or something is wrong.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An open console. Dropping it puts the terminal back as it was.
+#[derive(Debug)]
+pub(crate) struct Console {
+    exit: oneshot::Receiver<()>,
+    #[cfg(unix)]
+    terminal: Option<nix::sys::termios::Termios>,
+}
+
+impl Console {
+    /// Opens the console if somebody is there to type: the input and the output are a terminal,
+    /// and the program does not run in its background. What was typed is remembered in `history`.
+    pub(crate) fn open<O: Outlet + Sync>(session: Handle<O>, history: PathBuf) -> Option<Self> {
+        if !(io::stdin().is_terminal() && io::stdout().is_terminal() && in_foreground()) {
+            return None;
+        }
+        #[cfg(unix)]
+        let terminal = nix::sys::termios::tcgetattr(io::stdin()).ok();
+        let mut editor: Editor<Words<O>, FileHistory> = Editor::new().ok()?;
+        if io::stderr().is_terminal()
+            && let Ok(mut printer) = editor.create_external_printer()
+        {
+            log::print_through(Some(Box::new(move |line| printer.print(line).is_ok())));
+        }
+        // There is none at the first start.
+        let _ = editor.load_history(&history);
+        let asked = Session {
+            handle: session,
+            runtime: runtime::Handle::current(),
+        };
+        editor.set_helper(Some(Words(asked.clone())));
+        let (ends, exit) = oneshot::channel();
+        let talk = move || {
+            let wants_exit = talk(&mut editor, &asked);
+            log::print_through(None);
+            // A convenience; the directory may not be there.
+            let _ = editor.save_history(&history);
+            if wants_exit {
+                let _ = ends.send(());
+            }
+        };
+        let thread = std::thread::Builder::new().name("console".to_owned());
+        // Ends with the process: it waits for keys.
+        if let Err(error) = thread.spawn(talk) {
+            debug!(name: "console.failed", %error, "no console");
+            return None;
+        }
+        Some(Self {
+            exit,
+            #[cfg(unix)]
+            terminal,
+        })
+    }
+
+    /// Waits until the operator wants the server to end; for ever if the console was closed.
+    pub(crate) async fn wait_for_exit(&mut self) {
+        if (&mut self.exit).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        log::print_through(None);
+        // Its thread may be waiting for keys, with the terminal set up for that.
+        #[cfg(unix)]
+        if let Some(terminal) = &self.terminal {
+            use nix::sys::termios::{SetArg, tcsetattr};
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, terminal);
+        }
+    }
+}
+
+/// A program in the background (`server &`) is stopped by the system when it reads the terminal.
+#[cfg(unix)]
+fn in_foreground() -> bool {
+    nix::unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == nix::unistd::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn in_foreground() -> bool {
+    true
+}
+
+/// Takes lines until there are no more. Returns whether the server is to end.
+fn talk<O: Outlet + Sync>(
+    editor: &mut Editor<Words<O>, FileHistory>,
+    session: &Session<O>,
+) -> bool {
+    let mut out = io::stdout();
+    if writeln!(out, "Type help or ? for what can be done here.").is_err() {
+        return false;
+    }
+    loop {
+        let line = match editor.readline(PROMPT) {
+            Ok(line) => line,
+            Err(ReadlineError::Interrupted) => return true,
+            Err(ReadlineError::Eof) => {
+                let _ = writeln!(out, "console closed; the server goes on (Ctrl+C ends it)");
+                return false;
+            }
+            Err(ReadlineError::Signal(_)) => continue,
+            Err(error) => {
+                debug!(name: "console.failed", %error, "the console ended");
+                return false;
+            }
+        };
+        let answer = match orders::understand(&line) {
+            Order::Nothing => continue,
+            Order::Exit => return true,
+            Order::Help => orders::help(),
+            Order::Users => orders::users(&session.present()),
+            Order::Kick(name) => orders::kicked(name, session.remove(name)),
+            Order::Unknown(text) => format!("*** Unknown: {text} (help lists what there is)\n"),
+        };
+        // What can't be remembered is only less convenient.
+        let _ = editor.add_history_entry(line.trim());
+        if out.write_all(answer.as_bytes()).is_err() {
+            return false;
+        }
+    }
+}
+
+/// The session, for a thread outside of the runtime.
+struct Session<O> {
+    handle: Handle<O>,
+    runtime: runtime::Handle,
+}
+
+impl<O> Clone for Session<O> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+            runtime: self.runtime.clone(),
+        }
+    }
+}
+
+impl<O: Outlet + Sync> Session<O> {
+    fn present(&self) -> Vec<Present> {
+        let asked = async { timeout(PATIENCE, self.handle.present()).await };
+        self.runtime
+            .block_on(asked)
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    fn remove(&self, name: &str) -> bool {
+        let asked = async { timeout(PATIENCE, self.handle.remove(name)).await };
+        !name.is_empty() && self.runtime.block_on(asked).unwrap_or(false)
+    }
+}
+
+/// Completes orders and names.
+#[derive(Helper, Highlighter, Hinter, Validator)]
+struct Words<O: Outlet + Sync>(Session<O>);
+
+impl<O: Outlet + Sync> Completer for Words<O> {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        cursor: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let before = line.get(..cursor).unwrap_or(line);
+        Ok(orders::complete(before, &self.0.present()))
+    }
+}

@@ -1,0 +1,176 @@
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use super::*;
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn small() -> AdmissionConfig {
+    AdmissionConfig {
+        connections: 6,
+        strangers: 4,
+        source_connections: 3,
+        source_strangers: 2,
+        stranger_memory: 100,
+        strangers_memory: 150,
+        ..AdmissionConfig::default()
+    }
+}
+
+fn refusal(result: Result<Permit, Refusal>) -> Option<Refusal> {
+    result.err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_of_a_source_are_counted_and_given_back() {
+    let admission = Admission::new(small());
+    let first = admission.admit(address("192.0.2.1")).unwrap();
+    let second = admission.admit(address("::ffff:192.0.2.1")).unwrap();
+    let third = admission.admit(address("192.0.2.1"));
+    assert_eq!(refusal(third), Some(Refusal::SourceStrangers));
+    first.promote();
+    first.promote();
+    let third = admission.admit(address("192.0.2.1")).unwrap();
+    third.promote();
+    let fourth = admission.admit(address("192.0.2.1"));
+    assert_eq!(refusal(fourth), Some(Refusal::SourceConnections));
+    drop(first);
+    second.promote();
+    let fourth = admission.admit(address("192.0.2.1"));
+    assert_eq!(admission.usage().strangers, 1);
+    drop((second, third, fourth));
+    let usage = admission.usage();
+    assert_eq!(
+        (usage.connections, usage.strangers, usage.sources),
+        (0, 0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_in_all_are_counted() {
+    let admission = Admission::new(small());
+    let admit = |host: u8| admission.admit(IpAddr::from([192, 0, 2, host]));
+    let permits: Vec<_> = (0..4).map(|host| admit(host).unwrap()).collect();
+    assert_eq!(refusal(admit(4)), Some(Refusal::Strangers));
+    permits.iter().for_each(Permit::promote);
+    let more = (admit(5).unwrap(), admit(6).unwrap());
+    assert_eq!(refusal(admit(7)), Some(Refusal::Connections));
+    drop(more);
+    assert!(admit(7).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_of_strangers_is_counted() {
+    let admission = Admission::new(small());
+    let first = admission.admit(address("192.0.2.1")).unwrap();
+    let second = admission.admit(address("192.0.2.2")).unwrap();
+    assert_eq!(first.hold(101), Err(Refusal::StrangerMemory));
+    assert_eq!(first.hold(100), Ok(()));
+    assert_eq!(second.hold(51), Err(Refusal::StrangersMemory));
+    assert_eq!(second.hold(50), Ok(()));
+    assert_eq!(first.hold(20), Ok(()));
+    assert_eq!(admission.usage().strangers_memory, 70);
+    first.promote();
+    assert_eq!(first.hold(1_000_000), Ok(()));
+    assert_eq!(admission.usage().strangers_memory, 50);
+    drop(second);
+    assert_eq!(admission.usage().strangers_memory, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn floods_are_stopped_and_forgiven() {
+    let admission = Admission::new(AdmissionConfig {
+        accepts: Rate::new(5, 1000),
+        source_accepts: Rate::new(3, 2000),
+        ..AdmissionConfig::default()
+    });
+    let admit = |host: u8| refusal(admission.admit(IpAddr::from([192, 0, 2, host])));
+    assert_eq!([admit(1), admit(1), admit(1)], [None; 3]);
+    assert_eq!(admit(1), Some(Refusal::SourceAccepts));
+    assert_eq!(admit(2), None);
+    assert_eq!(admit(3), Some(Refusal::Accepts));
+    tokio::time::advance(Duration::from_millis(2001)).await;
+    assert_eq!(admit(1), None);
+    assert_eq!(admit(1), Some(Refusal::SourceAccepts));
+}
+
+#[tokio::test(start_paused = true)]
+async fn known_identities_are_no_newcomers() {
+    let admission = Admission::new(AdmissionConfig {
+        source_newcomers: Rate::new(2, 1000),
+        ..AdmissionConfig::default()
+    });
+    let permit = admission.admit(address("192.0.2.1")).unwrap();
+    for _ in 0..10 {
+        assert_eq!(permit.identify(b"me", true), Ok(()));
+    }
+    assert_eq!(permit.identify(b"me", false), Ok(()));
+    assert_eq!(permit.identify(b"me", false), Ok(()));
+    assert_eq!(permit.identify(b"me", false), Err(Refusal::SourceNewcomers));
+    assert_eq!(permit.identify(b"me", true), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn passwords_are_tried_slowly_and_sources_forgotten() {
+    let admission = Admission::new(AdmissionConfig {
+        source_logins: Rate::new(2, 1000),
+        ..AdmissionConfig::default()
+    });
+    let network: Vec<_> = (1..4_u128)
+        .map(|host| address("2001:db8::").with(host))
+        .collect();
+    let attempt = |at: usize| admission.login_attempt(network[at], b"me");
+    assert_eq!((attempt(0), attempt(1)), (Ok(()), Ok(())));
+    assert_eq!(attempt(2), Err(Refusal::SourceLogins));
+    assert_eq!(admission.usage().remembered, 1);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    admission.sweep();
+    assert_eq!(admission.usage().remembered, 0);
+    assert_eq!(attempt(2), Ok(()));
+}
+
+trait With {
+    fn with(self, host: u128) -> Self;
+}
+
+impl With for IpAddr {
+    fn with(self, host: u128) -> Self {
+        match self {
+            Self::V6(network) => Ipv6Addr::from_bits(network.to_bits() | host).into(),
+            Self::V4(_) => self,
+        }
+    }
+}
+
+/// Behind an address that everybody shares, one who asks too often keeps nobody else out.
+#[tokio::test(start_paused = true)]
+async fn a_shared_address_counts_by_identity() {
+    let gateway = address("10.88.0.1");
+    let admission = Admission::new(AdmissionConfig {
+        shared: vec![gateway],
+        source_accepts: Rate::new(1, 10_000),
+        source_newcomers: Rate::new(1, 10_000),
+        source_logins: Rate::new(2, 10_000),
+        shared_logins: Rate::new(4, 10_000),
+        ..small()
+    });
+    let permits: Vec<_> = (0..4).map(|_| admission.admit(gateway).unwrap()).collect();
+    assert_eq!(refusal(admission.admit(gateway)), Some(Refusal::Strangers));
+    for (permit, identity) in permits.iter().zip([b"a", b"b", b"c", b"d"]) {
+        assert_eq!(permit.identify(identity, false), Ok(()));
+    }
+    assert_eq!(
+        permits[0].identify(b"a", false),
+        Err(Refusal::SourceNewcomers)
+    );
+    let attempt = |identity| admission.login_attempt(gateway, identity);
+    assert_eq!((attempt(b"a"), attempt(b"a")), (Ok(()), Ok(())));
+    assert_eq!(attempt(b"a"), Err(Refusal::SourceLogins));
+    assert_eq!((attempt(b"b"), attempt(b"c")), (Ok(()), Ok(())));
+    // Whoever makes up an identity for every guess is slowed all the same.
+    assert_eq!(attempt(b"d"), Err(Refusal::SourceLogins));
+    let elsewhere = admission.login_attempt(address("192.0.2.1"), b"a");
+    assert_eq!(elsewhere, Ok(()));
+}
