@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::admin_password::{self, AdminPasswordError};
-use crate::config::{Config, available_memory};
+use crate::config::{Clients, Config, Era, available_memory};
 use crate::container;
 use crate::counters::Counters;
 use crate::net::listen::{BindError, Listener, bind};
@@ -22,8 +22,6 @@ use crate::ports::{Peer, Ports};
 use crate::service::{self, ServiceError};
 use crate::session::{self, Settings};
 
-/// Ports that clients may use, counted from the base port.
-pub const PORTS: u16 = 4;
 /// What users read when the server stops.
 const STOPPING: &str = "the server is shutting down";
 /// How long they may take to go when told so. Together with [`CLOSING`] less than 5 s.
@@ -160,7 +158,7 @@ impl Server {
 fn open(config: &Config) -> Result<Vec<(TcpListener, u16)>, StartError> {
     let mut listeners = Vec::new();
     for ip in &config.bind {
-        let wanted: Vec<(IpAddr, u16)> = (0..PORTS)
+        let wanted: Vec<(IpAddr, u16)> = (0..config.session.clients.ports())
             .map(|offset| {
                 let port = if config.port == 0 {
                     0
@@ -171,7 +169,7 @@ fn open(config: &Config) -> Result<Vec<(TcpListener, u16)>, StartError> {
             })
             .collect();
         match bind(&wanted, config.net.send_buffer.as_usize()) {
-            Ok(bound) => listeners.extend(bound.into_iter().zip(0..PORTS)),
+            Ok(bound) => listeners.extend(bound.into_iter().zip(0..)),
             Err(error @ (BindError::Nothing | BindError::NotHere(_) | BindError::Other { .. }))
                 if config.may_be_missing(*ip) && config.bind.len() > 1 =>
             {
@@ -193,10 +191,8 @@ fn announce(config: &Config, addresses: &[SocketAddr]) {
     }
     let p = config.port;
     if p != 0 {
-        let (two, three) = (p.saturating_add(2), p.saturating_add(3));
-        info!(name: "server.forward", "to be reached from outside, forward TCP ports {p}-{three} \
-            for add-ons up to 0.3 (replication up to 0.1.31), {p}-{two} for 0.4 to today's \
-            (0.1.33 to 0.9.11), {p} alone for the newest (from 0.9.12)");
+        let wanted = forwarding(&config.session.clients, p).join(", ");
+        info!(name: "server.forward", "to be reached from outside, forward TCP ports {wanted}");
     }
     if config.session.server_password.is_none() {
         let public = config.bind.iter().any(|ip| !ip.is_loopback());
@@ -205,6 +201,27 @@ fn announce(config: &Config, addresses: &[SocketAddr]) {
                 server can join");
         }
     }
+}
+
+/// The ports to forward, and for whom.
+fn forwarding(clients: &Clients, p: u16) -> Vec<String> {
+    let (two, three) = (p.saturating_add(2), p.saturating_add(3));
+    let texts = [
+        (
+            Era::FourPorts,
+            format!("{p}-{three} for add-ons up to 0.3 (replication up to 0.1.31)"),
+        ),
+        (
+            Era::ThreePorts,
+            format!("{p}-{two} for add-ons from 0.4 on (replication 0.1.33 to 0.9.11)"),
+        ),
+        (
+            Era::OnePort,
+            format!("{p} alone for the newest (replication from 0.9.12 on)"),
+        ),
+    ];
+    let texts = texts.into_iter().filter(|(era, _)| clients.has(*era));
+    texts.map(|(_, text)| text).collect()
 }
 
 /// Where the data of a session is kept.

@@ -26,8 +26,8 @@ use figment::{
 use multi_user_server::{
     cli::Cli,
     config::{
-        Auto, ByteSize, Config, ConfigErrors, Loaded, LogFormat, MemoryLimit, Origin, SameAddress,
-        Upload, WorkerThreads, load_with,
+        Auto, ByteSize, Config, ConfigErrors, Loaded, LogFormat, MemoryLimit, NewerClients, Origin,
+        SameAddress, Upload, WorkerThreads, load_with,
     },
 };
 use proptest::prelude::*;
@@ -210,7 +210,10 @@ fn other_ways_to_write_values() {
     assert_eq!(config.session.rights.in_flight, Duration::ZERO);
     assert_eq!(config.net.same_address, SameAddress::Require);
     assert_eq!(config.net.leave_delay, Duration::from_secs(1));
-    assert!(!config.net.framed);
+    assert_eq!(config.session.clients.ports(), 3);
+    assert!(config.session.clients.framed());
+    assert_eq!(config.session.newer_clients, NewerClients::Refuse);
+    assert_eq!(config.session.idle_version.as_deref(), Some("0.9.9"));
     assert_eq!(config.net.min_rate, ByteSize::new(0));
     assert_eq!(config.net.unauthenticated_message, ByteSize::kib(1));
     assert_eq!(

@@ -12,7 +12,7 @@ use common::link::{Link, Via, framed_hello};
 use common::raw::{HERE, Raw, message};
 use common::server::{Local, Ports};
 use common::{identity, node, uuid, within};
-use multi_user_server::config::Secret;
+use multi_user_server::config::{Clients, Era, Secret};
 use multi_user_server::counters::Count;
 use multi_user_server::wire::client::{OwnedAnswer, decode_answer, encode_request};
 use multi_user_server::wire::command::{CommandLimits, Request};
@@ -173,7 +173,10 @@ async fn links_without_a_login_are_closed() {
 /// Where this transport is switched off it is closed like any other.
 #[tokio::test]
 async fn the_transport_can_be_switched_off() {
-    let local = Local::start(|config| config.net.framed = false).await;
+    let local = Local::start(|config| {
+        config.session.clients = Clients::of(&[Era::FourPorts, Era::ThreePorts]);
+    })
+    .await;
     let raw = say(&local.ports, 0, &framed_hello(&[7; 16], b'C')).await;
     assert_eq!(raw.closed().await, b"");
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{
+    clients,
     kind::{Kind, NO_LIMIT},
     units::ByteSize,
 };
@@ -27,7 +28,7 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 
 /// All keys, in the order in which they are shown; those of a section are together.
 #[rustfmt::skip]
-pub(super) const KEYS: [Key; 61] = [
+pub(super) const KEYS: [Key; 63] = [
     key("bind", Kind::Addresses),
     key("port", Kind::Port),
     key("timeout", Kind::Millis(Duration::from_millis(100), TEN_MINUTES)),
@@ -41,6 +42,9 @@ pub(super) const KEYS: [Key; 61] = [
     key("session.admin_password_file", Kind::OptionalPath),
     key("session.server_password", Kind::Secret),
     key("session.server_password_file", Kind::OptionalPath),
+    key("session.clients", Kind::Words(&clients::WORDS)),
+    key("session.newer_clients", Kind::Choice(&["accept", "refuse"])),
+    key("session.idle_version", Kind::OptionalVersion),
     key("session.upload", Kind::Choice(&["admin", "anyone"])),
     key("session.max_node", Kind::Size(KIB, NO_LIMIT)),
     key("session.max_nodes", Kind::Count(1, 1_000_000_000)),
@@ -86,7 +90,6 @@ pub(super) const KEYS: [Key; 61] = [
     key("net.inbound_in_flight", Kind::Size(ByteSize::kib(64), NO_LIMIT)),
     key("net.max_frames", Kind::Count(16, MANY)),
     key("net.max_command", Kind::Size(ByteSize::kib(64), ByteSize::gib(4))),
-    key("net.framed", Kind::Switch),
     key("runtime.worker_threads", Kind::Threads),
     key("runtime.attached", Kind::Switch),
     key("runtime.console", Kind::Switch),

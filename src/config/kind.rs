@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
 use figment::value::Value;
 use serde::de::DeserializeOwned;
 
+use crate::wire::dialect::Version;
+
 use super::{
     log_filter::LogFilter,
     units::{ByteSize, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration},
@@ -26,6 +28,10 @@ pub(super) enum Kind {
     /// A duration whose bare numbers are milliseconds.
     Millis(Duration, Duration),
     Choice(&'static [&'static str]),
+    /// A list of different ones of these words, at least one.
+    Words(&'static [&'static str]),
+    /// A version of clients; the empty text means none.
+    OptionalVersion,
     Switch,
     Threads,
     Filter,
@@ -98,6 +104,11 @@ impl Kind {
                     Err(None)
                 }
             }
+            Self::Words(words) => check_words(value, words),
+            Self::OptionalVersion => match value.as_str().ok_or(None)? {
+                "" => Ok(()),
+                text => Version::parse(text).map(drop).ok_or(None),
+            },
             Self::Switch => value.to_bool().map(drop).ok_or(None),
             Self::Threads if value.as_str() == Some("auto") => Ok(()),
             Self::Threads => check_count(value, 1, MAX_THREADS),
@@ -141,13 +152,13 @@ impl Kind {
                 "false" | "no" | "off" | "0" => false.into(),
                 _ => text.into(),
             },
-            Self::Addresses => Value::from(
+            Self::Addresses | Self::Words(_) => Value::from(
                 text.split(',')
                     .map(str::trim)
                     .filter(|address| !address.is_empty())
                     .collect::<Vec<_>>(),
             ),
-            Self::Choice(_) => trimmed.into(),
+            Self::Choice(_) | Self::OptionalVersion => trimmed.into(),
             _ => text.into(),
         }
     }
@@ -196,6 +207,12 @@ impl fmt::Display for Kind {
                 human(*max)
             ),
             Self::Choice(words) => write!(f, "\"{}\"", words.join("\" or \"")),
+            Self::Words(words) => write!(
+                f,
+                "a list of different ones of \"{}\"",
+                words.join("\", \"")
+            ),
+            Self::OptionalVersion => f.write_str("a version such as \"0.9.11\", or \"\" for none"),
             Self::Switch => f.write_str("true or false"),
             Self::Threads => write!(f, "a whole number from 1 to {MAX_THREADS}, or \"auto\""),
             Self::Filter => f.write_str(
@@ -267,6 +284,21 @@ fn check_count(value: &Value, min: u64, max: u64) -> Result<(), Problem> {
         Value::Num(..) => in_range(whole(value).ok_or(None)?, min.into(), max.into()),
         _ => Err(None),
     }
+}
+
+fn check_words(value: &Value, words: &[&str]) -> Result<(), Problem> {
+    let list = value.as_array().ok_or(None)?;
+    let mut seen = BTreeSet::new();
+    for item in list {
+        let text = item
+            .as_str()
+            .filter(|text| words.contains(text))
+            .ok_or(None)?;
+        if !seen.insert(text) {
+            return Err(Some(format!("{text:?} is there twice")));
+        }
+    }
+    if seen.is_empty() { Err(None) } else { Ok(()) }
 }
 
 fn check_addresses(value: &Value) -> Result<(), Problem> {

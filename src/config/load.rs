@@ -125,7 +125,7 @@ pub fn load_with(
         values.extend(layer.values);
     }
     passwords::read_files(&mut values, &mut sources, &mut errors);
-    drop_empty_paths(&mut values);
+    drop_empty(&mut values);
 
     let config = match extract(&values) {
         Ok(config) => config,
@@ -201,10 +201,10 @@ fn make_paths_absolute(layer: &mut Layer, cwd: &Path) {
     }
 }
 
-/// Optional paths that are set to nothing are not set.
-fn drop_empty_paths(values: &mut BTreeMap<&'static str, Given>) {
+/// What is optional and set to nothing is not set.
+fn drop_empty(values: &mut BTreeMap<&'static str, Given>) {
     for key in KEYS.iter() {
-        if matches!(key.kind, Kind::OptionalPath)
+        if matches!(key.kind, Kind::OptionalPath | Kind::OptionalVersion)
             && let Some(given) = values.get_mut(key.name)
             && given.value.as_str() == Some("")
         {

@@ -5,6 +5,7 @@
 //! each with its place and with what would be right. `main` [loads](load()) it; every other module
 //! reads [`Config`].
 
+mod clients;
 mod error;
 mod keys;
 mod kind;
@@ -20,6 +21,7 @@ mod tree;
 mod units;
 mod validate;
 
+pub use clients::{Clients, Era};
 pub use error::{ConfigError, ConfigErrors, Origin, Setting};
 pub use kind::check_admin_password;
 pub(crate) use layers::CONTAINER_VARIABLE;
@@ -29,7 +31,7 @@ pub use memory::available_memory;
 pub use net::{NetConfig, SameAddress};
 pub use secret::Secret;
 pub use tree::{
-    Auto, Config, LogConfig, LogFormat, RightsConfig, RuntimeConfig, SessionConfig, SessionLimits,
-    Upload, WorkerThreads,
+    Auto, Config, LogConfig, LogFormat, NewerClients, RightsConfig, RuntimeConfig, SessionConfig,
+    SessionLimits, Upload, WorkerThreads,
 };
 pub use units::{ByteSize, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration};

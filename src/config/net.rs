@@ -89,8 +89,6 @@ pub struct NetConfig {
     pub max_frames: usize,
     /// Largest command that carries no node.
     pub max_command: ByteSize,
-    /// Recognise the transport of the newest clients (one port, length-prefixed) beside ZeroMQ's.
-    pub framed: bool,
 }
 
 impl NetConfig {
@@ -139,7 +137,6 @@ impl Default for NetConfig {
             inbound_in_flight: ByteSize::mib(8),
             max_frames: 16_384,
             max_command: ByteSize::mib(64),
-            framed: true,
         }
     }
 }

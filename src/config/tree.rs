@@ -11,6 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    clients::Clients,
     log_filter::LogFilter,
     net::NetConfig,
     secret::Secret,
@@ -134,6 +135,13 @@ pub struct SessionConfig {
     pub server_password: Option<Secret>,
     /// The file it was read from, as with the admin password.
     pub server_password_file: Option<PathBuf>,
+    /// Which clients may join, and so which ports are opened.
+    pub clients: Clients,
+    /// What to do with clients newer than any this server knows.
+    pub newer_clients: NewerClients,
+    /// The version that clients are told of which ask what session this is while nobody is in it.
+    /// `None`: the newest that could join the way they ask.
+    pub idle_version: Option<String>,
     /// Who may fill an empty session.
     pub upload: Upload,
     /// Largest single node (state on the wire), at least 1 KiB. See [`Self::limits`].
@@ -167,6 +175,9 @@ impl Default for SessionConfig {
             admin_password_file: None,
             server_password: None,
             server_password_file: None,
+            clients: Clients::default(),
+            newer_clients: NewerClients::Accept,
+            idle_version: None,
             upload: Upload::Admin,
             max_node: ByteSize::gib(2),
             max_nodes: 1_000_000,
@@ -202,6 +213,16 @@ pub struct SessionLimits {
     pub session: ByteSize,
     /// One node; never more than `session`.
     pub node: ByteSize,
+}
+
+/// What to do with clients newer than any this server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewerClients {
+    /// Treat them like the newest it knows.
+    Accept,
+    /// Send them away.
+    Refuse,
 }
 
 /// Who may fill an empty session.

@@ -54,6 +54,9 @@ pub enum OpenError {
     /// Not as the framed transport has it.
     #[error(transparent)]
     Framed(FramedError),
+    /// ZeroMQ's transport, where it is not offered.
+    #[error("ZeroMQ is not offered on this port")]
+    NoZmtp,
     /// The framed transport, where it is not offered.
     #[error("the framed transport is not offered on this port")]
     NoFramed,
@@ -80,13 +83,22 @@ impl From<FramedError> for OpenError {
     }
 }
 
+/// Which transports may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// ZeroMQ's, of all clients but the newest.
+    pub zmtp: bool,
+    /// The newest clients', on the first port.
+    pub framed: bool,
+}
+
 /// Speaks with a new connection until its purpose is known. `offset` is the port's distance from
 /// the base port.
 ///
 /// # Errors
 ///
 /// If the peer is none of ours, breaks the rules, or goes away.
-pub async fn open<Io>(io: Io, offset: u16, framed: bool) -> Result<Opened<Io>, OpenError>
+pub async fn open<Io>(io: Io, offset: u16, offered: Offered) -> Result<Opened<Io>, OpenError>
 where
     Io: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -101,7 +113,7 @@ where
         }
     };
     match transport {
-        Transport::Zmtp => {
+        Transport::Zmtp if offered.zmtp => {
             let mut decoder = zmtp::Decoder::new();
             decoder.feed(&first);
             let (ready, answers_pings) = shake_zmtp(&mut decoder, &mut reader, &mut writer).await?;
@@ -120,7 +132,7 @@ where
                 writer,
             })
         }
-        Transport::Framed if framed && offset == 0 => {
+        Transport::Framed if offered.framed && offset == 0 => {
             let mut decoder = framed::Decoder::new();
             decoder.feed(&first);
             let (identity, role) = shake_framed(&mut decoder, &mut reader).await?;
@@ -140,6 +152,7 @@ where
                 writer,
             })
         }
+        Transport::Zmtp => Err(OpenError::NoZmtp),
         Transport::Framed => Err(OpenError::NoFramed),
     }
 }

@@ -67,7 +67,7 @@ pub(crate) async fn serve<Io>(
         Ok(permit) => permit,
         Err(refusal) => return counters.refuse(Count::RefusedConnection, address, refusal),
     };
-    let handshake = handshake::open(io, offset, context.framed);
+    let handshake = handshake::open(io, offset, context.offered);
     let opened = tokio::select! {
         () = closing.cancelled() => return,
         opened = timeout(context.timing.handshake_deadline, handshake) => opened,

@@ -7,6 +7,7 @@ use super::peer::{Peer, Registry};
 use crate::config::{Config, SameAddress};
 use crate::counters::Counters;
 use crate::net::admission::Admission;
+use crate::net::handshake::Offered;
 use crate::session::Handle;
 use crate::wire::command::CommandLimits;
 use crate::wire::dialect::{Dialect, SetShape};
@@ -33,7 +34,7 @@ pub(crate) struct Context {
     pub(crate) limits: Arc<PortLimits>,
     pub(crate) timing: Arc<Timing>,
     pub(crate) same_address: SameAddress,
-    pub(crate) framed: bool,
+    pub(crate) offered: Offered,
 }
 
 /// How much peers may send.

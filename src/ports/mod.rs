@@ -36,6 +36,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::net::Rate;
 use crate::net::admission::{Admission, AdmissionConfig};
+use crate::net::handshake::Offered;
 use crate::net::listen::{Acceptor, Listener};
 use crate::session::Handle;
 use crate::wire::role::Role;
@@ -72,7 +73,10 @@ impl Ports {
             limits: Arc::new(PortLimits::new(config, max_node)),
             timing: Arc::new(Timing::new(config)),
             same_address: config.net.same_address,
-            framed: config.net.framed,
+            offered: Offered {
+                zmtp: config.session.clients.zmtp(),
+                framed: config.session.clients.framed(),
+            },
         };
         let roles = Roles {
             command: role::spawn(Role::Command, context.clone()),

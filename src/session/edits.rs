@@ -99,19 +99,20 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// Tells one user that a node is gone. Clients end on a Commit for a node they do not have:
-    /// where one may be on its way, the Delete goes a round trip later.
+    /// Tells one user that a node is gone. A delta for a node they do not have ends clients (from
+    /// G15 on) or makes a ruin of one (G8–G14): where one may be on its way, the Delete goes a
+    /// round trip later.
     pub(super) fn send_delete(&mut self, who: &Identity, id: NodeId, now: Instant) {
-        let commits = self
+        let deltas = self
             .dialect()
-            .is_some_and(|dialect| dialect.live == Live::NodeOrCommit);
+            .is_some_and(|dialect| dialect.live != Live::Whole);
         let Some(bytes) = self.encode(&Answer::Delete(id)) else {
             return;
         };
         let Some(user) = self.users.get_mut(who) else {
             return;
         };
-        if commits && user.outlet.unseen(id, now) {
+        if deltas && user.outlet.unseen(id, now) {
             user.doomed.insert(id);
             let due = now + user.outlet.window();
             return self.at(due, Timer::Settle(who.clone(), id, false));

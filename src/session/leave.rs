@@ -125,6 +125,12 @@ impl<O: Outlet> Session<O> {
             (_, End::Stalled) => self.dismiss(who, "the connection is too slow", now),
             (_, End::Misused) => self.dismiss(who, "the connection broke the protocol", now),
             (Role::Command, _) => {
+                // The newest clients never open a link again.
+                let end = if user.outlet.is_framed() {
+                    End::Closed
+                } else {
+                    end
+                };
                 user.cut = Some((now, end));
                 let wait = if end == End::Closed {
                     leave_delay
@@ -133,7 +139,6 @@ impl<O: Outlet> Session<O> {
                 };
                 self.at(now + wait, Timer::Cut(who.clone()));
             }
-            // The newest clients never open a link again.
             (Role::Subscriber, _) if user.outlet.is_framed() => {
                 self.dismiss(who, "the data connection was lost, join again", now);
             }

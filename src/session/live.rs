@@ -17,7 +17,7 @@ use super::state::{Phase, Session, Timer};
 use super::users::{Behind, Missing, User};
 use crate::counters::Count;
 use crate::wire::command::Answer;
-use crate::wire::dialect::{Live, MetadataFanOut};
+use crate::wire::dialect::{Dialect, Live, MetadataFanOut};
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node::{NodeState, Update};
 use crate::wire::pickle::{self, Dict, Protocol, Value};
@@ -91,7 +91,7 @@ impl<O: Outlet> Session<O> {
                     owner: delta.owner.clone().unwrap_or_else(|| COMMON.to_owned()),
                     kind: delta.kind.clone(),
                     dependencies: delta.dependencies.clone(),
-                    payload: pickle::write(&Value::None, Protocol::Four),
+                    payload: pickle::write(&blank(dialect), Protocol::Four),
                 };
                 return self.create_from_delta(who, state, &delta, now);
             }
@@ -189,7 +189,8 @@ impl<O: Outlet> Session<O> {
         }
         let delta = matches!(update, Update::Delta(_));
         if delta && user.corrected.contains(&id) {
-            if unseen {
+            let lacks = user.behind.get(id).is_some_and(|b| b.data.is_some());
+            if lacks || user.outlet.unseen_whole(id, began) {
                 // It builds on a state that was taken back.
                 self.counters
                     .refuse(Count::RefusedUpdate, who, "a delta to a refused state");
@@ -445,6 +446,15 @@ impl<O: Outlet> Session<O> {
                 self.users_changed = true;
             }
         }
+    }
+}
+
+/// What clients take a node's content to be before its first delta (wire spec, G8 and G11).
+fn blank(dialect: &Dialect) -> Value {
+    if dialect.typed_nodes() {
+        Value::Dict(Dict::new())
+    } else {
+        Value::None
     }
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::authority;
 use super::outlet::{Outlet, Slot};
 use super::state::{Phase, Present, Session, Timer, encode};
 use super::users::{STATUS_LOBBY, User};
-use crate::config::Secret;
+use crate::config::{NewerClients, Secret};
 use crate::counters::Count;
 use crate::text::shown;
 use crate::wire::command::{self, Answer, Auth, Credentials};
@@ -42,13 +42,22 @@ pub(super) enum Refusal {
     #[error("wrong server password")]
     ServerPassword,
     /// Those present have another version.
-    #[error("wrong client version ({client} != {session})")]
+    #[error(
+        "wrong client version ({client} != {session}), everybody in a session needs the same, \
+         another version needs a server of its own"
+    )]
     Version {
         /// What this client has.
         client: String,
         /// What the others have.
         session: String,
     },
+    /// Clients of this age are not let in.
+    #[error("client version {0} is not allowed in this session, ask the host which one is")]
+    Era(String),
+    /// Newer than any known, which the configuration forbids.
+    #[error("client version {0} is newer than this server, which has to be updated first")]
+    Newer(String),
     /// The version text is none.
     #[error("this is not a version of the multi-user client")]
     NoVersion,
@@ -71,8 +80,12 @@ pub(super) enum Refusal {
 impl<O: Outlet> Session<O> {
     pub(super) fn log_in(&mut self, peer: &O, auth: Auth, framing: Framing, now: Instant) {
         let who = peer.identity();
+        let version = auth.version.as_deref().and_then(Version::parse);
+        let newer = version.is_some_and(Version::is_newer_than_known);
         let dialect = match dialect::for_version(auth.version.as_deref()) {
             Ok(dialect) if fits(dialect, framing, peer) => dialect,
+            // A newer one may have gone back to another transport.
+            Ok(_) if newer => fallback(framing, peer.is_framed()),
             _ => {
                 let dialect = fallback(framing, peer.is_framed());
                 return self.refuse_login(peer, dialect, &auth.name, &Refusal::NoVersion);
@@ -89,13 +102,8 @@ impl<O: Outlet> Session<O> {
             Ok(admin) => admin,
             Err(refusal) => return self.refuse_login(peer, dialect, &auth.name, &refusal),
         };
-        if auth
-            .version
-            .as_deref()
-            .and_then(Version::parse)
-            .is_some_and(|v| v.is_newer_than_known())
-        {
-            info!(name: "client.newer", version = %shown(auth.version.as_deref().unwrap_or("")),
+        if newer {
+            warn!(name: "client.newer", version = %shown(auth.version.as_deref().unwrap_or("")),
                 "client is newer than any this server knows: treating it like the newest known");
         }
         if self.users.is_empty() {
@@ -184,6 +192,7 @@ impl<O: Outlet> Session<O> {
         }
         let admin = self.check_passwords(auth, dialect)?;
         self.check_version(auth)?;
+        self.check_client(auth, dialect)?;
         if let Some(author) = self.author
             && !self.replicas.is_empty()
             && author.family != dialect.family
@@ -197,6 +206,19 @@ impl<O: Outlet> Session<O> {
             return Err(Refusal::Full(self.settings.max_users));
         }
         Ok(admin)
+    }
+
+    /// Whether clients like this one are let in at all.
+    fn check_client(&self, auth: &Auth, dialect: &Dialect) -> Result<(), Refusal> {
+        let version = auth.version.as_deref().and_then(Version::parse);
+        let newer = version.is_some_and(Version::is_newer_than_known);
+        if newer && self.settings.newer_clients == NewerClients::Refuse {
+            return Err(Refusal::Newer(version_text(auth.version.as_deref())));
+        }
+        if !self.settings.clients.may_use(dialect.ports) {
+            return Err(Refusal::Era(version_text(auth.version.as_deref())));
+        }
+        Ok(())
     }
 
     fn check_version(&self, auth: &Auth) -> Result<(), Refusal> {
@@ -288,7 +310,10 @@ impl<O: Outlet> Session<O> {
                 version: Some(version),
                 ..
             }) => dialect::echoable(version),
-            _ => self.settings.idle_version.clone(),
+            _ => match &self.settings.idle_version {
+                Some(version) => version.clone(),
+                None => newest(dialect),
+            },
         };
         let private = self.settings.server_password.is_some();
         let answer = Answer::Info {
@@ -315,6 +340,15 @@ pub(crate) fn fallback(framing: Framing, framed: bool) -> &'static Dialect {
         .find(|row| row.commands == framing && (row.ports == Ports::Framed) == framed)
         .or_else(|| dialect::dialects().last())
         .unwrap_or_else(dialect::oldest)
+}
+
+/// What the newest client of this dialect calls itself. (Package 0.10.3 calls itself 0.10.2.)
+fn newest(dialect: &Dialect) -> String {
+    if dialect.ports == Ports::Framed {
+        "0.10.2".to_owned()
+    } else {
+        dialect.last.to_string()
+    }
 }
 
 /// A version as a refusal may show it. Clients look for words in the text, and a suffix could be

@@ -88,6 +88,8 @@ pub trait Outlet: Clone + Send + 'static {
     /// Whether something of the node that was meant for the peer may not have reached it when
     /// the peer sent what began to arrive at `at`.
     fn unseen(&self, node: NodeId, at: Instant) -> bool;
+    /// The same for whole states of the node alone.
+    fn unseen_whole(&self, node: NodeId, at: Instant) -> bool;
     /// Nodes of which anything was written at or after `then`.
     fn sent_since(&self, then: Instant) -> Vec<NodeId>;
     /// Forgets what was written before `then`.

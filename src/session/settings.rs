@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Secret, Upload};
+use crate::config::{Clients, Config, NewerClients, Secret, Upload};
 use crate::wire::dialect::Ports;
 use crate::wire::role::Role;
-
-/// The version named in the server info while nobody is present.
-const IDLE_VERSION: &str = "0.9.11";
 
 /// Passwords, limits and delays of a session.
 #[derive(Clone, Debug)]
@@ -42,8 +39,12 @@ pub struct Settings {
     pub silence: Duration,
     /// From the login to the last link a user needs.
     pub login_deadline: Duration,
-    /// The version the server info names while nobody is present.
-    pub idle_version: String,
+    /// Which clients may join.
+    pub clients: Clients,
+    /// What to do with clients newer than any known.
+    pub newer_clients: NewerClients,
+    /// The version the server info names while nobody is present, if one is configured.
+    pub idle_version: Option<String>,
     /// The ports people have to forward begin here.
     pub base_port: u16,
 }
@@ -68,7 +69,9 @@ impl Settings {
             grace: config.net.grace,
             silence: config.silence(),
             login_deadline: config.net.login_deadline,
-            idle_version: IDLE_VERSION.to_owned(),
+            clients: session.clients.clone(),
+            newer_clients: session.newer_clients,
+            idle_version: session.idle_version.clone(),
             base_port: config.port,
         }
     }

@@ -24,7 +24,7 @@ fn flags_over_variables_over_file_over_defaults() {
         ("MULTI_USER_PORT", "6002"),
         ("MULTI_USER_TIMEOUT", "1500"),
         ("MULTI_USER_LOG__LEVEL", "WARNING"),
-        ("MULTI_USER_NET__FRAMED", "no"),
+        ("MULTI_USER_SESSION__CLIENTS", "three-ports, four-ports"),
         ("MULTI_USER_BIND", "0.0.0.0"),
         ("MULTI_USER_SESSION__MAX_NODES", ""),
     ];
@@ -34,7 +34,7 @@ fn flags_over_variables_over_file_over_defaults() {
     assert_eq!(config.bind.len(), 2);
     assert_eq!(config.timeout, Duration::from_millis(1500));
     assert_eq!(config.log.format, LogFormat::Json);
-    assert!(!config.net.framed);
+    assert!(config.session.clients.zmtp() && !config.session.clients.framed());
     assert_eq!(
         config.session.max_nodes,
         Config::default().session.max_nodes

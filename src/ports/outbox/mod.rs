@@ -213,6 +213,7 @@ impl Outbox {
         let queued = state.groups.get_mut(&node).map_or(0, |group| {
             group.bytes = group.bytes.saturating_add(bytes.len());
             group.parts.push(bytes);
+            group.whole |= joins == Joins::Replaces;
             group.after = after.into();
             group.bytes
         });
@@ -237,6 +238,17 @@ impl Outbox {
             let deleted = marks.edit.filter(|(_, edit)| *edit == Edit::Delete);
             state.data_since(marks.data, then, now) || edit_since(deleted, then)
         })
+    }
+
+    /// Whether the peer may not have seen the last whole state of this node that was meant for it.
+    pub(crate) fn unseen_whole(&self, node: NodeId, at: Instant, window: Duration) -> bool {
+        let state = self.state();
+        if state.groups.get(&node).is_some_and(|group| group.whole) {
+            return true;
+        }
+        let then = at.checked_sub(window).unwrap_or(at);
+        let marks = state.marks.get(&node);
+        marks.is_some_and(|marks| state.data_since(marks.whole, then, Instant::now()))
     }
 
     /// Nodes of which anything was written at or after `then`, for a link that was cut.
@@ -367,7 +379,11 @@ impl Outbox {
                 }
                 None => {
                     let mark = Some(Mark::At(batch.number, now));
-                    state.marks.entry(node).or_default().data = mark;
+                    let marks = state.marks.entry(node).or_default();
+                    marks.data = mark;
+                    if matches!(marks.whole, Some(Mark::Writing)) {
+                        marks.whole = mark;
+                    }
                     let deleted = before.edit.filter(|(_, edit)| *edit == Edit::Delete);
                     if edit_since(deleted, then) {
                         repeats.push(Repeat { node, data: true });

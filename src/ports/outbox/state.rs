@@ -53,6 +53,8 @@ pub(super) struct PendingEdit {
 pub(super) struct Group {
     pub(super) parts: Vec<Encoded>,
     pub(super) bytes: usize,
+    /// It begins with a whole state.
+    pub(super) whole: bool,
     /// Nodes it depends on.
     pub(super) after: Box<[NodeId]>,
 }
@@ -61,6 +63,8 @@ pub(super) struct Group {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Marks {
     pub(super) data: Option<Mark>,
+    /// The same of whole states alone.
+    pub(super) whole: Option<Mark>,
     pub(super) edit: Option<(Mark, Edit)>,
 }
 
@@ -220,6 +224,10 @@ impl State {
         }
         batch.bytes = batch.bytes.saturating_add(group.bytes);
         batch.nodes.push((node, None));
-        self.marks.entry(node).or_default().data = Some(Mark::Writing);
+        let marks = self.marks.entry(node).or_default();
+        marks.data = Some(Mark::Writing);
+        if group.whole {
+            marks.whole = marks.data;
+        }
     }
 }

@@ -361,6 +361,9 @@ impl Outlet for Recorder {
     fn unseen(&self, node: NodeId, _at: Instant) -> bool {
         self.state().unseen.contains(&node)
     }
+    fn unseen_whole(&self, node: NodeId, at: Instant) -> bool {
+        self.unseen(node, at)
+    }
     fn sent_since(&self, then: Instant) -> Vec<NodeId> {
         let state = self.state();
         let mut nodes: Vec<_> = state
