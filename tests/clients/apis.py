@@ -1,8 +1,8 @@
-"""The package's three shapes behind one set of verbs, and the datablocks that are shared.
+"""The package's two shapes behind one set of verbs, and the datablocks that are shared.
 
 * `Threaded`, up to 0.1.26: `Session` with its own network threads and a service manager;
-* `Polled`, 0.1.30 and 0.1.31: `Session.listen()` must be called, edits are Session methods;
-* `Porcelain`, from 0.9.1: edits are functions on a `Repository`.
+* `Polled`, from 0.1.30: `Session.listen()` must be called; what were methods of the session
+  became functions on a `Repository`, one after the other.
 
 Used by `driver.py` only, which calls the public methods as verbs.
 """
@@ -80,15 +80,13 @@ def make(ipc_port, on_exit):
     age = versions.key(VERSION)
     if age < (0, 1, 30):
         CLIENT = Threaded(ipc_port, on_exit)
-    elif age < (0, 2):
-        CLIENT = Polled(on_exit)
     else:
-        CLIENT = Porcelain(on_exit)
+        CLIENT = Polled(on_exit)
     return CLIENT
 
 
 def _datablock_types(base):
-    """The pairs of a type and its old-style (≤ 0.1.31) implementation class."""
+    """The pairs of a type and its old-style (≤ 0.1.42) implementation class."""
 
     def implementation(block_type):
         class Implementation(base):
@@ -113,9 +111,9 @@ def _datablock_types(base):
             def is_valid(self):
                 return True
 
-            def diff(self):
-                return self.data != self._dump(self.instance)
-
+        if not hasattr(base, "patch"):
+            # From 0.1.40 on the package computes deltas itself.
+            Implementation.diff = lambda self: self.data != self._dump(self.instance)
         Implementation.__name__ = "Bl" + block_type.__name__
         return Implementation
 
@@ -201,6 +199,11 @@ class Api:
             if self.commit_and_push(uuid):
                 return
         raise RuntimeError(f"node {uuid} can't be committed, its state is {node.state}")
+
+    def force_edit(self, uuid, patch):
+        """`edit` without the client's own check: for this client the node is nobody's."""
+        self.store()[uuid].owner = COMMON
+        self.edit(uuid, patch)
 
     def edit_many(self, edits):
         """`edit` for a list of arguments."""
@@ -408,31 +411,65 @@ class Threaded(Api):
 
 
 class Polled(Api):
-    """0.1.30 and 0.1.31."""
+    """From 0.1.30 on. The application polls; what can be done moved from methods of the session to
+    functions on a `Repository`, one by one, so each verb looks where it is in this version. From
+    0.1.41 on own Deletes and Rights take effect when the server echoes them."""
 
     def __init__(self, on_exit):
         super().__init__()
-        from replication import data, interface, porcelain, repository
+        from replication import interface, porcelain, repository
 
-        self.data = data
         self.porcelain = porcelain
         self.session = interface.session
-        protocol = data.DataTranslationProtocol()
-        for block_type, implementation in _datablock_types(data.ReplicatedDatablock):
-            protocol.register_type(block_type, implementation)
-        self.repository = repository.Repository(data_protocol=protocol)
+        try:
+            from replication.data import ReplicatedDatablock, DataTranslationProtocol
+        except ImportError:
+            self.repository = self._of_functions(repository)
+        else:
+            protocol = DataTranslationProtocol()
+            for block_type, implementation in _datablock_types(ReplicatedDatablock):
+                protocol.register_type(block_type, implementation)
+            self.repository = repository.Repository(data_protocol=protocol)
         self.session.register("on_exit")(on_exit)
 
+    @staticmethod
+    def _of_functions(repository):
+        """From 0.2.1: types are classes of static functions."""
+        from replication import protocol
+
+        rdp = protocol.DataTranslationProtocol()
+        for block_type in TYPES.values():
+            rdp.register_implementation(block_type, _functions(block_type, protocol.ReplicatedDatablock))
+        return repository.Repository(rdp=rdp, username=None)
+
     def connect(self, host, port, name, admin=None, server=None, timeout=5000):
-        """Logs in. One password field: the admin password wins."""
+        """Logs in. Where there is one password field, the admin password wins; where there are two,
+        the add-on sends '' for no server password."""
         self.user = name
-        self.session.connect(
-            repository=self.repository, id=name, address=host, port=port, timeout=timeout, password=admin or server
-        )
+        wanted = inspect.signature(self.session.connect).parameters
+        if "id" in wanted:
+            self.session.connect(
+                repository=self.repository, id=name, address=host, port=port, timeout=timeout, password=admin or server
+            )
+            return
+        self.repository.username = name
+        if "server_password" in wanted:
+            passwords = {"server_password": "" if server is None else server, "admin_password": admin}
+        else:
+            passwords = {"password": admin or server}
+        known = inspect.signature(self.porcelain.remote_add).parameters
+        for_remote = {"admin_password": admin or server, **passwords}
+        for_remote = {key: value for key, value in for_remote.items() if key in known}
+        self.porcelain.remote_add(self.repository, "origin", host, port, **for_remote)
+        self.session.connect(repository=self.repository, timeout=timeout, **passwords)
+
+    def remote(self):
+        """The connection, where it is an object of its own."""
+        return getattr(self.repository, "remote", None) or getattr(self.session, "remote", None)
 
     def poller(self):
         """The package's own poller, to learn whether something waits."""
-        return self.session._poller
+        return getattr(self.session, "_poller", None) or self.remote().poller
 
     polled = True
 
@@ -467,7 +504,9 @@ class Polled(Api):
 
     def online(self):
         """The package's user table."""
-        return self.session.online_users
+        if hasattr(type(self.session), "online_users"):
+            return self.session.online_users
+        return self.remote().online_users if self.remote() else {}
 
     def child(self):
         """The heartbeat process."""
@@ -480,7 +519,7 @@ class Polled(Api):
 
     def type_of(self, node):
         """A node's type name."""
-        return node.str_type
+        return getattr(node, "str_type", None) or (node.data or {}).get("type_id")
 
     def register(self, block, owner):
         """Adds a block to the graph."""
@@ -492,134 +531,113 @@ class Polled(Api):
 
     def commit_and_push(self, uuid):
         """Publishes a node. Nothing can come in between."""
-        if self.has(uuid):
+        if not self.has(uuid):
+            return True
+        if hasattr(self.session, "commit"):
             self.session.commit(uuid)
             self.session.push(uuid)
-        return True
-
-    def delete(self, uuid, deps=True):
-        """Removes a node, and what it depends on."""
-        self.session.remove(uuid, remove_dependencies=deps)
-
-    def change_owner(self, uuid, owner, deps=False):
-        """Gives a node to a user or to COMMON."""
-        self.session.change_owner(uuid, owner, affect_dependencies=deps)
-
-    def force_owner(self, uuid, owner):
-        """Sends a Right without the client's own check, applied locally first as it always is."""
-        right = self.data.RepRightCommand(owner=self.user, data={"uuid": uuid, "owner": owner})
-        right.execute(self.repository.object_store)
-        right.push(self.session._command)
-
-    def metadata(self, fields):
-        """Tells the others about this user."""
-        self.session.update_user_metadata(values.decode(fields))
-
-    def kick(self, user):
-        """Kicks as the button does."""
-        self.session.kick(user)
-
-    def force_kick(self, user):
-        """Sends a Kick without the client's own check."""
-        self.data.RepKickCommand(owner=self.user, data={"user": user}).push(self.session._command)
-
-
-class Porcelain(Polled):
-    """From 0.9.1. Own Deletes and Rights take effect when the server echoes them."""
-
-    def __init__(self, on_exit):
-        Api.__init__(self)
-        from replication import interface, objects, porcelain, protocol, repository
-
-        self.objects = objects
-        self.porcelain = porcelain
-        self.session = interface.session
-        self.rdp = protocol.DataTranslationProtocol()
-        for block_type in TYPES.values():
-            implementation = self._implementation(block_type, protocol.ReplicatedDatablock)
-            self.rdp.register_implementation(block_type, implementation)
-        self.repository = repository.Repository(rdp=self.rdp, username=None)
-        self.session.register("on_exit")(on_exit)
-
-    @staticmethod
-    def _implementation(block_type, base):
-        class Implementation(base):
-            is_root = True
-            use_delta = block_type is Thing
-
-            construct = staticmethod(lambda data: block_type.of(data, data.get("uuid")))
-            resolve = staticmethod(lambda data: block_type.of(data, data.get("uuid")))
-            load = staticmethod(lambda data, datablock: datablock.load(data))
-            dump = staticmethod(lambda datablock: datablock.dump())
-            resolve_deps = staticmethod(lambda datablock: datablock.live_deps())
-            needs_update = staticmethod(lambda datablock, data: True)
-
-        return Implementation
-
-    def connect(self, host, port, name, admin=None, server=None, timeout=5000):
-        """Logs in with both password fields. The add-on sends '' for no server password."""
-        self.user = name
-        self.repository.username = name
-        server = "" if server is None else server
-        self.porcelain.remote_add(
-            self.repository, "origin", host, port, server_password=server, admin_password=admin
-        )
-        self.session.connect(
-            repository=self.repository, timeout=timeout, server_password=server, admin_password=admin
-        )
-
-    def poller(self):
-        """The package's own poller, to learn whether something waits."""
-        return self.repository.remote.poller
-
-    def online(self):
-        """The package's user table."""
-        return self.repository.remote.online_users if self.repository.remote else {}
-
-    def type_of(self, node):
-        """A node's type name."""
-        return (node.data or {}).get("type_id")
-
-    def commit_and_push(self, uuid):
-        """Publishes a node. Nothing can come in between."""
-        if self.has(uuid):
+        else:
             self.porcelain.commit(self.repository, uuid)
             self.porcelain.push(self.repository, "origin", uuid)
         return True
 
     def delete(self, uuid, deps=True):
         """Removes a node, and what it depends on."""
-        self.porcelain.rm(self.repository, uuid, remove_dependencies=deps)
+        if hasattr(self.porcelain, "rm"):
+            self.porcelain.rm(self.repository, uuid, remove_dependencies=deps)
+        else:
+            self.session.remove(uuid, remove_dependencies=deps)
 
     def change_owner(self, uuid, owner, deps=False):
         """Gives a node to a user or to COMMON."""
+        if not hasattr(self.porcelain, "lock"):
+            self.session.change_owner(uuid, owner, affect_dependencies=deps)
+            return
         self.repository.assert_modification_rights(uuid)
+        several = "node_ids" in inspect.signature(self.porcelain.lock).parameters
+        nodes = [uuid] if several else uuid
         if owner == COMMON:
-            self.porcelain.unlock(self.repository, [uuid], affect_dependencies=deps)
+            self.porcelain.unlock(self.repository, nodes, affect_dependencies=deps)
         else:
-            self.porcelain.lock(self.repository, [uuid], new_owner=owner, affect_dependencies=deps)
+            self.porcelain.lock(self.repository, nodes, new_owner=owner, affect_dependencies=deps)
+
+    def change_owners(self, uuids, owner):
+        """Gives several nodes to a user or to COMMON at once. From 0.8.0 on."""
+        if owner == COMMON:
+            self.porcelain.unlock(self.repository, uuids, affect_dependencies=False)
+        else:
+            self.porcelain.lock(self.repository, uuids, new_owner=owner, affect_dependencies=False)
 
     def force_owner(self, uuid, owner):
-        """Sends a Right without the client's own check."""
-        right = self.objects.Right(owner=self.user, data={"uuid": [uuid], "owner": owner})
-        self.repository.push(self.repository.remote.command, right)
+        """Sends a Right without the client's own check; where Rights don't wait for the server's
+        echo, it takes effect here first as it always does."""
+        if versions.key(VERSION) >= (0, 8, 0):
+            uuid = [uuid]
+        right = self.command("Right", {"uuid": uuid, "owner": owner})
+        if versions.key(VERSION) < (0, 1, 41):
+            right.execute(self.repository.object_store)
+        self.send(right)
 
     def metadata(self, fields):
         """Tells the others about this user."""
-        self.porcelain.update_user_metadata(self.repository, values.decode(fields))
+        fields = values.decode(fields)
+        if hasattr(self.porcelain, "update_user_metadata"):
+            self.porcelain.update_user_metadata(self.repository, fields)
+        else:
+            self.session.update_user_metadata(fields)
 
     def kick(self, user):
         """Kicks as the button does."""
-        self.porcelain.kick(self.repository, user)
+        if hasattr(self.porcelain, "kick"):
+            self.porcelain.kick(self.repository, user)
+        else:
+            self.session.kick(user)
 
     def force_kick(self, user):
         """Sends a Kick without the client's own check."""
-        kick = self.objects.Kick(owner=self.user, data={"user": user})
-        self.repository.push(self.repository.remote.command, kick)
+        self.send(self.command("Kick", {"user": user}))
 
     def session_info(self, address, timeout=500):
-        """What the add-on's server list asks: private? which version?"""
+        """What the add-on's server list asks: private? which version? From 0.9.1 on."""
         return self.porcelain.request_session_info(address, timeout=timeout)
+
+    def command(self, name, data):
+        """A command of the package."""
+        try:
+            from replication import objects
+
+            return getattr(objects, name)(owner=self.user, data=data)
+        except (ImportError, AttributeError):
+            from replication import data as module
+
+            return getattr(module, f"Rep{name}Command")(owner=self.user, data=data)
+
+    def send(self, command):
+        """Sends a command as the package does."""
+        if hasattr(command, "push"):
+            remote = self.remote()
+            command.push(remote.command if remote else self.session._command)
+        elif hasattr(self.repository, "push_cmd"):
+            self.repository.push_cmd(self.remote().command, command)
+        else:
+            self.repository.push(self.remote().command, command)
+
+
+def _functions(block_type, base):
+    """The implementation of a type for versions from 0.2.1 on."""
+
+    class Implementation(base):
+        is_root = True
+        use_delta = block_type is Thing
+
+        construct = staticmethod(lambda data: block_type.of(data, data.get("uuid")))
+        resolve = staticmethod(lambda data: block_type.of(data, data.get("uuid")))
+        load = staticmethod(lambda data, datablock: datablock.load(data))
+        dump = staticmethod(lambda datablock: datablock.dump())
+        resolve_deps = staticmethod(lambda datablock: datablock.live_deps())
+        needs_update = staticmethod(lambda datablock, data: True)
+
+    return Implementation
 
 
 class _Calls:

@@ -147,9 +147,10 @@ class Server:
 class Artist:
     """One client process. Unknown attributes are verbs: `artist.edit(uuid=…, patch=…)`."""
 
-    def __init__(self, stage, name, label=None):
+    def __init__(self, stage, name, label=None, version=None):
         self.stage = stage
         self.name = name
+        self.version = version or stage.version
         self.label = label or name or "unnamed"
         self.folder = stage.folder / self.label
         (self.folder / "D:").mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,7 @@ class Artist:
         self.closing = False
         with open(self.folder / "client.log", "ab") as log:
             self.process = subprocess.Popen(
-                [venvs.python(stage.version), str(HERE / "driver.py"), str(PORTS.take(1))],
+                [venvs.python(self.version), str(HERE / "driver.py"), str(PORTS.take(1))],
                 cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 start_new_session=True, text=True, bufsize=1,
             )
@@ -390,16 +391,17 @@ class Stage:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.2)
 
-    def artist(self, name, label=None):
-        """Starts a client process that isn't connected yet."""
+    def artist(self, name, label=None, version=None):
+        """Starts a client process that isn't connected yet, of another version than the others if
+        one is named."""
         label = label or f"{len(self.artists):02}-{re.sub(r'[^a-z0-9]', '_', str(name).lower())[:20]}"
-        artist = Artist(self, name, label)
+        artist = Artist(self, name, label, version)
         self.artists.append(artist)
         return artist
 
-    def join(self, name, admin=False, via=None, state=ACTIVE, timeout=20, **login):
+    def join(self, name, admin=False, via=None, state=ACTIVE, timeout=20, version=None, **login):
         """A client that is logged in and in the given state."""
-        artist = self.artist(name)
+        artist = self.artist(name, version=version)
         login.setdefault("admin", self.admin_password if admin else None)
         artist.login(via=via, **login)
         return artist.wait_state(state, timeout=timeout)

@@ -4,20 +4,23 @@ Used by `venvs.py` (pins), `run.py` (reference servers, names of scenarios) and 
 themselves (which behaviour to expect from which age of client).
 """
 
-# Newest first: the order in which failures are most interesting.
-VERSIONS = ["0.9.11", "0.1.31", "0.1.26", "0.1.17", "0.1.3", "0.0.21", "0.0.20", "0.0.3"]
+# Newest first: the order in which failures are most interesting. At least one for every way of
+# talking there ever was; any other version can be named as well.
+VERSIONS = [
+    "0.10.3", "0.9.12", "0.9.11", "0.9.10", "0.9.9", "0.9.5", "0.9.1", "0.8.3", "0.7.3", "0.7.0", "0.6.6", "0.5.4",
+    "0.4.0", "0.2.4", "0.2.2", "0.2.1", "0.1.42", "0.1.41", "0.1.40", "0.1.36", "0.1.35", "0.1.33", "0.1.31", "0.1.26",
+    "0.1.17", "0.1.3", "0.0.21", "0.0.20", "0.0.10", "0.0.3",
+]
 
-_JSONDIFF = ["jsondiff==1.2.0"]
-_PINS = {
-    "0.0.3": _JSONDIFF,
-    "0.0.20": _JSONDIFF,
-    "0.0.21": ["deepdiff==5.0.2", "ordered-set==4.0.2"],
-    "0.1.3": ["deepdiff==5.0.2", "ordered-set==4.0.2"],
-    "0.1.17": ["deepdiff==5.0.2", "ordered-set==4.0.2"],
-    "0.1.26": ["deepdiff==5.2.3", "ordered-set==4.0.2"],
-    "0.1.31": ["deepdiff==5.5.0", "ordered-set==4.0.2"],
-    "0.9.11": ["deepdiff==8.1.1", "orderly-set==5.2.3"],
-}
+# From which version on which requirements are installed: what people had in its time.
+_PINS = [
+    ("0.0.3", ["jsondiff==1.2.0"]),
+    ("0.0.21", ["deepdiff==5.0.2", "ordered-set==4.0.2"]),
+    ("0.1.21", ["deepdiff==5.2.3", "ordered-set==4.0.2"]),
+    ("0.1.30", ["deepdiff==5.5.0", "ordered-set==4.0.2"]),
+    ("0.8.0", ["deepdiff==5.7.0", "ordered-set==4.0.2"]),
+    ("0.9.10", ["deepdiff==8.1.1", "orderly-set==5.2.3"]),
+]
 
 
 def key(version):
@@ -25,9 +28,21 @@ def key(version):
     return tuple(int(part) for part in version.split("."))
 
 
+def calls_itself(version):
+    """What a package says its version is: 0.10.3 was published with its predecessor's number."""
+    return "0.10.2" if version == "0.10.3" else version
+
+
 def pins(version):
     """Exact requirements of one version's environment, `pip install --no-deps` style."""
-    return [f"replication=={version}", "pyzmq==25.1.2", *_PINS[version]]
+    own = [requirements for since, requirements in _PINS if key(version) >= key(since)][-1]
+    network = [] if framed(version) else ["pyzmq==25.1.2"]
+    return [f"replication=={version}", *network, *own]
+
+
+def framed(version):
+    """From 0.9.12 on everything goes over one port, without ZeroMQ."""
+    return key(version) >= (0, 9, 12)
 
 
 def threaded(version):
@@ -50,4 +65,6 @@ def reference_command(version, python, port, timeout, admin, server):
 
 def ports(version):
     """Number of consecutive ports a session of this version uses."""
+    if framed(version):
+        return 1
     return 4 if key(version) < (0, 1, 33) else 3

@@ -9,7 +9,7 @@ import dataclasses
 import importlib
 import typing
 
-MODULES = ["graph", "users", "rights", "leaving", "load", "lines"]
+MODULES = ["graph", "users", "rights", "leaving", "load", "lines", "ages"]
 ALL = {}
 
 

@@ -125,3 +125,30 @@ def second_session(stage):
     dave.edit(uuid=uuids["n3"], patch={"mine": "dave's"})
     erin = stage.join("erin")
     stage.wait_equal([dave, erin], count=9)
+
+
+@scenario("f")
+def lists(stage):
+    """Edits inside lists: at the end, at the start, in the middle, in lists of lists."""
+    stage.start_server()
+    alice, uuids = stage.host(blocks(3))
+    bob = stage.join("bob")
+    uuid = uuids["n1"]
+    row = [1, "two", 3.0, None, {"five": [5]}]
+    steps = [
+        row, [*row, 6], [0, *row], [*row[:2], "new", *row[2:]], row[1:], [row[0], *row[2:]], [row, row[:1]],
+        [[*row, "deep"], row[:1]], [[], [[]]], [], [{"__tuple__": [1, 2]}, {"__set__": ["a"]}],
+        [{"__tuple__": [1, 2, 3]}, {"__set__": ["a", "b"]}], list(range(50)), list(range(1, 51)), list(range(49, -1, -1)),
+    ]
+    for number, step in enumerate(steps):
+        artist = (alice, bob)[number % 2]
+        artist.edit(uuid=uuid, patch={"row": step, "step": number})
+        if number == 7:
+            carol = stage.join("carol")
+        # The other one's next edit has to build on this one.
+        stage.wait_equal([alice, bob], count=3)
+    later = stage.final([alice, bob, carol], count=3)
+    for artist in stage.artists:
+        # deepdiff up to 5.5 says so when a list grows, and lets it grow.
+        artist.expect(r"Key or index of \d+ is not found for root\['payload'\]\['row'\]")
+    stage.check(later.dump()[uuid]["data"]["payload"]["row"] == steps[-1], "the last list is another one")

@@ -1,5 +1,6 @@
 """How sessions end: closing, crashes, cut lines. What a leaver owned must become free."""
 
+import versions
 from harness import ACTIVE, LOBBY, SRV_SYNC, Impossible
 from scenarios import blocks, scenario
 
@@ -83,6 +84,8 @@ def silence(stage):
 
 def _blink(stage, mode):
     """Cuts bob's line and mends it while the others work; nobody is lost, nothing is missing."""
+    if versions.framed(stage.version):
+        raise Impossible("never connects again")
     # Links closed in order mean a leaving user unless they are back very soon.
     settings = {"net.leave_delay": "1s"} if mode == "fin" else None
     alice, bob, carol, uuids, way = _trio(stage, timeout=10000, line=True, settings=settings)
@@ -173,3 +176,16 @@ def shutdown(stage):
         reason = artist.wait_exit(timeout=4)
         stage.check(reason not in ("", "None"), f"{artist.label} isn't told why")
     stage.check(code == 0, f"the server's exit code is {code}")
+
+
+@scenario("l", light=True)
+def line_lost(stage):
+    """The newest clients never connect again: who loses the line is told so, and gone at once."""
+    if not versions.framed(stage.version):
+        raise Impossible("connects again")
+    alice, bob, carol, uuids, way = _trio(stage, timeout=2000, line=True)
+    way.cut("rst")
+    _wait_gone(stage, [alice, carol], 4)
+    bob.expect(".")
+    bob.wait_exit(10)
+    stage.final([alice, carol], count=6, name="bob")

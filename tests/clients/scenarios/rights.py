@@ -1,6 +1,6 @@
 """Who may do what: owners of nodes, and kicks."""
 
-from harness import ACTIVE
+from harness import ACTIVE, Impossible
 from scenarios import blocks, scenario
 
 
@@ -96,3 +96,62 @@ def kick(stage):
         )
     bob.release()
     stage.final([alice, carol], count=4, name="bob" if not stage.reference else "later")
+
+
+@scenario("g")
+def owners_by_list(stage):
+    """Several nodes are taken and given back at once; of a mixed list what is permitted happens."""
+    if stage.key < (0, 8, 0):
+        raise Impossible("takes nodes one by one")
+    stage.start_server()
+    alice, uuids = stage.host(blocks(6))
+    bob = stage.join("bob")
+    bob.change_owners(uuids=[uuids["n0"], uuids["n1"], uuids["n2"]], owner="bob")
+    expected = dict.fromkeys(uuids, "COMMON") | dict.fromkeys(["n0", "n1", "n2"], "bob")
+    carol = stage.join("carol")
+    artists = [alice, bob, carol]
+    for artist in artists:
+        stage.wait(lambda a=artist: _owners(a, uuids) == expected, 10, f"{artist.label} sees bob's nodes")
+    carol.change_owners(uuids=[uuids["n2"], uuids["n3"], uuids["n4"]], owner="carol")
+    expected |= {"n3": "carol", "n4": "carol"}
+    for artist in artists:
+        stage.wait(
+            lambda a=artist: _owners(a, uuids) == expected, 10, f"{artist.label} sees carol's nodes",
+            lambda a=artist: _owners(a, uuids),
+        )
+    bob.change_owners(uuids=[uuids["n0"], uuids["n1"], uuids["n2"]], owner="COMMON")
+    expected |= dict.fromkeys(["n0", "n1", "n2"], "COMMON")
+    later = stage.final(artists, count=6)
+    stage.check(_owners(later, uuids) == expected, f"{_owners(later, uuids)}, not {expected}")
+
+
+@scenario("g")
+def refused_edit(stage):
+    """An edit of what another one owns is taken back; the edits that follow are everybody's."""
+    if stage.reference:
+        raise Impossible("the reference takes it")
+    if stage.key < (0, 0, 21):
+        raise Impossible("asks its own copy before every push")
+    stage.start_server()
+    alice, uuids = stage.host(blocks(4))
+    bob = stage.join("bob")
+    carol = stage.join("carol")
+    artists = [alice, bob, carol]
+    bob.change_owner(uuid=uuids["n1"], owner="bob")
+    stage.wait(lambda: all(_owners(a, uuids)["n1"] == "bob" for a in artists), 10, "n1 is bob's everywhere")
+    for turn in range(5):
+        carol.force_edit(uuid=uuids["n1"], patch={"stolen": turn})
+    stage.wait_equal(artists, count=4)
+    stage.check("stolen" not in str(bob.dump()[uuids["n1"]]), "the edit was taken")
+    bob.edit(uuid=uuids["n1"], patch={"bobs": "own"})
+    stage.wait_equal(artists, count=4)
+    bob.change_owner(uuid=uuids["n1"], owner="COMMON")
+    stage.wait(lambda: _owners(carol, uuids)["n1"] == "COMMON", 10, "n1 is free")
+    # Not a wait for something: what follows a refusal at once may still build on what was taken
+    # back, and is refused as well.
+    stage.pause(1.0)
+    for turn in range(5):
+        carol.edit(uuid=uuids["n1"], patch={"free": turn})
+    later = stage.final(artists, count=4)
+    payload = later.dump()[uuids["n1"]]["data"]["payload"]
+    stage.check(payload.get("free") == 4 and payload.get("bobs") == "own", f"edits are missing: {payload}")
