@@ -8,6 +8,8 @@
 mod layers;
 #[path = "config/passwords.rs"]
 mod passwords;
+#[path = "config/presets.rs"]
+mod presets;
 
 use std::{
     collections::BTreeSet,
