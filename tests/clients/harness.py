@@ -73,13 +73,14 @@ class _Ports:
             for _ in range(2000):
                 first = self.random.randrange(11000, 31000)
                 run = range(first, first + count)
-                if self.taken.isdisjoint(run) and all(map(self._free, run)):
+                if self.taken.isdisjoint(run) and all(map(self.free, run)):
                     self.taken.update(run)
                     return first
         raise Failure("no free ports")
 
     @staticmethod
-    def _free(port):
+    def free(port):
+        """Whether nobody listens on a port."""
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
