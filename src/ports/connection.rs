@@ -143,6 +143,10 @@ impl Connection {
                     () = self.link.cancel.cancelled() => return,
                     frame = reader.first_frame(&self.link, &self.context, &self.permit, &control) => frame,
                 };
+                if named == Err(End::Closed) {
+                    // Somebody who only looked whether the port is there.
+                    return;
+                }
                 let Some(identity) = named.ok().and_then(|frame| Identity::new(&frame)) else {
                     return self.context.counters.add(Count::LateConnections);
                 };
