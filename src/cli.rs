@@ -4,10 +4,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Secret;
+use crate::config::{Secret, parse_millis_or_duration};
+use crate::probe::Address;
 
 /// Dedicated server for collaborative Blender sessions with the multi-user add-on.
 ///
@@ -45,6 +47,17 @@ pub enum Command {
     /// One that is configured (by a flag, a variable or the configuration file) is changed where
     /// it is configured.
     AdminPassword(AdminPasswordArgs),
+    /// Tell whether a session server can be reached and joined, seen from here
+    ///
+    /// Looks at the first port and the three above it, of this server or of the add-on's own. A
+    /// session that is going on is not disturbed: nothing is done but what anybody may.
+    #[command(after_help = "\
+Exit status:
+  0  all ports that are needed answer as they should
+  1  some do not
+  2  mistakes in the command line or configuration, or the name is unknown
+  3  there is no session server, or no way to it")]
+    Probe(ProbeArgs),
     /// Print a script that completes flags and subcommands in a shell
     Completions {
         /// Which shell
@@ -66,6 +79,37 @@ pub struct AdminPasswordArgs {
     #[arg(long, conflicts_with = "set")]
     pub new: bool,
 }
+
+/// Whom to probe, and how to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ProbeArgs {
+    /// Name or IP address of the server (IPv6 in brackets), and its first port if that is not the
+    /// configured one
+    #[arg(value_name = "HOST[:PORT]", default_value = "127.0.0.1")]
+    pub address: Address,
+
+    /// How long to wait for answers at most, all ports together: "3s", or a number of milliseconds
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = wait)]
+    pub wait: Duration,
+
+    /// Print one JSON object instead of words
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print nothing: the exit status tells
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait = parse_millis_or_duration(text).map_err(|error| error.to_string())?;
+    if wait.is_zero() || wait > LONGEST_WAIT {
+        return Err("expected a duration from 1ms to 10min".to_owned());
+    }
+    Ok(wait)
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// Settings from the command line; absent ones leave the word to weaker layers.
 #[derive(Clone, Debug, Default, Args)]

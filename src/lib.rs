@@ -10,6 +10,8 @@
 //! - `ports` has one task per port role between the connections and the session.
 //! - [`session`] is the actor that owns nodes, users, rights and passwords.
 //! - [`server`] puts these together; [`config`] says how; [`counters`] count.
+//!
+//! Beside the server stands [`probe`], which tells from outside whether one can be reached.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +25,7 @@ pub mod counters;
 pub mod log;
 pub mod net;
 mod ports;
+pub mod probe;
 pub mod server;
 pub mod service;
 pub mod session;

@@ -10,9 +10,9 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use multi_user_server::{
-    cli::{Cli, Command, expand},
+    cli::{Cli, Command, ProbeArgs, expand},
     config::{self, Config},
-    log,
+    log, probe,
 };
 
 /// The exit status for mistakes in flags or configuration, as clap has it.
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     end(match command {
         Command::CheckConfig => commands::check_config(&loaded),
         Command::PrintConfig => commands::print_config(&loaded),
+        Command::Probe(args) => return probe(&args, loaded.config.port),
         Command::AdminPassword(args) => commands::admin_password(&loaded, &args),
         _ => serve(loaded.config),
     })
@@ -57,4 +58,19 @@ fn fail(status: u8, message: &str) -> ExitCode {
 fn serve(config: Config) -> anyhow::Result<()> {
     log::init(&config.log)?;
     multi_user_server::run(config).context("cannot serve")
+}
+
+fn probe(args: &ProbeArgs, port: u16) -> ExitCode {
+    let report = match probe::run(&args.address, port, args.wait) {
+        Ok(report) => report,
+        Err(error) => return fail(USAGE, &format!("error: {error}")),
+    };
+    let text = match (args.quiet, args.json) {
+        (true, _) => String::new(),
+        (_, true) => report.to_json() + "\n",
+        _ => report.to_string(),
+    };
+    // Who does not read the report still gets the status.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::from(report.exit_status)
 }

@@ -143,7 +143,7 @@ fn help_names_the_variable_of_every_flag() {
             "{flag}: {help}"
         );
     }
-    for command in ["serve", "check-config", "print-config"] {
+    for command in ["serve", "check-config", "print-config", "probe"] {
         assert!(words.contains(&command), "{out}");
     }
 }

@@ -18,10 +18,10 @@ pub enum Transport {
 /// A peer speaks neither transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Foreign {
-    /// The first bytes of a TLS handshake.
+    /// The first bytes of TLS: a handshake, or an alert in answer to something else.
     #[error("the peer speaks TLS, which this port does not")]
     Tls,
-    /// The first bytes of an HTTP request.
+    /// The first bytes of an HTTP request, or of an answer.
     #[error("the peer speaks HTTP, which this port does not")]
     Http,
     /// The first bytes of an SSH banner.
@@ -40,7 +40,7 @@ impl Foreign {
     pub fn guess(first: &[u8]) -> Self {
         let begins = |start: &[u8]| first.iter().zip(start).all(|(a, b)| a == b);
         match first {
-            [0x16] | [0x16, 0x03, ..] => Self::Tls,
+            [0x15 | 0x16] | [0x15 | 0x16, 0x03, ..] => Self::Tls,
             [0x01, 0x00, ..] => Self::Zmtp1,
             [] => Self::Unknown(0),
             _ if HTTP.iter().any(|method| begins(method)) => Self::Http,
@@ -66,8 +66,8 @@ pub fn detect(first: &[u8]) -> Result<Option<Transport>, Foreign> {
     }
 }
 
-const HTTP: [&[u8]; 8] = [
-    b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"DELE", b"PRI ",
+const HTTP: [&[u8]; 9] = [
+    b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"DELE", b"PRI ", b"HTTP",
 ];
 
 #[cfg(test)]
@@ -87,13 +87,15 @@ mod tests {
 
     #[test]
     fn names_what_strangers_speak() {
-        let cases: [(&[u8], Foreign); 12] = [
+        let cases: [(&[u8], Foreign); 14] = [
             (&[0x16], Foreign::Tls),
             (&[0x16, 3, 1, 2], Foreign::Tls),
+            (&[0x15, 3, 3, 0], Foreign::Tls),
             (&[0x16, 4], Foreign::Unknown(0x16)),
             (b"GET / HTTP/1.1", Foreign::Http),
             (b"G", Foreign::Http),
             (b"OPTIONS /", Foreign::Http),
+            (b"HTTP/1.1 400 ", Foreign::Http),
             (b"SSH-2.0-x", Foreign::Ssh),
             (b"\x01\x00", Foreign::Zmtp1),
             (b"\x01\x01", Foreign::Unknown(1)),

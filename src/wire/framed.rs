@@ -56,6 +56,14 @@ impl Role {
             _ => None,
         }
     }
+
+    fn byte(self) -> u8 {
+        match self {
+            Self::Command => b'C',
+            Self::Data => b'D',
+            Self::Ttl => b'T',
+        }
+    }
 }
 
 /// What is wrong with the bytes of a peer. The connection is of no use afterwards.
@@ -115,6 +123,14 @@ impl Decoder {
             state: State::Handshake,
             tally: Tally::default(),
             failed: None,
+        }
+    }
+
+    /// A decoder of what a server sends, which is no handshake.
+    pub fn of_a_server() -> Self {
+        Self {
+            state: State::Count,
+            ..Self::new()
         }
     }
 
@@ -233,6 +249,15 @@ impl Decoder {
     }
 }
 
+/// The first bytes of a client's connection.
+pub fn hello(identity: &Identity, role: Role) -> Bytes {
+    // An identity has 255 bytes at most.
+    let len = u8::try_from(identity.as_bytes().len()).unwrap_or(u8::MAX);
+    [&[0, 0, 0, len], identity.as_bytes(), &[role.byte()]]
+        .concat()
+        .into()
+}
+
 /// One message as chunks. Small chunks are merged into one segment, big ones are shared. Chunks
 /// of 4 GiB and more cannot be expressed; the limits on nodes lie far below.
 ///
@@ -295,6 +320,22 @@ mod tests {
 
     fn after_hello(bytes: &[u8]) -> Result<Vec<Item>, FramedError> {
         decode(&[HELLO, bytes].concat())
+    }
+
+    #[test]
+    fn reads_its_own_hello_and_a_server_s_messages_without_one() {
+        for role in [Role::Command, Role::Data, Role::Ttl] {
+            let identity = Identity::new(b"abc").unwrap();
+            let items = decode(&hello(&identity, role)).unwrap();
+            assert_eq!(items, [Item::Handshake { identity, role }]);
+        }
+        let mut decoder = Decoder::of_a_server();
+        decoder.feed(b"\0\0\0\x01\0\0\0\x04PING");
+        let ping = Item::Frame {
+            more: false,
+            body: Bytes::from_static(b"PING"),
+        };
+        assert_eq!(drain(&mut decoder, &LIMITS), Ok(vec![ping]));
     }
 
     #[test]

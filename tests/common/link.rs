@@ -187,9 +187,7 @@ impl Link {
             std::future::pending::<()>().await;
         });
         tasks.spawn(async move {
-            let mut decoder = framed::Decoder::new();
-            // Servers send no handshake; the decoder of the server's side expects one.
-            decoder.feed(&framed_hello(b"x", b'C'));
+            let mut decoder = framed::Decoder::of_a_server();
             let mut assembler = Assembler::new();
             loop {
                 while let Some(item) = decoder.next(&ANYTHING).unwrap() {

@@ -1,9 +1,10 @@
 //! The server under test: as the program people start, or within the test.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,25 @@ impl Ports {
     pub(crate) fn all(&self) -> [SocketAddr; 4] {
         self.0
     }
+}
+
+/// Four ports in a row, taken by these listeners. They lie below those that the system hands out for
+/// outgoing connections, and each test program begins to look at a place of its own, so that they are
+/// still free when a listener has given one up.
+pub(crate) fn free_run() -> [TcpListener; 4] {
+    static TRIES: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..4000 {
+        let step = TRIES.fetch_add(1, Ordering::Relaxed);
+        let place = std::process::id().wrapping_mul(8).wrapping_add(step) % 4000;
+        let first = u16::try_from(12_000 + 4 * place).unwrap();
+        let run: Result<Vec<_>, _> = (first..first + 4)
+            .map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
+            .collect();
+        if let Ok(run) = run {
+            return run.try_into().unwrap();
+        }
+    }
+    panic!("no four free ports in a row");
 }
 
 /// The program, running with its log in JSON. Dropped, it is killed; if the test failed, its
@@ -130,6 +150,15 @@ impl Program {
             ports: Ports::new(&addresses),
             data,
         }
+    }
+
+    /// Starts it on ports that follow each other, as it has them in real life.
+    pub(crate) fn start_at(run: [TcpListener; 4], keys: &[(&str, &str)]) -> Self {
+        let first = run[0].local_addr().unwrap().port().to_string();
+        drop(run);
+        let mut all = vec![("port", first.as_str())];
+        all.extend(keys);
+        Self::start(&all)
     }
 
     /// Waits for a line of the log that is a JSON object to `find`'s liking.
