@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Secret, parse_millis_or_duration};
+use crate::config::{Era, Secret, parse_millis_or_duration};
 use crate::probe::Address;
 
 /// Dedicated server for collaborative Blender sessions with the multi-user add-on.
@@ -87,6 +87,10 @@ pub struct ProbeArgs {
     /// configured one
     #[arg(value_name = "HOST[:PORT]", default_value = "127.0.0.1")]
     pub address: Address,
+
+    /// The clients whose ports have to answer [default: those of session.clients]
+    #[arg(long, value_name = "CLIENTS", value_delimiter = ',')]
+    pub clients: Vec<Era>,
 
     /// How long to wait for answers at most, all ports together: "3s", or a number of milliseconds
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = wait)]

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Parser;
 use multi_user_server::{
     cli::{Cli, Command, ProbeArgs, expand},
-    config::{self, Config},
+    config::{self, Clients, Config},
     log, probe,
 };
 
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     end(match command {
         Command::CheckConfig => commands::check_config(&loaded),
         Command::PrintConfig => commands::print_config(&loaded),
-        Command::Probe(args) => return probe(&args, loaded.config.port),
+        Command::Probe(args) => return probe(&args, &loaded.config),
         Command::AdminPassword(args) => commands::admin_password(&loaded, &args),
         _ => serve(loaded.config),
     })
@@ -60,8 +60,12 @@ fn serve(config: Config) -> anyhow::Result<()> {
     multi_user_server::run(config).context("cannot serve")
 }
 
-fn probe(args: &ProbeArgs, port: u16) -> ExitCode {
-    let report = match probe::run(&args.address, port, args.wait) {
+fn probe(args: &ProbeArgs, config: &Config) -> ExitCode {
+    let wanted = match &args.clients[..] {
+        [] => config.session.clients.clone(),
+        eras => Clients::of(eras),
+    };
+    let report = match probe::run(&args.address, config.port, wanted, args.wait) {
         Ok(report) => report,
         Err(error) => return fail(USAGE, &format!("error: {error}")),
     };

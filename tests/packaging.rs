@@ -10,7 +10,6 @@ use clap::Parser;
 use multi_user_server::{
     cli::Cli,
     config::{Config, load_with},
-    server::PORTS,
 };
 
 const FILES: [&str; 4] = [
@@ -80,7 +79,10 @@ fn the_program_knows_every_variable_that_is_set() {
 #[test]
 fn all_ports_are_opened_published_and_named() {
     let first = Config::default().port;
-    let range = format!("{first}-{}", first + PORTS - 1);
+    let range = format!(
+        "{first}-{}",
+        first + Config::default().session.clients.ports() - 1
+    );
     let container = read("config/quadlet/multi-user-server.container");
     let both = format!("{range}:{range}");
     assert_eq!(values(&container, "PublishPort"), [both.as_str()]);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::wire::dialect::Ports;
 
 /// Clients by the number of ports they use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Era {
     /// Add-on 0.0.3 to 0.3.0: `replication` 0.0.3 to 0.1.31.

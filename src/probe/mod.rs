@@ -34,6 +34,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::address::Address;
 pub use self::report::{Report, Verdict};
+use crate::config::Clients;
 use crate::wire::client;
 use crate::wire::command::{CommandLimits, Request};
 use crate::wire::detect::Foreign;
@@ -50,6 +51,8 @@ pub const MAX_PORT: u16 = 65_532;
 pub struct Evidence {
     /// The host as it was asked for.
     pub host: String,
+    /// The clients that a server for several kinds has to be there for.
+    pub wanted: Clients,
     /// What was looked at: the address, and the first port.
     pub first: SocketAddr,
     /// Commands on p.
@@ -143,23 +146,34 @@ pub enum ProbeError {
     Start(io::Error),
 }
 
-/// Probes the server at `address`; `port` is used if that names none. Takes `wait` at most.
+/// Probes the server at `address`; `port` is used if that names none. A server for several kinds of
+/// clients has to be there for those `wanted`. Takes `wait` at most.
 ///
 /// # Errors
 ///
 /// If there is nothing that could be probed.
-pub fn run(address: &Address, port: u16, wait: Duration) -> Result<Report, ProbeError> {
+pub fn run(
+    address: &Address,
+    port: u16,
+    wanted: Clients,
+    wait: Duration,
+) -> Result<Report, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(ProbeError::Start)?;
-    let evidence = runtime.block_on(gather(address, port, wait));
+    let evidence = runtime.block_on(gather(address, port, wanted, wait));
     // The system may still be looking for a name.
     runtime.shutdown_background();
     Ok(Report::new(&evidence?))
 }
 
-async fn gather(address: &Address, port: u16, wait: Duration) -> Result<Evidence, ProbeError> {
+async fn gather(
+    address: &Address,
+    port: u16,
+    wanted: Clients,
+    wait: Duration,
+) -> Result<Evidence, ProbeError> {
     let deadline = Instant::now() + wait;
     let port = address.port.unwrap_or(port);
     if !(1..=MAX_PORT).contains(&port) {
@@ -186,6 +200,7 @@ async fn gather(address: &Address, port: u16, wait: Duration) -> Result<Evidence
     let (command, command_info) = command;
     Ok(Evidence {
         host: address.host.clone(),
+        wanted,
         first,
         command,
         framed,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Check, Evidence, Trouble, words};
+use crate::config::{Clients as Wanted, Era};
 
 /// The result of a probe.
 ///
@@ -165,8 +166,9 @@ impl Report {
     /// Draws the conclusions.
     pub fn new(evidence: &Evidence) -> Self {
         let server = recognise(evidence);
+        let needed = needed(server, &evidence.wanted);
         let ports: Vec<Port> = (0..4)
-            .map(|offset| port(evidence, needed(server), offset))
+            .map(|offset| port(evidence, &needed, offset))
             .collect();
         let verdict = if !checks(evidence).iter().any(|(_, check)| took(check)) {
             Verdict::Nothing
@@ -230,6 +232,7 @@ const fn place(offset: u16, role: &'static str) -> Place {
 struct Age {
     addon: &'static str,
     replication: &'static str,
+    era: Era,
     /// Their own server.
     own: Server,
     ports: u16,
@@ -241,6 +244,7 @@ const AGES: [Age; 3] = [
     Age {
         addon: "0.0.3 to 0.3.0",
         replication: "0.0.3 to 0.1.31",
+        era: Era::FourPorts,
         own: Server::FourPorts,
         ports: 4,
         places: &[COMMAND, SUBSCRIBER, PUBLISHER, FOURTH_TTL],
@@ -248,6 +252,7 @@ const AGES: [Age; 3] = [
     Age {
         addon: "0.4.0 to today",
         replication: "0.1.33 to 0.9.11",
+        era: Era::ThreePorts,
         own: Server::ThreePorts,
         ports: 3,
         places: &[COMMAND, SUBSCRIBER, THIRD_TTL],
@@ -255,6 +260,7 @@ const AGES: [Age; 3] = [
     Age {
         addon: "newest builds",
         replication: "0.9.12 and later",
+        era: Era::OnePort,
         own: Server::OnePort,
         ports: 1,
         places: &[FRAMED],
@@ -281,14 +287,23 @@ fn recognise(evidence: &Evidence) -> Server {
     }
 }
 
-/// What a server has to answer. This one may be configured without the newest clients' transport.
-fn needed(server: Server) -> &'static [Place] {
-    match server {
-        Server::All | Server::Unknown => &[COMMAND, SUBSCRIBER, PUBLISHER, THIRD_TTL, FOURTH_TTL],
-        Server::FourPorts => &[COMMAND, SUBSCRIBER, PUBLISHER, FOURTH_TTL],
-        Server::ThreePorts => &[COMMAND, SUBSCRIBER, THIRD_TTL],
-        Server::OnePort => &[FRAMED],
+/// What a server has to answer. One for several kinds of clients is there for those wanted.
+fn needed(server: Server, wanted: &Wanted) -> Vec<Place> {
+    let several = matches!(server, Server::All | Server::Unknown);
+    let ages = AGES.iter().filter(|age| {
+        if several {
+            wanted.has(age.era)
+        } else {
+            age.own == server
+        }
+    });
+    let mut places = Vec::new();
+    for place in ages.flat_map(|age| age.places) {
+        if !places.contains(place) {
+            places.push(*place);
+        }
     }
+    places
 }
 
 fn checks(evidence: &Evidence) -> [(Place, &Check); 6] {

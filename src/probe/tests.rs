@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::report::Server;
 use super::*;
+use crate::config::Era;
 
 const FAST: Check = Ok(Answer {
     connect: Duration::from_micros(210),
@@ -22,6 +23,7 @@ const DROPPED: Check = Err(Trouble::Dropped);
 fn ours() -> Evidence {
     Evidence {
         host: "example.org".to_owned(),
+        wanted: Clients::default(),
         first: "203.0.113.5:5555".parse().unwrap(),
         command: ANSWERED,
         framed: ANSWERED,
@@ -126,13 +128,32 @@ fn ports_that_are_not_forwarded_and_whom_that_keeps_out() {
 
 #[test]
 fn this_server_without_the_newest_clients_transport() {
-    let report = Report::new(&Evidence {
+    let without = Evidence {
         framed: Err(Trouble::HungUp),
         ..ours()
-    });
+    };
+    let report = Report::new(&without);
     assert_eq!(report.server, Server::All);
+    assert_eq!(report.verdict, Verdict::Partly);
+    let report = Report::new(&Evidence {
+        wanted: Clients::of(&[Era::FourPorts, Era::ThreePorts]),
+        ..without
+    });
     assert_eq!(report.verdict, Verdict::Reachable);
     assert_eq!(joining(&report), [Some(true), Some(true), None]);
+}
+
+/// Where only some clients may join, the ports of the others are closed, and not missed.
+#[test]
+fn this_server_for_some_clients_only() {
+    let report = Report::new(&Evidence {
+        wanted: Clients::of(&[Era::ThreePorts, Era::OnePort]),
+        fourth_ttl: REFUSED,
+        ..ours()
+    });
+    assert_eq!(report.verdict, Verdict::Reachable);
+    let needed: Vec<_> = report.ports.iter().map(|port| port.needed).collect();
+    assert_eq!(needed, [true, true, true, false]);
 }
 
 #[test]
