@@ -17,7 +17,9 @@ impl<B: Builder> Machine<'_, B> {
     pub(super) fn global(&mut self) -> Result<(), PickleError> {
         let module = self.cursor.line()?;
         let name = self.cursor.line()?;
+        let dated = globals::is_dated(module, name);
         let found = self.find(module, name)?;
+        self.dated |= dated;
         self.push_global(found)
     }
 
@@ -27,7 +29,9 @@ impl<B: Builder> Machine<'_, B> {
         let module = self.stack.pop()?;
         let texts = self.text_of(&module).zip(self.text_of(&name));
         let (module, name) = texts.ok_or_else(|| self.stack.operand())?;
+        let dated = globals::is_dated(module, name);
         let found = self.find(module, name)?;
+        self.dated |= dated;
         self.push_global(found)
     }
 

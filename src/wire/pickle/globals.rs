@@ -38,12 +38,16 @@ pub(super) fn find(module: &[u8], name: &[u8], protocol: u8) -> Option<Global> {
         },
         b"_codecs" => function(name, b"encode", Function::Encode),
         b"collections" => function(name, b"OrderedDict", Function::OrderedDict),
-        b"deepdiff.helper" if name == b"OrderedDictPlus" => {
-            Some(Global::Function(Function::OrderedDict))
-        }
+        _ if is_dated(module, name) => Some(Global::Function(Function::OrderedDict)),
         b"deepdiff.helper" => function(name, b"Opcode", Function::Opcode),
         _ => None,
     }
+}
+
+/// Whether this is `deepdiff.helper.OrderedDictPlus`, a dict that only deepdiff 5 has: 6 and later
+/// refuse what names it.
+pub(super) fn is_dated(module: &[u8], name: &[u8]) -> bool {
+    module == b"deepdiff.helper" && name == b"OrderedDictPlus"
 }
 
 fn builtin(name: &[u8]) -> Option<Global> {

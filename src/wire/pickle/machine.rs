@@ -21,6 +21,8 @@ pub(super) struct Outcome<I> {
     pub(super) persistent_id: bool,
     /// Whether a deepdiff `Opcode` occurs, which only deltas may hold.
     pub(super) opcode: bool,
+    /// Whether it names something that only the deepdiff of its time has.
+    pub(super) dated: bool,
 }
 
 /// Runs a pickle. `extra` names what may be called besides the usual.
@@ -44,6 +46,7 @@ pub(super) fn run<B: Builder>(
         protocol: 0,
         persistent_id: false,
         opcode: false,
+        dated: false,
     };
     machine.run()
 }
@@ -58,6 +61,7 @@ pub(super) struct Machine<'a, B: Builder> {
     pub(super) protocol: u8,
     pub(super) persistent_id: bool,
     pub(super) opcode: bool,
+    pub(super) dated: bool,
 }
 
 impl<B: Builder> Machine<'_, B> {
@@ -86,6 +90,7 @@ impl<B: Builder> Machine<'_, B> {
             meta,
             persistent_id: self.persistent_id,
             opcode: self.opcode,
+            dated: self.dated,
         })
     }
 

@@ -43,6 +43,11 @@ pub struct Scanned {
     pub persistent_id: bool,
     /// Whether it holds a deepdiff `Opcode`, which only deltas do and deepdiff before 7 refuses.
     pub opcode: bool,
+    /// Whether it names a type that only the deepdiff of its time has. What [`write()`] makes of
+    /// what [`read()`](super::read()) gives does not.
+    ///
+    /// [`write()`]: super::write()
+    pub dated: bool,
 }
 
 /// Kinds of value that matter to who passes it on.
@@ -76,6 +81,7 @@ pub fn scan(input: &[u8], policy: &ScanPolicy<'_>) -> Result<Scanned, PickleErro
         depth: outcome.meta.depth.into(),
         persistent_id: outcome.persistent_id,
         opcode: outcome.opcode,
+        dated: outcome.dated,
     })
 }
 

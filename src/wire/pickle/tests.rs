@@ -411,3 +411,21 @@ fn a_policy_can_permit_more_names() {
     assert_eq!(refused(&[scalar]), Some(PickleError::Global(name)));
     assert_eq!(refused(&[scalar, ("numpy", "dtype")]), None);
 }
+
+#[test]
+fn what_only_old_clients_know_is_told_and_can_be_made_plain() {
+    let memo = b"\x80\x04\x8c\x0fdeepdiff.helper\x8c\x0fOrderedDictPlus\x93)R\x8c\x01aK\x01s.";
+    let line = b"\x80\x04cdeepdiff.helper\nOrderedDictPlus\n)R\x8c\x01aK\x01s.";
+    for dated in [&memo[..], line] {
+        assert!(scan(dated, &ScanPolicy::NODE).unwrap().dated);
+        let value = read(&Bytes::copy_from_slice(dated), &Budget::NODE).unwrap();
+        let plain = super::write(&value, super::Protocol::Four);
+        let scanned = scan(&plain, &ScanPolicy::NODE).unwrap();
+        assert!(!scanned.dated && scanned.top == Top::Dict);
+    }
+    assert!(
+        !scan(b"\x80\x04}\x8c\x01aK\x01s.", &ScanPolicy::NODE)
+            .unwrap()
+            .dated
+    );
+}
