@@ -83,18 +83,24 @@ impl Timing {
 impl PortLimits {
     /// What a user may send on a link. Commands are large only where they carry nodes.
     pub(crate) fn user(&self, role: Role, dialect: Option<&Dialect>) -> Limits {
+        let most = dialect.and_then(Dialect::longest_frame);
+        let user = Limits {
+            // What one sends is what the others have to take.
+            frame: self.user.frame.min(most.unwrap_or(usize::MAX)),
+            ..self.user
+        };
         let carries_nodes = match role {
             Role::Command => dialect.is_none_or(|dialect| dialect.set != SetShape::None),
             _ => true,
         };
         if carries_nodes {
-            return self.user;
+            return user;
         }
-        let frame = self.user.frame.min(self.plain);
+        let frame = user.frame.min(self.plain);
         Limits {
             frame,
             message: frame,
-            ..self.user
+            ..user
         }
     }
 
@@ -138,5 +144,25 @@ impl PortLimits {
                 config.session.max_values,
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::dialect;
+
+    /// What one client may send, all others of its kind take.
+    #[test]
+    fn frames_are_no_longer_than_clients_take() {
+        let limits = PortLimits::new(&Config::default(), 2 << 30);
+        let most = |version| {
+            let dialect = dialect::for_version(Some(version)).unwrap();
+            limits.user(Role::Subscriber, Some(dialect)).frame
+        };
+        assert_eq!(most("0.10.2"), 512 << 20);
+        assert!(most("0.9.11") > 2 << 30);
+        let command = limits.user(Role::Command, dialect::for_version(Some("0.0.20")).ok());
+        assert_eq!(command.frame, 64 << 20);
     }
 }

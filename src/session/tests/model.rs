@@ -4,6 +4,7 @@
 //! takes time: writing, each direction of each link (in order within a link, not across them).
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -492,6 +493,7 @@ impl World {
     fn arrived(&mut self, client: usize, update: Update, set: bool) {
         let queues = self.dialect.queues_while_joining;
         let by_data = self.dialect.join == Transfer::DataLink;
+        let ruins = !self.dialect.echo_edits;
         let me = &mut self.clients[client];
         let of = match &update {
             Update::Node(node) => number(node.id),
@@ -499,12 +501,12 @@ impl World {
         };
         match &me.state {
             State::Fetching { awaited, .. } if set || (by_data && of == *awaited) => {
-                me.store(update).unwrap();
+                me.store(update, ruins).unwrap();
                 self.next(client);
             }
             State::Fetching { .. } if queues => me.late.push(update),
             State::Active => {
-                if let Err(what) = me.store(update) {
+                if let Err(what) = me.store(update, ruins) {
                     self.fail(client, what);
                 }
             }
@@ -579,7 +581,8 @@ impl World {
                 let mut nodes = vec![n];
                 if self.dialect.right == RightShape::List {
                     nodes.extend(&self.clients[client].nodes[&n].dependencies);
-                } else {
+                }
+                if !echo {
                     let held = self.clients[client].nodes.get_mut(&n).unwrap();
                     held.owner.clone_from(&owner);
                 }
@@ -611,23 +614,26 @@ impl World {
             data: format!("n{n};"),
         };
         me.nodes.insert(n, held.clone());
-        self.push(client, Update::Node(held.state(n)));
+        let update = if self.dialect.live == Live::Delta {
+            Update::Delta(held.delta(n, &held.data))
+        } else {
+            Update::Node(held.state(n))
+        };
+        self.push(client, update);
     }
 
     fn edit(&mut self, client: usize, n: u32, choice: u32) {
         self.serial += 1;
         let text = format!("e{};", self.serial);
-        let deltas = self.dialect.live == Live::NodeOrCommit && !choice.is_multiple_of(3);
+        let deltas = match self.dialect.live {
+            Live::Whole => false,
+            Live::Delta => true,
+            Live::NodeOrCommit => !choice.is_multiple_of(3),
+        };
         let held = self.clients[client].nodes.get_mut(&n).unwrap();
         let update = if deltas {
             held.data += &text;
-            Update::Delta(Delta {
-                id: id(n),
-                owner: None,
-                kind: bytes::Bytes::new(),
-                dependencies: held.dependencies.iter().map(|n| id(*n)).collect(),
-                delta: text.into(),
-            })
+            Update::Delta(held.delta(n, &text))
         } else {
             held.data = text;
             Update::Node(held.state(n))
@@ -663,16 +669,10 @@ impl World {
             9 => Request::Kick { user: owner },
             10 => Request::Metadata(Value::Dict(Dict::new().with("a", i64::from(choice)))),
             11 if self.dialect.live == Live::NodeOrCommit => {
-                return self.push(
-                    client,
-                    Update::Delta(Delta {
-                        id: node,
-                        owner: None,
-                        kind: bytes::Bytes::new(),
-                        dependencies: vec![],
-                        delta: held.data.into(),
-                    }),
-                );
+                return self.push(client, Update::Delta(held.delta(n, &held.data)));
+            }
+            _ if self.dialect.live == Live::Delta => {
+                return self.push(client, Update::Delta(held.delta(n, &held.data)));
             }
             _ => return self.push(client, Update::Node(held.state(n))),
         };
@@ -704,7 +704,7 @@ impl World {
             .map(|node| {
                 let replica = self.session.replicas.get(node).unwrap();
                 let state = replica.base_state(node);
-                let mut data = String::from_utf8(state.payload.to_vec()).unwrap();
+                let mut data = text(&state.payload);
                 for delta in replica.tail() {
                     data += std::str::from_utf8(delta).unwrap();
                 }
@@ -768,11 +768,41 @@ impl World {
 }
 
 impl Held {
+    /// A change of it. (Only messages of G8–G14 name the owner; the others' leave it out.)
+    fn delta(&self, n: u32, text: &str) -> Delta {
+        Delta {
+            id: id(n),
+            owner: Some(self.owner.clone()),
+            kind: bytes::Bytes::from_static(b"BlObject"),
+            dependencies: self.dependencies.iter().map(|n| id(*n)).collect(),
+            delta: text.to_owned().into(),
+        }
+    }
+
     fn state(&self, n: u32) -> NodeState {
         let dependencies: Vec<String> = self.dependencies.iter().map(u32::to_string).collect();
         debug_assert!(dependencies.len() < 10);
         super::room::node(n, &self.owner, &self.dependencies, &self.data)
     }
+}
+
+/// A payload as text. What a node is before its first delta is a pickle, and no text.
+fn text(payload: &[u8]) -> String {
+    match std::str::from_utf8(payload) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::new(),
+    }
+}
+
+/// What a delta replaces everything by, if that is what it does (G8–G14).
+fn replaced(delta: &bytes::Bytes) -> Option<String> {
+    const PREFIX: &[u8] = b"}\x8c\x0evalues_changed}\x8c\x04root}\x8c\x09new_value";
+    let at = delta
+        .windows(PREFIX.len())
+        .position(|part| part == PREFIX)?;
+    let body = delta[at + PREFIX.len()..].strip_suffix(b"sss.").unwrap();
+    // With a header it was a pickle.
+    Some(if at == 0 { text(body) } else { String::new() })
 }
 
 impl Client {
@@ -784,11 +814,12 @@ impl Client {
         }
     }
 
-    fn store(&mut self, update: Update) -> Result<(), &'static str> {
+    /// `ruins`: where clients delete at once, not on the server's word, a delta may come after (G8).
+    fn store(&mut self, update: Update, ruins: bool) -> Result<(), &'static str> {
         match update {
             Update::Node(node) => {
                 let dependencies = node.dependencies.iter().map(|n| number(*n)).collect();
-                let data = String::from_utf8(node.payload.to_vec()).unwrap();
+                let data = text(&node.payload);
                 let owner = match self.nodes.get(&number(node.id)) {
                     Some(held) => held.owner.clone(),
                     None => node.owner,
@@ -801,14 +832,31 @@ impl Client {
                 self.nodes.insert(number(node.id), held);
             }
             Update::Delta(delta) => {
+                let whole = replaced(&delta.delta);
+                let edits = delta.delta.starts_with(b"e") && !delta.delta.starts_with(b"evil");
+                if let (Some(owner), Entry::Vacant(place)) =
+                    (&delta.owner, self.nodes.entry(number(delta.id)))
+                    && (whole.is_some() || !edits || ruins)
+                {
+                    // G8–G14 make a node of whatever comes first.
+                    place.insert(Held {
+                        owner: owner.clone(),
+                        dependencies: Vec::new(),
+                        data: String::new(),
+                    });
+                }
                 let held = self.nodes.get_mut(&number(delta.id));
-                let held = held.ok_or("a Commit for a node it does not have")?;
+                let held = held.ok_or("a delta for a node it does not have")?;
+                held.dependencies = delta.dependencies.iter().map(|n| number(*n)).collect();
+                if let Some(whole) = whole {
+                    held.data = whole;
+                    return Ok(());
+                }
                 let text = std::str::from_utf8(&delta.delta).unwrap();
                 if held.data.contains(text) && text.starts_with('e') && !text.starts_with("evil") {
                     return Err("the same delta twice");
                 }
                 held.data += text;
-                held.dependencies = delta.dependencies.iter().map(|n| number(*n)).collect();
             }
         }
         Ok(())

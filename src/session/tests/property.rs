@@ -78,7 +78,13 @@ converges! {
     g1_converges: "0.0.3", false, 1 << 20;
     g2_converges: "0.0.20", false, 1 << 20;
     g5_converges: "0.1.26", false, 1 << 20;
+    g8_converges: "0.1.40", false, 1 << 20;
+    g10_converges: "0.1.42", false, 1 << 20;
+    g14_converges: "0.5.4", false, 1 << 20;
+    g15_converges: "0.7.0", false, 1 << 20;
     g18_converges: "0.9.11", false, 1 << 20;
+    g14_converges_with_full_queues: "0.5.4", false, 600;
+    g14_converges_beside_an_attacker: "0.5.4", true, 1 << 20;
     g5_converges_with_full_queues: "0.1.26", false, 600;
     g18_converges_with_full_queues: "0.9.11", false, 600;
     g2_converges_beside_an_attacker: "0.0.20", true, 1 << 20;

@@ -106,6 +106,12 @@ impl Dialect {
         self.ports == Ports::Four
     }
 
+    /// The longest frame its clients take, if there is one: the framed transport's close the
+    /// connection on a chunk of more than 512 MiB (G19).
+    pub fn longest_frame(&self) -> Option<usize> {
+        (self.ports == Ports::Framed).then_some(512 << 20)
+    }
+
     /// Whether payloads carry the type of the node beside them (G1–G10).
     pub fn typed_nodes(&self) -> bool {
         self.family != Family::UntypedPickle
