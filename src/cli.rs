@@ -84,9 +84,9 @@ pub struct AdminPasswordArgs {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ProbeArgs {
     /// Name or IP address of the server (IPv6 in brackets), and its first port if that is not the
-    /// configured one
-    #[arg(value_name = "HOST[:PORT]", default_value = "127.0.0.1")]
-    pub address: Address,
+    /// configured one [default: this machine, where the configuration has it listen]
+    #[arg(value_name = "HOST[:PORT]")]
+    pub address: Option<Address>,
 
     /// The clients whose ports have to answer [default: those of session.clients]
     #[arg(long, value_name = "CLIENTS", value_delimiter = ',')]

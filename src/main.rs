@@ -12,7 +12,8 @@ use clap::Parser;
 use multi_user_server::{
     cli::{Cli, Command, ProbeArgs, expand},
     config::{self, Clients, Config},
-    log, probe,
+    log,
+    probe::{self, Address},
 };
 
 /// The exit status for mistakes in flags or configuration, as clap has it.
@@ -65,7 +66,9 @@ fn probe(args: &ProbeArgs, config: &Config) -> ExitCode {
         [] => config.session.clients.clone(),
         eras => Clients::of(eras),
     };
-    let report = match probe::run(&args.address, config.port, wanted, args.wait) {
+    let address = args.address.clone();
+    let address = address.unwrap_or_else(|| Address::of_own(&config.bind));
+    let report = match probe::run(&address, config.port, wanted, args.wait) {
         Ok(report) => report,
         Err(error) => return fail(USAGE, &format!("error: {error}")),
     };

@@ -1,6 +1,6 @@
 //! Whom to look at: `HOST` or `HOST:PORT`, as the command line has it.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -28,6 +28,29 @@ pub enum AddressError {
     /// The port is none.
     #[error("{0:?} cannot be a first port: expected a number from 1 to {MAX_PORT}")]
     Port(String),
+}
+
+impl Address {
+    /// Where a server that listens on these addresses is reached from its own machine.
+    #[must_use]
+    pub fn of_own(bind: &[IpAddr]) -> Self {
+        let four = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let here = bind.iter().map(|address| match address {
+            IpAddr::V4(v4) if v4.is_unspecified() => four,
+            IpAddr::V6(v6) if v6.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            address => *address,
+        });
+        let here: Vec<IpAddr> = here.collect();
+        let host = if here.contains(&four) {
+            four
+        } else {
+            here.first().copied().unwrap_or(four)
+        };
+        Self {
+            host: host.to_string(),
+            port: None,
+        }
+    }
 }
 
 impl FromStr for Address {
@@ -83,6 +106,20 @@ fn split(text: &str) -> Result<(&str, Option<&str>), AddressError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_own_server_is_where_it_listens() {
+        for (bind, host) in [
+            (&["0.0.0.0", "::"][..], "127.0.0.1"),
+            (&["::"], "::1"),
+            (&["10.147.17.5"], "10.147.17.5"),
+            (&["10.147.17.5", "127.0.0.1"], "127.0.0.1"),
+            (&[], "127.0.0.1"),
+        ] {
+            let bind: Vec<IpAddr> = bind.iter().map(|ip| ip.parse().unwrap()).collect();
+            assert_eq!(Address::of_own(&bind).host, host);
+        }
+    }
 
     #[test]
     fn hosts_with_and_without_ports() {

@@ -108,7 +108,7 @@ class Server:
         with open(self.log, "ab") as log:
             log.write((" ".join(words) + "\n").encode())
             log.flush()
-            self.process = subprocess.Popen(
+            self.process = _start(
                 words, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=environment, start_new_session=True,
             )
@@ -165,7 +165,7 @@ class Artist:
         self.may_fail = []
         self.closing = False
         with open(self.folder / "client.log", "ab") as log:
-            self.process = subprocess.Popen(
+            self.process = _start(
                 [venvs.python(self.version), str(HERE / "driver.py"), str(PORTS.take(1))],
                 cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 start_new_session=True, text=True, bufsize=1,
@@ -497,6 +497,23 @@ class Stage:
     def discard(self):
         """Removes the scenario's folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+# Processes that have groups of their own, which nobody ends when the run is ended.
+_STARTED = []
+
+
+def _start(*arguments, **options):
+    process = subprocess.Popen(*arguments, **options)
+    _STARTED.append(process)
+    return process
+
+
+def end_with(number, _frame):
+    """For signals that end the run: everything it started ends with it."""
+    for process in _STARTED:
+        _kill_group(process)
+    os._exit(128 + number)
 
 
 def _kill_group(process):

@@ -17,6 +17,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -194,6 +195,9 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the folders of failed tries")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     options = vars(parser.parse_args())
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, harness.end_with)
 
     known = scenarios.load()
     if options["list"]:
