@@ -71,8 +71,10 @@ pub fn init(config: &LogConfig) -> io::Result<()> {
     };
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
     let colours = io::stderr().is_terminal() && !unwanted;
-    let mut layers = vec![layer(config.format, || Screen, colours)];
-    layers.extend(file.map(|file| layer(config.format, file, false)));
+    // The file first: what was seen on the screen is in the file.
+    let file = file.map(|file| layer(config.format, file, false));
+    let screen = layer(config.format, || Screen, colours);
+    let layers: Vec<_> = file.into_iter().chain([screen]).collect();
     // Fails only if a log is installed already, as in tests.
     let _ = tracing_subscriber::registry()
         .with(config.level.env_filter())
