@@ -290,3 +290,33 @@ async fn a_login_without_data_link_is_refused() {
     let alice = Client::enter(&local.ports, VERSION, Via::Hand, "alice", As::Admin).await;
     drop((alice, beats));
 }
+
+/// These clients never open a link again: who loses one is gone at once, and all of its other
+/// links are closed, by which its heartbeat process notices.
+#[tokio::test]
+async fn whoever_loses_the_command_link_is_gone_at_once() {
+    let local = local().await;
+    let ports = local.ports;
+    let mut alice = Client::enter(&ports, VERSION, Via::Hand, "alice", As::Admin).await;
+    alice.upload(&[untyped(1, "alice", b"x")]).await;
+    let mut bob = Client::enter(&ports, VERSION, Via::Hand, "bob", As::User).await;
+    bob.join().await;
+    alice
+        .until("bob", |alice| alice.users.contains("bob"))
+        .await;
+    let other = command(&ports, &identity()).await;
+    let lost = std::mem::replace(&mut bob.commands, other);
+    drop(lost);
+    let begin = std::time::Instant::now();
+    alice
+        .until("bob's leave", |alice| !alice.users.contains("bob"))
+        .await;
+    assert!(
+        begin.elapsed() < std::time::Duration::from_secs(5),
+        "a grace was given"
+    );
+    while within("the end of bob's data link", bob.data.recv())
+        .await
+        .is_some()
+    {}
+}

@@ -174,6 +174,20 @@ fn a_closed_link_frees_the_name_within_a_second_a_reset_after_the_grace() {
     }
 }
 
+/// The newest clients never open a link again, so nothing is gained by waiting for one.
+#[test]
+fn a_reset_link_of_the_newest_clients_frees_the_name_at_once() {
+    const NEWEST: &str = "0.10.2";
+    let mut room = Room::new(NEWEST);
+    let alice = room.stranger().over_the_framed_transport();
+    room.ask(&alice, Request::Auth(admin_auth("alice", NEWEST)));
+    room.pass(100);
+    assert_eq!(room.session.user_count(), 1);
+    room.unlink(&alice, Role::Command, End::Broken);
+    room.pass(1000);
+    assert_eq!(room.session.user_count(), 0);
+}
+
 #[test]
 fn a_link_that_comes_back_in_time_loses_nothing() {
     for version in VERSIONS {
