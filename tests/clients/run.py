@@ -180,6 +180,20 @@ class Runner:
             print(row)
 
 
+def summary(results, wanted_versions):
+    """version × group of scenarios as a table in Markdown: passed of those that apply."""
+    groups = scenarios.GROUPS
+    lines = ["| client | " + " | ".join(groups.values()) + " |", "|---|" + "---|" * len(groups)]
+    for version in wanted_versions:
+        cells = []
+        for letter in groups:
+            outcomes = [r["outcome"] for r in results if (r["version"], r["letter"]) == (version, letter)]
+            applying = [outcome for outcome in outcomes if outcome != "skipped"]
+            cells.append(f"{applying.count('passed')}/{len(applying)}" if applying else "–")
+        lines.append(f"| {version} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server-cmd", default=DEFAULT_SERVER)
@@ -188,6 +202,7 @@ def main():
     parser.add_argument("--scenarios", default="all", help="names or letters, separated by commas")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--markdown", action="store_true", help="also print a summary as a table in Markdown")
     parser.add_argument("--slow", action="store_true", help="also those that take minutes")
     parser.add_argument("--no-retry", action="store_true")
     parser.add_argument("--repeat", type=int, default=1, help="run everything so often")
@@ -226,6 +241,8 @@ def main():
         print(f"logs: {runner.folder}")
     else:
         shutil.rmtree(runner.folder, ignore_errors=True)
+    if options["markdown"]:
+        print("\n" + summary(runner.results, wanted_versions))
     second = sum(len(result["tries"]) > 1 and result["outcome"] == "passed" for result in runner.results)
     print(f"\n{time.monotonic() - start:.0f} s; {second} passed on the second try")
     print(f"{outcomes.count('passed')} passed, {outcomes.count('failed')} failed, {outcomes.count('skipped')} skipped")

@@ -12,6 +12,13 @@ import typing
 MODULES = ["graph", "users", "rights", "leaving", "load", "lines", "ages"]
 ALL = {}
 
+# What the letters of scenarios stand for.
+GROUPS = {
+    "a": "upload", "b": "joining", "c": "bulk", "d": "many push", "e": "same node", "f": "editing", "g": "owners",
+    "h": "metadata", "i": "kick", "j": "passwords", "k": "names", "l": "leaving", "m": "bad lines", "n": "return",
+    "v": "versions",
+}
+
 
 @dataclasses.dataclass
 class Scenario:

@@ -130,8 +130,8 @@ def refused_edit(stage):
     """An edit of what another one owns is taken back; the edits that follow are everybody's."""
     if stage.reference:
         raise Impossible("the reference takes it")
-    if stage.key < (0, 0, 21):
-        raise Impossible("asks its own copy before every push")
+    if stage.key < (0, 1, 17):
+        raise Impossible("asks its own copy in another thread, before every commit and push")
     stage.start_server()
     alice, uuids = stage.host(blocks(4))
     bob = stage.join("bob")
