@@ -320,3 +320,22 @@ async fn whoever_loses_the_command_link_is_gone_at_once() {
         .is_some()
     {}
 }
+
+/// Of two links of one identity and role the newer one counts, and the older one is closed.
+#[tokio::test]
+async fn a_link_of_the_same_role_replaces_the_older_one() {
+    let local = local().await;
+    let who = identity();
+    for role in *b"CDT" {
+        let mut old = Link::framed(Via::Hand, local.ports.at(0), &who, role).await;
+        let _new = Link::framed(Via::Hand, local.ports.at(0), &who, role).await;
+        let closed = within("the end of the older link", async {
+            while old.recv().await.is_some() {}
+        });
+        closed.await;
+    }
+    assert_eq!(local.server.counters().value(Count::ReplacedLinks), 3);
+    let mut link = command(&local.ports, &who).await;
+    link.send(request(&Request::Info));
+    assert!(matches!(answer(&mut link).await, OwnedAnswer::Info { .. }));
+}

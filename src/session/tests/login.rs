@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 
 use super::room::{ADMIN_PASSWORD, Recorder, Room, VERSIONS, admin_auth, auth, node, row};
-use crate::config::Secret;
+use crate::config::{Clients, Era, NewerClients, Secret};
 use crate::session::event::End;
 use crate::wire::command::{Auth, Credentials, Request};
 use crate::wire::dialect::Passwords;
@@ -236,6 +236,49 @@ fn two_password_fields() {
     room.enter(two("b", Some("open"), None));
     let watch = room.enter(two("c", Some("open"), Some(ADMIN_PASSWORD)));
     assert_eq!(room.told(&watch), ["users b/10 c!/10", "auth LOBBY"]);
+}
+
+/// Clients newer than any known are treated like the newest that comes the same way, or refused.
+#[test]
+fn newer_clients_are_taken_for_the_newest_known() {
+    const NEWER: &str = "0.99.1";
+    let login = |name: &str| Auth {
+        version: Some(NEWER.to_owned()),
+        ..two(name, None, None)
+    };
+    let mut room = Room::new("0.9.11");
+    let alice = room.enter(login("alice"));
+    assert_eq!(room.told(&alice), ["users alice/10", "auth LOBBY"]);
+    let mut room = Room::new("0.10.2");
+    let bob = room.stranger().over_the_framed_transport();
+    bob.state().linked[Role::Subscriber.index()] = true;
+    room.ask(&bob, Request::Auth(login("bob")));
+    assert_eq!(room.told(&bob), ["auth LOBBY", "users bob/10"]);
+
+    let mut room = Room::with("0.9.11", |settings| {
+        settings.newer_clients = NewerClients::Refuse;
+    });
+    let eve = room.stranger();
+    room.ask(&eve, Request::Auth(login("eve")));
+    let told = room.told(&eve);
+    assert_refusal(&told[0]);
+    assert!(told[0].contains("is newer than this server"), "{told:?}");
+}
+
+#[test]
+fn only_clients_of_the_allowed_ages_are_let_in() {
+    for (version, era) in [
+        ("0.1.26", Era::ThreePorts),
+        ("0.9.11", Era::FourPorts),
+        ("0.9.11", Era::OnePort),
+    ] {
+        let mut room = Room::with(version, |settings| settings.clients = Clients::of(&[era]));
+        let eve = room.stranger();
+        room.ask(&eve, Request::Auth(auth("eve", version)));
+        let told = room.told(&eve);
+        assert_refusal(&told[0]);
+        assert!(told[0].contains("not allowed in this session"), "{told:?}");
+    }
 }
 
 #[test]
