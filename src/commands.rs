@@ -7,8 +7,9 @@ use anyhow::{Context, bail};
 use clap::CommandFactory;
 
 use multi_user_server::admin_password;
-use multi_user_server::cli::{AdminPasswordArgs, Cli, Shell};
-use multi_user_server::config::{Loaded, Origin, Secret};
+use multi_user_server::cli::{AdminPasswordArgs, Cli, ProbeArgs, Shell};
+use multi_user_server::config::{Clients, Config, Loaded, Origin, Secret};
+use multi_user_server::probe::{self, Address, ProbeError};
 
 /// Longest line taken as a password.
 const LINE: u64 = 4096;
@@ -81,6 +82,29 @@ fn ask() -> anyhow::Result<Secret> {
         .read_line(&mut line)
         .context("can't read a password from standard input")?;
     Ok(Secret::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// `probe`: reports on a server, and gives the exit status that says the same.
+///
+/// # Errors
+///
+/// If there is nothing that could be probed.
+pub(crate) fn probe(args: &ProbeArgs, config: &Config) -> Result<u8, ProbeError> {
+    let wanted = match &args.clients[..] {
+        [] => config.session.clients.clone(),
+        eras => Clients::of(eras),
+    };
+    let address = args.address.clone();
+    let address = address.unwrap_or_else(|| Address::of_own(&config.bind));
+    let report = probe::run(&address, config.port, wanted, args.wait)?;
+    let text = match (args.quiet, args.json) {
+        (true, _) => String::new(),
+        (_, true) => report.to_json() + "\n",
+        _ => report.to_string(),
+    };
+    // Who does not read the report still gets the status.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(report.exit_status)
 }
 
 /// `completions`: a script for a shell.

@@ -10,10 +10,9 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use multi_user_server::{
-    cli::{Cli, Command, ProbeArgs, expand},
-    config::{self, Clients, Config},
+    cli::{Cli, Command, expand},
+    config::{self, Config},
     log,
-    probe::{self, Address},
 };
 
 /// The exit status for mistakes in flags or configuration, as clap has it.
@@ -37,7 +36,12 @@ fn main() -> ExitCode {
     end(match command {
         Command::CheckConfig => commands::check_config(&loaded),
         Command::PrintConfig => commands::print_config(&loaded),
-        Command::Probe(args) => return probe(&args, &loaded.config),
+        Command::Probe(args) => {
+            return match commands::probe(&args, &loaded.config) {
+                Ok(status) => ExitCode::from(status),
+                Err(error) => fail(USAGE, &format!("error: {error}")),
+            };
+        }
         Command::AdminPassword(args) => commands::admin_password(&loaded, &args),
         _ => serve(loaded.config),
     })
@@ -59,25 +63,4 @@ fn fail(status: u8, message: &str) -> ExitCode {
 fn serve(config: Config) -> anyhow::Result<()> {
     log::init(&config.log)?;
     multi_user_server::run(config).context("cannot serve")
-}
-
-fn probe(args: &ProbeArgs, config: &Config) -> ExitCode {
-    let wanted = match &args.clients[..] {
-        [] => config.session.clients.clone(),
-        eras => Clients::of(eras),
-    };
-    let address = args.address.clone();
-    let address = address.unwrap_or_else(|| Address::of_own(&config.bind));
-    let report = match probe::run(&address, config.port, wanted, args.wait) {
-        Ok(report) => report,
-        Err(error) => return fail(USAGE, &format!("error: {error}")),
-    };
-    let text = match (args.quiet, args.json) {
-        (true, _) => String::new(),
-        (_, true) => report.to_json() + "\n",
-        _ => report.to_string(),
-    };
-    // Who does not read the report still gets the status.
-    let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::from(report.exit_status)
 }

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,9 +221,4 @@ fn forwarding(clients: &Clients, p: u16) -> Vec<String> {
     ];
     let texts = texts.into_iter().filter(|(era, _)| clients.has(*era));
     texts.map(|(_, text)| text).collect()
-}
-
-/// Where the data of a session is kept.
-pub fn session_dir(config: &Config) -> PathBuf {
-    config.data_dir.join("sessions").join(&config.session.name)
 }

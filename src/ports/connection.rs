@@ -255,23 +255,15 @@ impl Connection {
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Opened {
-            role,
-            identity,
-            framed,
-            answers_pings: _,
-            decoder,
-            reader,
-            writer,
-        } = opened;
-        let Some(identity) = identity else { return };
-        let Some((seat, _)) = self.enter(role, identity, framed).await else {
+        let Some(identity) = opened.identity else {
             return;
         };
+        let entered = self.enter(opened.role, identity, opened.framed).await;
+        let Some((seat, _)) = entered else { return };
         let beats = Heartbeats {
-            reader,
-            writer,
-            decoder,
+            reader: opened.reader,
+            writer: opened.writer,
+            decoder: opened.decoder,
             peer: Arc::clone(&seat.peer),
             link: Arc::clone(&self.link),
             port: self.offset,

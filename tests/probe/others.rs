@@ -187,22 +187,7 @@ async fn one_port() {
 
 /// Says this to whoever connects, however often.
 fn says(listener: TcpListener, bytes: Vec<u8>) -> JoinSet<()> {
-    listener.set_nonblocking(true).unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut lines = JoinSet::new();
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let bytes = bytes.clone();
-            lines.spawn(async move {
-                // Whoever asks may have gone.
-                let _ = stream.write_all(&bytes).await;
-                let mut rest = Vec::new();
-                let _ = stream.read_to_end(&mut rest).await;
-            });
-        }
-    });
-    tasks
+    floods(listener, bytes, Vec::new())
 }
 
 /// Says `start`, and `flood` as soon as it is asked something.
