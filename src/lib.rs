@@ -9,27 +9,24 @@
 //!   generation of clients; it knows neither sockets nor the session.
 //! - `ports` has one task per port role between the connections and the session.
 //! - [`session`] is the actor that owns nodes, users, rights and passwords.
-//! - [`server`] puts these together; [`config`] says how; [`counters`] count.
+//! - [`server`] puts these together, on the [`platform`] it finds itself on; [`config`] says how; [`counters`] count.
 //!
 //! Beside the server stands [`probe`], which tells from outside whether one can be reached.
 
 #![forbid(unsafe_code)]
 
 pub mod admin_password;
-mod attached;
 pub mod cli;
 pub mod config;
 mod console;
-mod container;
 pub mod counters;
 pub mod log;
 pub mod net;
+pub mod platform;
 mod ports;
 pub mod probe;
 pub mod server;
-pub mod service;
 pub mod session;
-mod signals;
 mod text;
 pub mod wire;
 
@@ -39,6 +36,7 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::console::Console;
+use crate::platform::{attached, service, signals};
 use crate::server::{Server, StartError};
 
 /// What was typed at the console, in the data directory.

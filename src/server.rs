@@ -14,11 +14,11 @@ use tracing::{info, warn};
 
 use crate::admin_password::{self, AdminPasswordError};
 use crate::config::{Clients, Config, Era, available_memory};
-use crate::container;
 use crate::counters::Counters;
 use crate::net::listen::{BindError, Listener, bind};
+use crate::platform::container;
+use crate::platform::service::{self, ServiceError};
 use crate::ports::{Peer, Ports};
-use crate::service::{self, ServiceError};
 use crate::session::{self, Settings};
 
 /// What users read when the server stops.
