@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod command;
+pub mod delta;
 pub mod detect;
 pub mod dialect;
 pub mod framed;

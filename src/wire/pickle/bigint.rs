@@ -17,7 +17,7 @@ impl BigInt {
 
     /// A float without fraction as the integer it equals; `None` if it has a fraction, is not
     /// finite, or fits `i64`. At most 129 bytes.
-    pub(super) fn from_float(float: f64) -> Option<Self> {
+    pub fn from_float(float: f64) -> Option<Self> {
         let bits = float.to_bits();
         let exponent = i64::try_from((bits >> 52) & 0x7ff).ok()?;
         // Below 2^63 the caller compares as i64; infinities and NaN have exponent 0x7ff.

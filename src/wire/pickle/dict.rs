@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use indexmap::{Equivalent, IndexMap, map::Slice};
+use indexmap::{Equivalent, IndexMap, IndexSet, map::Slice};
 
 use super::{bigint::BigInt, value::Value, walk};
 
@@ -167,6 +167,73 @@ impl<K: Into<Value>, V: Into<Value>> FromIterator<(K, V)> for Dict {
 /// A key as Python compares it.
 #[derive(Clone, Debug)]
 struct Key(Value);
+
+/// The elements of a set as Python tells them apart.
+#[derive(Clone, Debug)]
+pub struct KeySet(IndexSet<Key>);
+
+impl KeySet {
+    /// `None` if there are sets among them, which are not compared here.
+    pub fn of(items: &[Value]) -> Option<Self> {
+        items
+            .iter()
+            .all(is_key)
+            .then(|| Self(items.iter().cloned().map(Key).collect()))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The elements in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().map(|key| &key.0)
+    }
+
+    /// Whether an equal element is there.
+    pub fn contains(&self, value: &Value) -> bool {
+        self.0.contains(&AnyKey(value))
+    }
+}
+
+/// Whether a value can be a key here (NaN, which equals nothing, cannot).
+fn is_key(value: &Value) -> bool {
+    let mut pending = vec![value];
+    while let Some(value) = pending.pop() {
+        match value {
+            Value::Tuple(items) => pending.extend(items.iter()),
+            Value::Float(float) if float.is_nan() => return false,
+            Value::None
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::BigInt(_)
+            | Value::Float(_)
+            | Value::Str(_)
+            | Value::Bytes(_)
+            | Value::Type(_) => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Whether both are numbers that Python calls equal.
+pub(super) fn same_number(one: &Value, two: &Value) -> bool {
+    match (Number::of(one), Number::of(two)) {
+        (Some(one), Some(two)) => one == two && !is_nan(&one),
+        _ => false,
+    }
+}
+
+fn is_nan(number: &Number) -> bool {
+    matches!(number, Number::Float(bits) if f64::from_bits(*bits).is_nan())
+}
 
 /// Looks up any value without owning it.
 struct AnyKey<'a>(&'a Value);

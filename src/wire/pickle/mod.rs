@@ -15,6 +15,7 @@ mod builder;
 mod calls;
 mod cursor;
 mod dict;
+mod equal;
 mod error;
 mod globals;
 mod items;
@@ -34,7 +35,8 @@ mod write;
 
 pub use bigint::BigInt;
 pub use budget::Budget;
-pub use dict::{Dict, Entries};
+pub use dict::{Dict, Entries, KeySet};
+pub use equal::{is_hashable, python_eq};
 pub use error::PickleError;
 pub use items::Items;
 

@@ -1,0 +1,213 @@
+//! The pair of sections about lists whose order does not matter: which values were added and
+//! removed, by place. The add-on makes them for collections and scenes.
+
+use super::apply::read_path;
+use super::document::{self, Document};
+use super::lists::equal;
+use super::{DeltaError, Work};
+use crate::wire::pickle::{Dict, Items, KeySet, Value, is_hashable};
+
+/// Both sections, path by path.
+pub(super) fn rebuild(
+    document: &mut Document,
+    added: Dict,
+    removed: Dict,
+) -> Result<(), DeltaError> {
+    let more = removed
+        .iter()
+        .filter(|(path, _)| added.get_key(path).is_none());
+    let paths: Vec<Value> = added
+        .iter()
+        .chain(more)
+        .map(|(path, _)| path.clone())
+        .collect();
+    for path in paths {
+        let added = entries(&added, &path)?;
+        let removed = entries(&removed, &path)?;
+        let path = read_path(document, &path)?;
+        let Some(object) = document::find(&document.root, &path.elements) else {
+            document.alike = false;
+            continue;
+        };
+        let (Value::List(old) | Value::Tuple(old)) = &object else {
+            return Err(DeltaError::Raises("elements of what is no list"));
+        };
+        let cost = old
+            .len()
+            .saturating_add(added.len())
+            .saturating_add(removed.len());
+        document.work.spend(cost)?;
+        let new = merge(document, old, added, &removed)?;
+        let new = match &object {
+            Value::Tuple(_) => Value::Tuple(new),
+            _ => Value::List(new),
+        };
+        // A tuple around it is not thawed here.
+        match path.split() {
+            None => document.root = new,
+            Some((parent, element)) => {
+                let parent = document::find_mut(&mut document.root, parent);
+                document.alike &= parent.is_some_and(|o| document::put(o, element, new));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn entries(section: &Dict, path: &Value) -> Result<Dict, DeltaError> {
+    match section.get_key(path) {
+        None => Ok(Dict::new()),
+        Some(Value::Dict(entries)) => Ok(entries.clone()),
+        Some(_) => Err(DeltaError::Raises("places in a list that are no dict")),
+    }
+}
+
+/// The new list: added values at their places, between them the old ones that stay.
+fn merge(
+    document: &mut Document,
+    old: &[Value],
+    mut added: Dict,
+    removed: &Dict,
+) -> Result<Items, DeltaError> {
+    let values = Values::of(&added)?;
+    let mut staying = Vec::with_capacity(old.len());
+    for (place, item) in old.iter().enumerate() {
+        // Those that were added come back at their new places.
+        if values.hold(item, &mut document.work)? {
+            continue;
+        }
+        let place = Value::Int(i64::try_from(place).unwrap_or(i64::MAX));
+        if let Some(expected) = removed.get_key(&place) {
+            if equal(item, expected, &mut document.work)? {
+                continue;
+            }
+            document.alike = false;
+        }
+        staying.push(item.clone());
+    }
+    let mut staying = staying.into_iter();
+    let mut new = Vec::with_capacity(old.len());
+    loop {
+        let place = Value::Int(i64::try_from(new.len()).unwrap_or(i64::MAX));
+        if added.get_key(&place).is_some() {
+            document.work.spend(added.len())?;
+            new.extend(added.remove_key(&place));
+        } else if let Some(item) = staying.next() {
+            new.push(item);
+        } else {
+            break;
+        }
+    }
+    // What has no place goes to the end, but an entry whose turn comes goes first.
+    while let Some((first, _)) = added.iter().next() {
+        document.alike = false;
+        let place = Value::Int(i64::try_from(new.len()).unwrap_or(i64::MAX));
+        let next = if added.get_key(&place).is_some() {
+            place
+        } else {
+            first.clone()
+        };
+        document.work.spend(added.len())?;
+        new.extend(added.remove_key(&next));
+    }
+    Ok(new.into())
+}
+
+/// The values added to a list. deepdiff knows the hashable ones by `==`, the others by a hash of
+/// its own, to which the order in lists and repetitions mean nothing.
+struct Values {
+    keys: KeySet,
+    others: Vec<Value>,
+}
+
+impl Values {
+    fn of(added: &Dict) -> Result<Self, DeltaError> {
+        let values = added.iter().map(|(_, value)| value.clone());
+        let (keys, others): (Vec<_>, Vec<_>) = values.partition(is_hashable);
+        let keys = KeySet::of(&keys).ok_or(DeltaError::Unclear("sets in a list without order"))?;
+        Ok(Self { keys, others })
+    }
+
+    fn hold(&self, item: &Value, work: &mut Work) -> Result<bool, DeltaError> {
+        if is_hashable(item) {
+            return Ok(self.keys.contains(item));
+        }
+        for other in &self.others {
+            work.spend(1)?;
+            if other == item {
+                return Ok(true);
+            }
+            if may_hash_alike(other, item, work)? {
+                return Err(DeltaError::Unclear(
+                    "values that differ in their order alone",
+                ));
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether deepdiff's hash may take two different values for the same: a coarser look than its.
+fn may_hash_alike(one: &Value, two: &Value, work: &mut Work) -> Result<bool, DeltaError> {
+    // (one, two, and whether any element of `one` may match any of `two`)
+    let mut pending = vec![(one.clone(), two.clone())];
+    while let Some((one, two)) = pending.pop() {
+        work.spend(1)?;
+        let like = match (&one, &two) {
+            (Value::List(one), Value::List(two)) | (Value::Tuple(one), Value::Tuple(two)) => {
+                // The same elements in another number or order: compared by their scalars only.
+                work.spend(one.len().saturating_add(two.len()))?;
+                one.is_empty() == two.is_empty() && scalars_match(one, two, work)?
+            }
+            (Value::Dict(one), Value::Dict(two)) => {
+                for (key, value) in one {
+                    if key.as_str().is_some_and(|key| key.starts_with("__")) {
+                        continue;
+                    }
+                    match two.get_key(key) {
+                        Some(other) => pending.push((value.clone(), other.clone())),
+                        None => return Ok(false),
+                    }
+                }
+                let public = |dict: &Dict| {
+                    let private = |key: &Value| key.as_str().is_some_and(|k| k.starts_with("__"));
+                    dict.iter().filter(|(key, _)| !private(key)).count()
+                };
+                public(one) == public(two)
+            }
+            (Value::Set(one), Value::Set(two)) => one.is_empty() == two.is_empty(),
+            (Value::ByteArray(_), _) | (_, Value::ByteArray(_)) => true,
+            (one, two) if is_hashable(one) && is_hashable(two) => {
+                one == two || equal(one, two, work)? || is_nan(one) && is_nan(two)
+            }
+            _ => false,
+        };
+        if !like {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether each hashable element of one list is in the other.
+fn scalars_match(one: &[Value], two: &[Value], work: &mut Work) -> Result<bool, DeltaError> {
+    for (some, others) in [(one, two), (two, one)] {
+        for item in some
+            .iter()
+            .filter(|item| is_hashable(item) && !is_nan(item))
+        {
+            let mut found = false;
+            for other in others {
+                found = found || equal(item, other, work)?;
+            }
+            if !found {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn is_nan(value: &Value) -> bool {
+    matches!(value, Value::Float(float) if float.is_nan())
+}

@@ -1,0 +1,256 @@
+//! The sections of a delta about elements of lists, and the removal of anything by its path.
+
+use std::cmp::Ordering;
+
+use super::apply::read_path;
+use super::document::{self, Document, position, whole};
+use super::path::Path;
+use super::{DeltaError, Work};
+use crate::wire::pickle::{Dict, Items, Value, python_eq};
+
+/// `iterable_item_removed` and `dictionary_item_removed`: the last paths first.
+pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
+    for (path, expected) in sorted(document, entries, true)? {
+        let (parent, element) = path
+            .split()
+            .ok_or(DeltaError::Raises("the removal of the document"))?;
+        let Some(object) = document::find(&document.root, parent) else {
+            document.alike = false;
+            continue;
+        };
+        let present = document::index(&object, element);
+        let same = match &present {
+            Some(present) => equal(present, &expected, &mut document.work)?,
+            None => false,
+        };
+        document.alike &= same;
+        let place = match &object {
+            Value::List(items) if !same => {
+                // Whoever deleted or inserted before it has moved it.
+                nearest(items, element, &expected, &mut document.work)?
+            }
+            Value::List(items) | Value::Tuple(items) => position(element, items.len()),
+            _ => None,
+        };
+        match (object, place) {
+            (Value::Dict(dict), _) => {
+                document.work.spend(dict.len())?;
+                drop(dict);
+                if let Some(Value::Dict(dict)) = document::find_mut(&mut document.root, parent) {
+                    dict.remove_key(element);
+                }
+            }
+            (Value::List(items) | Value::Tuple(items), Some(place)) => {
+                document.work.spend(items.len())?;
+                // Another reference would make it a copy.
+                drop(items);
+                document.thaw(parent);
+                if let Some(items) = document.list_mut(parent) {
+                    items.to_mut().remove(place);
+                }
+            }
+            (Value::Str(_) | Value::Bytes(_) | Value::ByteArray(_), _) if present.is_some() => {
+                return Err(DeltaError::Raises("the removal of a part of a text"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The place of the element equal to `expected` that is nearest to where it should be.
+fn nearest(
+    items: &[Value],
+    element: &Value,
+    expected: &Value,
+    work: &mut Work,
+) -> Result<Option<usize>, DeltaError> {
+    if items.is_empty() {
+        return Ok(None);
+    }
+    let Some(at) = whole(element) else {
+        return match element {
+            Value::Float(_) | Value::BigInt(_) => Err(DeltaError::Unclear("a place in a list")),
+            _ => Err(DeltaError::Raises("a place in a list that is no number")),
+        };
+    };
+    let mut best: Option<(usize, u64)> = None;
+    for (place, item) in items.iter().enumerate() {
+        let distance = i64::try_from(place).unwrap_or(i64::MAX).abs_diff(at);
+        if best.is_some_and(|(_, closest)| distance > closest) {
+            break;
+        }
+        if equal(item, expected, work)? && best.is_none_or(|(_, closest)| distance < closest) {
+            best = Some((place, distance));
+        }
+    }
+    Ok(best.map(|(place, _)| place))
+}
+
+/// `iterable_item_added`: the first paths first.
+pub(super) fn insert(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
+    for (path, value) in sorted(document, entries, false)? {
+        let (parent, element) = path
+            .split()
+            .ok_or(DeltaError::Raises("an element added beside the document"))?;
+        let Some(object) = document::find(&document.root, parent) else {
+            document.alike = false;
+            continue;
+        };
+        let length = match &object {
+            Value::List(items) | Value::Tuple(items) => items.len(),
+            Value::Dict(dict) => dict.len(),
+            _ => return Err(DeltaError::Raises("an element added to no list")),
+        };
+        drop(object);
+        let at = whole(element).ok_or(DeltaError::Raises("a place in a list that is no number"))?;
+        if i64::try_from(length).is_ok_and(|length| at < length) {
+            document.work.spend(length)?;
+            let items = document.list_mut(parent);
+            let items = items.ok_or(DeltaError::Raises("an element inserted in no list"))?;
+            let items = items.to_mut();
+            // From the end, and no further than the start, as Python's insert has it.
+            let place = match usize::try_from(at) {
+                Ok(place) => place,
+                Err(_) => {
+                    length.saturating_sub(usize::try_from(at.unsigned_abs()).unwrap_or(usize::MAX))
+                }
+            };
+            items.insert(place.min(items.len()), Value::None);
+        }
+        document.set(&path.elements, value);
+    }
+    Ok(())
+}
+
+/// `_iterable_opcodes`: lists put together from parts of the old one and new elements.
+pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
+    for (path, opcodes) in &entries {
+        let path = read_path(document, path)?;
+        if let Some((parent, _)) = path.split()
+            && document::find(&document.root, parent).is_none()
+        {
+            document.alike = false;
+            continue;
+        }
+        let missing = DeltaError::Raises("parts of a list that is not there");
+        let object = document::find(&document.root, &path.elements).ok_or(missing)?;
+        let (Value::List(opcodes) | Value::Tuple(opcodes)) = opcodes else {
+            return Err(DeltaError::Raises("parts of a list that are none"));
+        };
+        let old: &[Value] = match &object {
+            Value::List(items) | Value::Tuple(items) => items,
+            _ => return Err(DeltaError::Raises("parts of what is no list")),
+        };
+        let mut parts = Vec::new();
+        for opcode in opcodes {
+            let Value::Opcode(opcode) = opcode else {
+                return Err(DeltaError::Raises("parts of a list of another make"));
+            };
+            let part = part(old, opcode)?;
+            document.work.spend(part.len())?;
+            parts.extend_from_slice(part);
+        }
+        // A tuple stays as it is: deepdiff puts the old one back.
+        if let Some(items) = document.list_mut(&path.elements) {
+            *items = Items::from(parts);
+        }
+    }
+    Ok(())
+}
+
+/// The elements one opcode stands for.
+fn part<'a>(old: &'a [Value], opcode: &'a [Value]) -> Result<&'a [Value], DeltaError> {
+    let [tag, from, to, _, _, _, new] = opcode else {
+        return Err(DeltaError::Shape("an opcode of another make"));
+    };
+    match tag.as_str() {
+        Some("replace" | "insert") => match new {
+            Value::List(new) | Value::Tuple(new) => Ok(new),
+            _ => Err(DeltaError::Raises("an opcode without its elements")),
+        },
+        Some("equal") => {
+            let bound = |value: &Value| whole(value).and_then(|at| usize::try_from(at).ok());
+            let (Some(from), Some(to)) = (bound(from), bound(to)) else {
+                return Err(DeltaError::Unclear("an opcode counted from the end"));
+            };
+            let to = to.min(old.len());
+            Ok(old.get(from.min(to)..to).unwrap_or_default())
+        }
+        Some(_) => Ok(&[]),
+        None => Err(DeltaError::Shape("an opcode without a tag")),
+    }
+}
+
+/// Python's `==`, within what the delta may cost.
+pub(super) fn equal(one: &Value, two: &Value, work: &mut Work) -> Result<bool, DeltaError> {
+    let before = work.0;
+    match python_eq(one, two, &mut work.0) {
+        Some(equal) => Ok(equal),
+        None if before > 0 && work.0 > 0 => Err(DeltaError::Unclear("values that compare oddly")),
+        None => Err(DeltaError::Work),
+    }
+}
+
+/// The entries by path: 5.x sorts the texts of the paths, later ones what they mean.
+fn sorted(
+    document: &mut Document,
+    entries: Dict,
+    descending: bool,
+) -> Result<Vec<(Path, Value)>, DeltaError> {
+    let mut read = Vec::with_capacity(entries.len());
+    for (path, value) in &entries {
+        read.push((path.clone(), read_path(document, path)?, value.clone()));
+    }
+    let mut mixed = false;
+    let direction = |order: Ordering| if descending { order.reverse() } else { order };
+    read.sort_by(|(_, one, _), (_, two, _)| {
+        let order = compare(&one.elements, &two.elements);
+        mixed |= order.is_none();
+        direction(order.unwrap_or(Ordering::Equal))
+    });
+    if mixed {
+        return Err(DeltaError::Unclear("paths that Python cannot sort"));
+    }
+    let texts = |pair: &[(Value, Path, Value)]| match pair {
+        [(one, ..), (two, ..)] => {
+            let order = one.as_str().cmp(&two.as_str());
+            direction(order) != Ordering::Greater
+        }
+        _ => true,
+    };
+    document.alike &= read.windows(2).all(texts);
+    Ok(read
+        .into_iter()
+        .map(|(_, path, value)| (path, value))
+        .collect())
+}
+
+/// Python's order of lists of texts and numbers; `None` if it has none.
+fn compare(one: &[Value], two: &[Value]) -> Option<Ordering> {
+    for (one, two) in one.iter().zip(two) {
+        let order = match (one, two) {
+            (Value::None, Value::None) => Ordering::Equal,
+            (Value::Str(one), Value::Str(two)) => one.as_bytes().cmp(two.as_bytes()),
+            _ => match (whole(one), whole(two)) {
+                (Some(one), Some(two)) => one.cmp(&two),
+                _ => number(one)?.partial_cmp(&number(two)?)?,
+            },
+        };
+        if order.is_ne() {
+            return Some(order);
+        }
+    }
+    Some(one.len().cmp(&two.len()))
+}
+
+/// A number as a float, if it is one exactly.
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Float(float) => Some(*float),
+        value => {
+            let int = whole(value)?;
+            (int.unsigned_abs() < 1 << 53).then_some(int as f64)
+        }
+    }
+}

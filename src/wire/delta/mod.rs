@@ -1,0 +1,65 @@
+//! Deltas: what changed in a node, as `deepdiff` describes it (wire spec, payloads; G8–G19).
+//!
+//! A delta is a dict of sections (`values_changed`, `iterable_item_added`, …), each from paths
+//! like `root['a'][3]` to what happens there. [`apply()`] does to a document exactly what deepdiff
+//! 8.1.1 does, quirks included, or says that it cannot; [`fold()`] and [`check()`] do so with
+//! payloads, for the session, which keeps a node as its last whole state and a tail of deltas.
+//!
+//! Clients of one session may have different versions of deepdiff, which do not apply every delta
+//! alike, and some raise at what others skip: then the artist's session ends. [`is_plain`] tells
+//! which deltas are safe whatever the document; the others are applied here, and the clients get
+//! the [`difference()`] that came of it, in the few words that all versions share.
+
+mod apply;
+mod convert;
+mod difference;
+mod document;
+mod fold;
+mod ignore_order;
+mod lists;
+mod path;
+mod plain;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+pub use self::apply::{Applied, apply};
+pub use self::difference::difference;
+pub use self::fold::{Checked, FoldError, check, fold};
+pub use self::plain::{has_tuples, is_plain};
+
+/// Why a delta cannot be applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeltaError {
+    /// It is not made like one.
+    #[error("a delta of another make: {0}")]
+    Shape(&'static str),
+    /// One of its paths leads elsewhere than to elements of dicts and lists, or cannot be
+    /// understood the way deepdiff does.
+    #[error("a delta with the path {0:?}")]
+    Path(String),
+    /// Clients would fail on it, not only skip it.
+    #[error("a delta that clients fail on: {0}")]
+    Raises(&'static str),
+    /// What clients make of it cannot be told.
+    #[error("a delta with an outcome that cannot be told: {0}")]
+    Unclear(&'static str),
+    /// It takes more time than a delta may.
+    #[error("a delta that takes too long to apply")]
+    Work,
+}
+
+/// The time that applying a delta may still take, in elements moved or compared.
+#[derive(Debug)]
+struct Work(u64);
+
+impl Work {
+    /// About a second.
+    const FULL: Self = Self(1 << 28);
+
+    fn spend(&mut self, elements: usize) -> Result<(), DeltaError> {
+        let elements = u64::try_from(elements).unwrap_or(u64::MAX);
+        self.0 = self.0.checked_sub(elements).ok_or(DeltaError::Work)?;
+        Ok(())
+    }
+}
