@@ -77,6 +77,10 @@ counts! {
     UpdatesOfDeleted = "updates_of_deleted",
     /// Whole states sent back to a sender because of a concurrent edit.
     Converged = "converged",
+    /// Nodes brought together with their deltas.
+    NodesFolded = "nodes_folded",
+    /// Deltas put into words that all clients understand alike.
+    DeltasReworded = "deltas_reworded",
     /// Nodes whose payload is not fit for others.
     RefusedPayload = "refused_payloads",
     /// Updates refused.

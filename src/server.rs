@@ -94,7 +94,7 @@ impl Server {
             }
         }
         let limits = config.session.limits(available_memory());
-        let settings = Settings::new(&config, limits.session.as_usize());
+        let settings = Settings::new(&config, limits.session.as_usize(), limits.node.as_usize());
         let counters = Arc::new(Counters::new(config.log.repeat));
         let session = session::spawn(settings.clone(), Arc::clone(&counters));
         let ports = Ports::start(

@@ -40,7 +40,12 @@ impl Nodes {
             Ok(None) => None,
             Ok(Some(update)) => {
                 self.began = None;
-                Some(Event::Update { update, began })
+                Some(Event::Update {
+                    update,
+                    began,
+                    // Looked into later, before anybody else gets it.
+                    plain: false,
+                })
             }
             Err(error) => {
                 self.began = None;

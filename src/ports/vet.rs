@@ -14,76 +14,108 @@ use crate::counters::Count;
 use crate::session::Event;
 use crate::session::outlet::Outlet;
 use crate::wire::command::{Command, Request};
-use crate::wire::dialect::Family;
+use crate::wire::delta::is_plain;
+use crate::wire::dialect::{Family, Live};
 use crate::wire::identity::NodeId;
 use crate::wire::node::Update;
-use crate::wire::pickle::{PickleError, Protocol, ScanPolicy, Scanned, read, scan, write};
+use crate::wire::pickle::{Protocol, ScanPolicy, Top, read, scan, write};
 
 /// A payload larger than this is looked into on a thread where it holds up nothing.
 const LARGE: usize = 512 * 1024;
 
 /// The event, or what takes its place if its payload is not fit for others.
 pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -> Event {
-    if peer
-        .dialect()
-        .is_none_or(|dialect| dialect.family == Family::Marshal)
-    {
+    let Some(dialect) = peer.dialect() else {
+        return event;
+    };
+    if dialect.family == Family::Marshal {
         return event;
     }
-    let Some((node, payload, whole)) = payload(&mut event) else {
+    let Some((node, payload, what)) = payload(&mut event) else {
         return event;
     };
     let policy = ScanPolicy {
         budget: context.limits.content,
         ..ScanPolicy::NODE
     };
+    let changes = dialect.live != Live::Whole;
     let result = if payload.len() > LARGE {
         let given = payload.clone();
-        let looked = tokio::task::spawn_blocking(move || look_into(&given, &policy)).await;
+        let look = move || look_into(&given, what, changes, &policy);
         // A fault in the scan is no permission.
-        looked.unwrap_or(Err(PickleError::Truncated { at: 0 }))
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.unwrap_or_else(|_| Err("a fault of this server".to_owned()))
     } else {
-        look_into(payload, &policy)
+        look_into(payload, what, changes, &policy)
     };
-    let problem = match result {
-        Ok(Looked { scanned, .. }) if whole && scanned.persistent_id => {
-            "a node with a reference that clients cannot resolve".to_owned()
-        }
-        Ok(Looked { plain, .. }) => {
-            if let Some(plain) = plain {
-                *payload = plain;
+    match result {
+        Ok(looked) => {
+            if let Some(rewritten) = looked.rewritten {
+                *payload = rewritten;
             }
-            return event;
+            if let Event::Update { plain, .. } = &mut event {
+                *plain = looked.plain;
+            }
+            event
         }
-        Err(error) => error.to_string(),
-    };
-    let what = format_args!("node {node}: {problem}");
-    context
-        .counters
-        .refuse(Count::RefusedPayload, peer.identity(), what);
-    Event::Unfit(node)
+        Err(problem) => {
+            let what = format_args!("node {node}: {problem}");
+            context
+                .counters
+                .refuse(Count::RefusedPayload, peer.identity(), what);
+            Event::Unfit(node)
+        }
+    }
+}
+
+/// What a payload is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Node,
+    Delta,
 }
 
 /// What is known of a payload.
 struct Looked {
-    scanned: Scanned,
-    /// What everybody can read in its stead, if not everybody can read it: artists have several
-    /// ages of deepdiff in one session, and the newer ones refuse a type of the oldest.
-    plain: Option<Bytes>,
+    /// What takes its place, if not everybody would understand it alike: artists have several
+    /// ages of deepdiff in one session, and the newer ones refuse a type of the oldest; and a
+    /// change of something that is in two places at once would be one of both to Python.
+    rewritten: Option<Bytes>,
+    /// Whether it is a delta that needs no look at the node.
+    plain: bool,
 }
 
-fn look_into(payload: &Bytes, policy: &ScanPolicy<'_>) -> Result<Looked, PickleError> {
-    let scanned = scan(payload, policy)?;
-    let plain = if scanned.dated {
-        Some(write(&read(payload, &policy.budget)?, Protocol::Four))
-    } else {
-        None
+fn look_into(
+    payload: &Bytes,
+    what: What,
+    changes: bool,
+    policy: &ScanPolicy<'_>,
+) -> Result<Looked, String> {
+    let scanned = scan(payload, policy).map_err(|error| error.to_string())?;
+    match what {
+        What::Node if scanned.persistent_id => {
+            return Err("a node with a reference that clients cannot resolve".to_owned());
+        }
+        What::Delta if scanned.top != Top::Dict => return Err("a delta that is no dict".to_owned()),
+        _ => {}
+    }
+    let rewrite = scanned.dated || (scanned.shared && changes);
+    let mut looked = Looked {
+        rewritten: None,
+        plain: false,
     };
-    Ok(Looked { scanned, plain })
+    if rewrite || what == What::Delta {
+        // What names something the operator permits is not read, and stays as it is.
+        if let Ok(value) = read(payload, &policy.budget) {
+            looked.plain = what == What::Delta && is_plain(&value);
+            looked.rewritten = rewrite.then(|| write(&value, Protocol::Four));
+        }
+    }
+    Ok(looked)
 }
 
-/// The payload of an event, whose it is, and whether it is a whole node.
-fn payload(event: &mut Event) -> Option<(NodeId, &mut Bytes, bool)> {
+/// The payload of an event, whose it is, and what.
+fn payload(event: &mut Event) -> Option<(NodeId, &mut Bytes, What)> {
     match event {
         Event::Update {
             update: Update::Node(node),
@@ -92,11 +124,11 @@ fn payload(event: &mut Event) -> Option<(NodeId, &mut Bytes, bool)> {
         | Event::Command(Command {
             request: Request::UploadSet(node),
             ..
-        }) => Some((node.id, &mut node.payload, true)),
+        }) => Some((node.id, &mut node.payload, What::Node)),
         Event::Update {
             update: Update::Delta(delta),
             ..
-        } => Some((delta.id, &mut delta.delta, false)),
+        } => Some((delta.id, &mut delta.delta, What::Delta)),
         _ => None,
     }
 }

@@ -20,6 +20,9 @@ pub enum Event {
         /// Since when the link has been busy without a pause: the peer may have sent this then, so
         /// it need not have seen anything that went to it later.
         began: Instant,
+        /// Whether it is a delta that may be passed on without knowing the node
+        /// ([`is_plain`](crate::wire::delta::is_plain)).
+        plain: bool,
     },
     /// It pushed a node (or its part of an upload) that others must not be given.
     Unfit(NodeId),

@@ -97,13 +97,49 @@ impl<O: Outlet> Session<O> {
         }
         fetching.last_get = Some(now);
         fetching.asked = true;
-        if !user.outlet.has_room() {
-            if !fetching.waiting.contains(&id) {
-                fetching.waiting.push_back(id);
-            }
-            return;
+        // In the order in which it asked.
+        if !fetching.waiting.contains(&id) {
+            fetching.waiting.push_back(id);
         }
-        self.serve(who, id, now);
+        self.serve_waiting(who, now);
+    }
+
+    /// Answers the GETs that can be answered: as long as there is room, and no node in the way
+    /// has to be folded first.
+    fn serve_waiting(&mut self, who: &Identity, now: Instant) {
+        while let Some(user) = self.users.get_mut(who) {
+            let Stage::Fetching(fetching) = &mut user.stage else {
+                return;
+            };
+            let Some(id) = fetching.waiting.front().copied() else {
+                return;
+            };
+            if !user.outlet.has_room() {
+                return;
+            }
+            if fetching.folded != Some(id) && self.replicas.wants_fold(id) {
+                return self.fold_soon(id);
+            }
+            fetching.waiting.pop_front();
+            self.serve(who, id, now);
+        }
+    }
+
+    /// A node has been folded, as far as it can be: those who wait for it get it.
+    pub(super) fn serve_folded(&mut self, id: NodeId, now: Instant) {
+        let mut waiting = Vec::new();
+        for (who, user) in self.users.iter_mut() {
+            if let Stage::Fetching(fetching) = &mut user.stage
+                && fetching.waiting.front() == Some(&id)
+            {
+                // Even if somebody goes on editing it: what follows is sent after it.
+                fetching.folded = Some(id);
+                waiting.push(who.clone());
+            }
+        }
+        for who in waiting {
+            self.catch_up(&who, now);
+        }
     }
 
     /// Answers a GET.
@@ -128,7 +164,7 @@ impl<O: Outlet> Session<O> {
             if !replica.tail().is_empty() {
                 let missing = Missing::Deltas {
                     version: replica.version(),
-                    from: 0,
+                    from: replica.tail_start(),
                 };
                 user.behind.entry(id).data = Some(missing);
             }
@@ -207,17 +243,7 @@ impl<O: Outlet> Session<O> {
 
     /// Sends what a user lacks, as far as its queue has room. Nodes go after those they need.
     pub(super) fn catch_up(&mut self, who: &Identity, now: Instant) {
-        while let Some(user) = self.users.get_mut(who) {
-            let Stage::Fetching(fetching) = &mut user.stage else {
-                break;
-            };
-            if fetching.waiting.is_empty() || !user.outlet.has_room() {
-                return;
-            }
-            if let Some(id) = fetching.waiting.pop_front() {
-                self.serve(who, id, now);
-            }
-        }
+        self.serve_waiting(who, now);
         self.send_backlog(who);
     }
 
@@ -403,18 +429,21 @@ pub(super) fn send_missing<O: Outlet>(
     replica: &Replica,
     missing: Missing,
 ) {
-    let (joins, from) = match missing {
-        Missing::Deltas { version, from } if version == replica.version() => (Joins::Follows, from),
-        _ => (Joins::Replaces, 0),
+    let known = match missing {
+        Missing::Deltas { version, from } if version == replica.version() => {
+            replica.tail_from(from)
+        }
+        _ => None,
     };
     let mut parts = Vec::new();
-    if joins == Joins::Replaces {
+    let mut joins = Joins::Follows;
+    if known.is_none() {
+        joins = Joins::Replaces;
         parts.push(whole(dialect, &replica.base_state(id)));
     }
-    for delta in replica.tail().iter().skip(from) {
+    for delta in known.unwrap_or_else(|| replica.tail()) {
         parts.push(delta_bytes(dialect, id, replica, delta.clone()));
     }
-    let mut joins = joins;
     for part in parts {
         user.outlet.data(id, joins, replica.dependencies(), part);
         joins = Joins::Follows;

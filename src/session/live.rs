@@ -12,57 +12,94 @@ use tokio::time::Instant;
 use super::authority;
 use super::join::{delta_bytes, encode_right, send_missing, whole};
 use super::outlet::{Edit, Joins, Outlet, Slot};
-use super::replicas::COMMON;
+use super::replicas::{COMMON, cost};
 use super::state::{Phase, Session, Timer};
 use super::users::{Behind, Missing, User};
 use crate::counters::Count;
 use crate::wire::command::Answer;
 use crate::wire::dialect::{Dialect, Live, MetadataFanOut};
 use crate::wire::identity::{Identity, NodeId};
-use crate::wire::node::{NodeState, Update};
+use crate::wire::node::{Delta, NodeState, Update};
 use crate::wire::pickle::{self, Dict, Protocol, Value};
 
 /// How long after its own Delete a user's pushes of that node count as sent before it: commands
 /// and nodes travel on different links.
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
+/// A node or delta somebody pushed.
+#[derive(Debug)]
+pub(super) struct Push {
+    pub(super) who: Identity,
+    pub(super) update: Update,
+    /// When its first byte arrived, or earlier (see [`Event::Update`](super::Event::Update)).
+    pub(super) began: Instant,
+    /// Whether it may be passed on without knowing the node.
+    pub(super) plain: bool,
+}
+
+impl Push {
+    /// The node.
+    pub(super) fn id(&self) -> NodeId {
+        match &self.update {
+            Update::Node(node) => node.id,
+            Update::Delta(delta) => delta.id,
+        }
+    }
+
+    /// What it costs to keep.
+    pub(super) fn cost(&self) -> usize {
+        match &self.update {
+            Update::Node(node) => cost(node),
+            Update::Delta(delta) => delta.delta.len(),
+        }
+    }
+}
+
 impl<O: Outlet> Session<O> {
-    /// A node was pushed. `began` is when its first byte arrived.
-    pub(super) fn update(&mut self, who: &Identity, update: Update, began: Instant, now: Instant) {
-        if self.users.get(who).is_none() {
+    /// A node was pushed.
+    pub(super) fn update(&mut self, push: Push, now: Instant) {
+        if self.users.get(&push.who).is_none() {
+            let what = "a node without login";
             self.counters
-                .refuse(Count::RefusedStranger, who, "a node without login");
+                .refuse(Count::RefusedStranger, &push.who, what);
             return;
         }
         self.counters.add(Count::UpdatesReceived);
-        let Some(mut update) = self.during_upload(who, update, began, now) else {
+        let Some(push) = self.during_upload(push, now) else {
             return;
         };
         if !matches!(self.phase, Phase::Active) {
-            self.counters
-                .refuse(Count::RefusedUpdate, who, "a node before the first upload");
-            return;
+            let what = "a node before the first upload";
+            return self.counters.refuse(Count::RefusedUpdate, &push.who, what);
         }
-        if !self.is_done(who, now) {
-            self.counters
-                .refuse(Count::RefusedUpdate, who, "a node before its join was done");
-            return;
+        if !self.is_done(&push.who, now) {
+            let what = "a node before its join was done";
+            return self.counters.refuse(Count::RefusedUpdate, &push.who, what);
         }
-        let (id, dependencies) = match &mut update {
-            Update::Node(node) => (node.id, &mut node.dependencies),
-            Update::Delta(delta) => (delta.id, &mut delta.dependencies),
+        if let Some(push) = self.wait_for_fold(push) {
+            self.apply(push, now);
+        }
+    }
+
+    /// Applies an update whose turn it is.
+    pub(super) fn apply(&mut self, mut push: Push, now: Instant) {
+        let dependencies = match &mut push.update {
+            Update::Node(node) => &mut node.dependencies,
+            Update::Delta(delta) => &mut delta.dependencies,
         };
         // The sender had not heard yet that one of them is gone; the others must not get the
         // reference back.
         dependencies.retain(|d| self.replicas.contains(*d) || !self.replicas.is_grave(*d));
-        if self.replicas.contains(id) {
-            self.change(who, id, update, began, now);
+        if self.replicas.contains(push.id()) {
+            self.change(push, now);
         } else {
-            self.create(who, id, update, began, now);
+            self.create(push, now);
         }
     }
 
-    fn create(&mut self, who: &Identity, id: NodeId, update: Update, began: Instant, now: Instant) {
+    fn create(&mut self, push: Push, now: Instant) {
+        let id = push.id();
+        let (who, began) = (&push.who.clone(), push.began);
         let Some(dialect) = self.dialect() else {
             return;
         };
@@ -78,22 +115,15 @@ impl<O: Outlet> Session<O> {
             // If it was made anew after all, it must not stay with its sender alone.
             return self.send_delete(who, id, now);
         }
-        let mut node = match update {
+        let mut node = match push.update {
             Update::Node(node) => node,
+            Update::Delta(_) if dialect.live != Live::Delta => {
+                self.counters.add(Count::UpdatesOfDeleted);
+                return;
+            }
             Update::Delta(delta) => {
-                if dialect.live != Live::Delta {
-                    self.counters.add(Count::UpdatesOfDeleted);
-                    return;
-                }
-                // A node that has only deltas yet: they build on nothing (G8–G14).
-                let state = NodeState {
-                    id,
-                    owner: delta.owner.clone().unwrap_or_else(|| COMMON.to_owned()),
-                    kind: delta.kind.clone(),
-                    dependencies: delta.dependencies.clone(),
-                    payload: pickle::write(&blank(dialect), Protocol::Four),
-                };
-                return self.create_from_delta(who, state, &delta, now);
+                let update = Update::Delta(delta);
+                return self.create_from_delta(Push { update, ..push }, dialect, now);
             }
         };
         if !self.has_room_for(who, &node) {
@@ -120,14 +150,19 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    fn create_from_delta(
-        &mut self,
-        who: &Identity,
-        mut state: NodeState,
-        delta: &crate::wire::node::Delta,
-        now: Instant,
-    ) {
-        let id = state.id;
+    /// A node that has only deltas yet: they build on nothing (G8–G14).
+    fn create_from_delta(&mut self, push: Push, dialect: &Dialect, now: Instant) {
+        let Update::Delta(delta) = &push.update else {
+            return;
+        };
+        let (who, id) = (&push.who.clone(), delta.id);
+        let mut state = NodeState {
+            id,
+            owner: delta.owner.clone().unwrap_or_else(|| COMMON.to_owned()),
+            kind: delta.kind.clone(),
+            dependencies: delta.dependencies.clone(),
+            payload: pickle::write(&blank(dialect), Protocol::Four),
+        };
         if !self.has_room_for(who, &state) {
             return;
         }
@@ -135,9 +170,9 @@ impl<O: Outlet> Session<O> {
         self.settle_owner(who, &mut state, &claimed);
         let was_empty = self.replicas.is_empty();
         self.replicas.store(state);
-        self.replicas.append(delta);
+        self.replicas.note_tuples(id, false);
         self.author = self.dialect();
-        self.relay_delta(who, id);
+        self.append(push, now);
         self.after_creation(who, id, &claimed, now);
         if was_empty {
             self.give_deferred_catalogs(now);
@@ -171,7 +206,8 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    fn change(&mut self, who: &Identity, id: NodeId, update: Update, began: Instant, now: Instant) {
+    fn change(&mut self, push: Push, now: Instant) {
+        let (who, id, began) = (&push.who.clone(), push.id(), push.began);
         let Some(dialect) = self.dialect() else {
             return;
         };
@@ -187,7 +223,7 @@ impl<O: Outlet> Session<O> {
             );
             return self.correct(who, id);
         }
-        let delta = matches!(update, Update::Delta(_));
+        let delta = matches!(push.update, Update::Delta(_));
         if delta && user.corrected.contains(&id) {
             let lacks = user.behind.get(id).is_some_and(|b| b.data.is_some());
             if lacks || user.outlet.unseen_whole(id, began) {
@@ -198,7 +234,7 @@ impl<O: Outlet> Session<O> {
             }
             user.corrected.remove(&id);
         }
-        match update {
+        match push.update {
             Update::Node(mut node) => {
                 if !self.has_room_for(who, &node) {
                     return self.correct(who, id);
@@ -210,14 +246,8 @@ impl<O: Outlet> Session<O> {
                 self.relay_whole(who, id);
             }
             Update::Delta(delta) => {
-                let grown = self.replicas.bytes().saturating_add(delta.delta.len());
-                if grown > self.settings.max_session {
-                    self.counters.refuse(Count::RefusedFull, who, "a delta");
-                    return self.correct(who, id);
-                }
-                self.replicas.append(&delta);
-                self.author = Some(dialect);
-                self.relay_delta(who, id);
+                let update = Update::Delta(delta);
+                self.append(Push { update, ..push }, now);
             }
         }
         if unseen {
@@ -225,10 +255,37 @@ impl<O: Outlet> Session<O> {
         }
     }
 
+    /// Adds a delta to a node that exists, at once or as soon as it has been looked into.
+    fn append(&mut self, push: Push, now: Instant) {
+        let (who, id) = (push.who.clone(), push.id());
+        let Some(replica) = self.replicas.get(id) else {
+            return;
+        };
+        if !push.plain || replica.has_tuples() != Some(false) {
+            return self.check_first(push);
+        }
+        if let Update::Delta(delta) = push.update {
+            self.append_checked(&who, &delta, now);
+        }
+    }
+
+    /// Adds a delta that all clients apply alike, and relays it.
+    pub(super) fn append_checked(&mut self, who: &Identity, delta: &Delta, now: Instant) {
+        let grown = self.replicas.bytes().saturating_add(delta.delta.len());
+        if grown > self.settings.max_session {
+            self.counters.refuse(Count::RefusedFull, who, "a delta");
+            return self.correct(who, delta.id);
+        }
+        self.replicas.append(delta);
+        self.author = self.dialect();
+        self.relay_delta(who, delta.id);
+        self.note_grown(delta.id, now);
+    }
+
     /// Sends the outcome to somebody who edited at the same time as another, as soon as that
     /// artist pauses: earlier it would throw the node back under their hands, and cross their
     /// next edit.
-    fn converge_later(&mut self, who: &Identity, id: NodeId, now: Instant) {
+    pub(super) fn converge_later(&mut self, who: &Identity, id: NodeId, now: Instant) {
         let Some(user) = self.users.get_mut(who) else {
             return;
         };
@@ -307,7 +364,7 @@ impl<O: Outlet> Session<O> {
             return;
         };
         let bytes = delta_bytes(dialect, id, replica, delta.clone());
-        let from = replica.tail().len().saturating_sub(1);
+        let from = replica.tail_end().saturating_sub(1);
         let missing = Missing::Deltas {
             version: replica.version(),
             from,

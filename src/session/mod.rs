@@ -1,13 +1,14 @@
 //! The session: who is there, which nodes exist, who owns what, and who is told what.
 //!
 //! [`Session`] is plain single-owner data with pure transitions; the modules beside it hold those
-//! by subject: `login`, `upload`, `join`, `live`, `edits`, `leave`. This module runs it as an
+//! by subject: `login`, `upload`, `join`, `live`, `edits`, `folding`, `leave`. This module runs it as an
 //! actor: the ports send [`Event`]s through a [`Handle`], one task applies them in order. The
 //! session never waits for a peer; what it says goes into the peers' [`outlet`]s.
 
 mod authority;
 mod edits;
 pub mod event;
+pub mod folding;
 mod join;
 mod leave;
 mod live;
@@ -26,6 +27,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
@@ -41,6 +43,8 @@ use crate::counters::{Count, Counters};
 const INBOX: usize = 1024;
 /// Events applied before timers get their turn.
 const BATCH: usize = 256;
+/// Nodes that are worked on at a time, off the session's task.
+const JOBS: usize = 2;
 
 /// What goes through the session's inbox.
 enum Letter<O> {
@@ -141,7 +145,13 @@ async fn run<O: Outlet>(
     user_count: watch::Sender<usize>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut jobs = JoinSet::new();
     loop {
+        while jobs.len() < JOBS
+            && let Some(job) = session.next_job(Instant::now())
+        {
+            jobs.spawn_blocking(move || job.run());
+        }
         let due = session.next_timer().unwrap_or_else(Instant::now);
         tokio::select! {
             received = letters.recv_many(&mut batch, BATCH) => {
@@ -149,6 +159,10 @@ async fn run<O: Outlet>(
                     return;
                 }
             }
+            Some(done) = jobs.join_next() => match done {
+                Ok(done) => guarded(&counters, || session.folded(done, Instant::now())),
+                Err(error) => error!(name: "session.job_lost", %error, "a node's work was lost"),
+            },
             () = sleep_until(due) => {}
         }
         for letter in batch.drain(..) {

@@ -1,6 +1,7 @@
 //! The master copy: every node with its owner and dependencies, in the order of creation.
 //!
-//! Plain data, owned by the session. Payloads are shared bytes that are never looked into here.
+//! Plain data, owned by the session. Payloads are shared bytes that are never looked into here:
+//! `folding` makes one whole state of a base and its deltas, elsewhere.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -43,6 +44,13 @@ pub struct Replica {
     version: u64,
     tail: Vec<Bytes>,
     tail_bytes: usize,
+    /// Number of the first delta in `tail`, counted from the whole state of this version as it
+    /// came. Those before it are in `base`.
+    tail_start: usize,
+    /// Whether there are tuples in it; `None` until it was looked into.
+    tuples: Option<bool>,
+    /// Its deltas cannot be folded into it.
+    unfoldable: bool,
     place: u64,
     /// Who owned it before the present owner, and until when.
     former: Option<(Arc<str>, Instant)>,
@@ -71,9 +79,44 @@ impl Replica {
         self.version
     }
 
-    /// Deltas since the last whole state, as received, oldest first.
+    /// The base: the last whole state, or what came of it and some deltas.
+    pub fn base(&self) -> &Bytes {
+        &self.base
+    }
+
+    /// Deltas since the base, oldest first.
     pub fn tail(&self) -> &[Bytes] {
         &self.tail
+    }
+
+    /// Number of the first delta of the tail.
+    pub fn tail_start(&self) -> usize {
+        self.tail_start
+    }
+
+    /// Number of the delta that comes next.
+    pub fn tail_end(&self) -> usize {
+        self.tail_start.saturating_add(self.tail.len())
+    }
+
+    /// The deltas from a number on, unless some of them are in the base already.
+    pub fn tail_from(&self, number: usize) -> Option<&[Bytes]> {
+        self.tail.get(number.checked_sub(self.tail_start)?..)
+    }
+
+    /// Bytes of the deltas.
+    pub fn tail_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
+    /// Whether there are tuples in it, if that is known.
+    pub fn has_tuples(&self) -> Option<bool> {
+        self.tuples
+    }
+
+    /// Whether it has been tried in vain to fold its deltas into it.
+    pub fn is_unfoldable(&self) -> bool {
+        self.unfoldable
     }
 
     /// Bytes of the whole state with its deltas.
@@ -86,7 +129,7 @@ impl Replica {
         &self.kind
     }
 
-    /// The last whole state, in the shape that travels.
+    /// The base, in the shape that travels.
     pub fn base_state(&self, id: NodeId) -> NodeState {
         NodeState {
             id,
@@ -181,6 +224,9 @@ impl Replicas {
             replica.version = version;
             replica.tail.clear();
             replica.tail_bytes = 0;
+            replica.tail_start = 0;
+            replica.tuples = None;
+            replica.unfoldable = false;
             self.bytes = self.bytes.saturating_add(replica.bytes());
         } else {
             let replica = Replica {
@@ -191,6 +237,9 @@ impl Replicas {
                 version,
                 tail: Vec::new(),
                 tail_bytes: 0,
+                tail_start: 0,
+                tuples: None,
+                unfoldable: false,
                 place: version,
                 former: None,
             };
@@ -210,6 +259,46 @@ impl Replicas {
         replica.tail.push(compact(delta.delta.clone()));
         self.bytes = self.bytes.saturating_add(delta.delta.len());
         self.depend(delta.id, delta.dependencies.clone());
+    }
+
+    /// Puts what came of the base and the deltas before `end` in the place of both, if the whole
+    /// state is still of this version.
+    pub fn fold(&mut self, id: NodeId, version: u64, end: usize, payload: Bytes) {
+        let Some(replica) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let count = end.checked_sub(replica.tail_start);
+        let count = count.filter(|count| *count <= replica.tail.len());
+        let Some(count) = count.filter(|_| replica.version == version) else {
+            return;
+        };
+        self.bytes = self.bytes.saturating_sub(replica.bytes());
+        replica.base = compact(payload);
+        replica.tail.drain(..count);
+        replica.tail.shrink_to_fit();
+        replica.tail_bytes = replica.tail.iter().map(Bytes::len).sum();
+        replica.tail_start = end;
+        self.bytes = self.bytes.saturating_add(replica.bytes());
+    }
+
+    /// Whether there are deltas that could be in a node's base.
+    pub fn wants_fold(&self, id: NodeId) -> bool {
+        let replica = self.nodes.get(&id);
+        replica.is_some_and(|replica| !replica.tail.is_empty() && !replica.unfoldable)
+    }
+
+    /// Remembers that a node cannot be folded.
+    pub fn note_unfoldable(&mut self, id: NodeId) {
+        if let Some(replica) = self.nodes.get_mut(&id) {
+            replica.unfoldable = true;
+        }
+    }
+
+    /// Remembers whether there are tuples in a node.
+    pub fn note_tuples(&mut self, id: NodeId, tuples: bool) {
+        if let Some(replica) = self.nodes.get_mut(&id) {
+            replica.tuples = Some(tuples);
+        }
     }
 
     fn depend(&mut self, id: NodeId, dependencies: Vec<NodeId>) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::{Clients, Config, NewerClients, Secret, Upload};
 use crate::wire::dialect::Ports;
+use crate::wire::pickle::Budget;
 use crate::wire::role::Role;
 
 /// Passwords, limits and delays of a session.
@@ -23,6 +24,14 @@ pub struct Settings {
     pub max_early_rights: usize,
     /// Bytes of one node's deltas that may wait for a user.
     pub queued_changes: usize,
+    /// Bytes of a node's deltas that are kept beside its whole state, if that is small.
+    pub tail_bytes: usize,
+    /// Number of a node's deltas that are kept beside its whole state.
+    pub tail_deltas: usize,
+    /// Bytes of updates that may wait for nodes that are worked on.
+    pub waiting_bytes: usize,
+    /// What the content of a node may be like.
+    pub content: Budget,
     /// Number of users.
     pub max_users: usize,
     /// Bytes of one user's metadata.
@@ -50,8 +59,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of a configuration, with limits in bytes resolved.
-    pub fn new(config: &Config, max_session: usize) -> Self {
+    /// The settings of a configuration, with the limits in bytes of all nodes and of one resolved.
+    pub fn new(config: &Config, max_session: usize, max_node: usize) -> Self {
         let session = &config.session;
         Self {
             admin_password: session.admin_password.clone(),
@@ -61,6 +70,10 @@ impl Settings {
             max_nodes: session.max_nodes,
             max_early_rights: session.rights.max_early,
             queued_changes: config.net.queued_changes.as_usize(),
+            tail_bytes: 1 << 20,
+            tail_deltas: 256,
+            waiting_bytes: 64 << 20,
+            content: Budget::node(max_node, session.max_nesting, session.max_values),
             max_users: session.max_users,
             max_metadata: session.metadata_max.as_usize(),
             stall: session.upload_stall,

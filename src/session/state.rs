@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::event::Event;
+use super::folding::Folds;
+use super::live::Push;
 use super::outlet::{Outlet, Repeat, Slot};
 use super::replicas::Replicas;
 use super::settings::Settings;
@@ -44,6 +46,8 @@ pub struct Session<O> {
     pub(super) users: Users<O>,
     pub(super) users_changed: bool,
     users_soon: bool,
+    /// Nodes and deltas that are brought together elsewhere.
+    pub(super) folds: Folds,
     timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
     timer_count: u64,
 }
@@ -108,6 +112,7 @@ impl<O: Outlet> Session<O> {
             users: Users::default(),
             users_changed: false,
             users_soon: false,
+            folds: Folds::default(),
             timers: BinaryHeap::new(),
             timer_count: 0,
         };
@@ -119,8 +124,18 @@ impl<O: Outlet> Session<O> {
     pub fn handle(&mut self, peer: &O, event: Event, now: Instant) {
         match event {
             Event::Command(command) => self.command(peer, command, now),
-            Event::Update { update, began } => {
-                self.update(peer.identity(), update, began, now);
+            Event::Update {
+                update,
+                began,
+                plain,
+            } => {
+                let push = Push {
+                    who: peer.identity().clone(),
+                    update,
+                    began,
+                    plain,
+                };
+                self.update(push, now);
             }
             Event::Unfit(node) => self.unfit(peer.identity(), node, now),
             Event::Linked { role } => self.linked(peer.identity(), role, now),
@@ -211,6 +226,7 @@ impl<O: Outlet> Session<O> {
             self.tell_users();
         }
         self.forget(now);
+        self.fold_idle(now);
         let behind: Vec<_> = self
             .users
             .iter()

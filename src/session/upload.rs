@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::live::Push;
 use super::outlet::Outlet;
 use super::replicas::{compact, cost};
 use super::state::{Phase, Session, Timer};
@@ -47,11 +48,7 @@ pub(super) struct Upload {
 /// What has to wait for the end of an upload.
 #[derive(Debug)]
 enum Early {
-    Update {
-        who: Identity,
-        update: Update,
-        began: Instant,
-    },
+    Update(Push),
     Delete {
         who: Identity,
         node: NodeId,
@@ -169,37 +166,21 @@ impl<O: Outlet> Session<O> {
 
     /// What a pushed node means while an upload runs. Gives it back if it has nothing to do with
     /// one.
-    pub(super) fn during_upload(
-        &mut self,
-        who: &Identity,
-        update: Update,
-        began: Instant,
-        now: Instant,
-    ) -> Option<Update> {
+    pub(super) fn during_upload(&mut self, push: Push, now: Instant) -> Option<Push> {
         let limit = self.settings.max_session;
         let Phase::Uploading(upload) = &mut self.phase else {
-            return Some(update);
+            return Some(push);
         };
-        match update {
-            Update::Node(node) if upload.uploader == *who && upload.missing.contains(&node.id) => {
+        match push.update {
+            Update::Node(node)
+                if upload.uploader == push.who && upload.missing.contains(&node.id) =>
+            {
                 self.take_uploaded(node, now);
             }
-            update => {
-                let bytes = match &update {
-                    Update::Node(node) => cost(node),
-                    Update::Delta(delta) => delta.delta.len(),
-                };
-                if upload.hold(limit, bytes) {
-                    upload.early.push(Early::Update {
-                        who: who.clone(),
-                        update,
-                        began,
-                    });
-                } else {
-                    self.counters
-                        .refuse(Count::RefusedFull, who, "a push during an upload");
-                }
-            }
+            _ if upload.hold(limit, push.cost()) => upload.early.push(Early::Update(push)),
+            _ => self
+                .counters
+                .refuse(Count::RefusedFull, &push.who, "a push during an upload"),
         }
         None
     }
@@ -302,7 +283,7 @@ impl<O: Outlet> Session<O> {
         }
         for early in upload.early {
             match early {
-                Early::Update { who, update, began } => self.update(&who, update, began, now),
+                Early::Update(push) => self.update(push, now),
                 Early::Delete { who, node } => self.delete(&who, node, now),
                 Early::Right { who, nodes, owner } => self.right(&who, &nodes, &owner, now),
             }

@@ -94,8 +94,10 @@ pub(super) struct Fetching {
     pub(super) asked: bool,
     /// When it last asked.
     pub(super) last_get: Option<Instant>,
-    /// Asked for while its queue was full.
+    /// Asked for and not answered yet: its queue is full, or the first is being folded.
     pub(super) waiting: VecDeque<NodeId>,
+    /// The first of those, if it has been folded since it was asked for.
+    pub(super) folded: Option<NodeId>,
 }
 
 /// What a user lacks of a node.
@@ -112,11 +114,11 @@ pub(super) struct Behind {
 pub(super) enum Missing {
     /// All.
     Whole,
-    /// The deltas from `from` on, if the whole state is still this version.
+    /// The deltas from number `from` on, if the whole state is still this version.
     Deltas {
         /// Version of the whole state it has.
         version: u64,
-        /// Number of deltas it has.
+        /// Number of the first delta it has not.
         from: usize,
     },
 }

@@ -136,13 +136,7 @@ fn deltas_are_never_contained_twice() {
         told.retain(|line| line.contains(" 1 "));
         assert_eq!(
             told,
-            [
-                "node 1 COMMON [] one",
-                "delta 1 [] +a",
-                "delta 1 [] +b",
-                "delta 1 [] +c",
-                "delta 1 [] +d"
-            ]
+            ["node 1 COMMON [] one+a+b", "delta 1 [] +c", "delta 1 [] +d"]
         );
     }
 }

@@ -4,6 +4,7 @@
 //! plays whole clients on lines with delays for the property test.
 
 mod edits;
+mod folding;
 mod join;
 mod leave;
 mod live;

@@ -15,11 +15,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
-use super::room::{ADMIN_PASSWORD, admin_auth, answer, auth, id, number, row, updates};
+use super::room::{ADMIN_PASSWORD, admin_auth, answer, auth, id, number, row, updates, worked};
 use crate::config::{Config, Secret};
 use crate::counters::Counters;
 use crate::ports::outbox::{Batch, Lane, Outbox};
 use crate::session::event::{End, Event};
+use crate::session::folding::Done;
 use crate::session::outlet::{Edit, Joins, Outlet, Slot};
 use crate::session::{Session, Settings};
 use crate::wire::client::OwnedAnswer;
@@ -34,6 +35,8 @@ use crate::wire::role::Role;
 /// Longest way of a frame in one direction, and longest time to write a batch.
 const DELAY: u64 = 100;
 const WRITING: u64 = 20;
+/// Longest time to look into a delta, or to fold a node.
+const WORKING: u64 = 50;
 
 #[derive(Clone, Debug)]
 pub(super) struct Line(Arc<Inner>);
@@ -168,6 +171,7 @@ enum Happening {
     Down(usize, Lane, Encoded),
     Up(usize, Box<Event>),
     Close(usize),
+    Worked(Box<Done>),
 }
 
 pub(super) struct World {
@@ -198,7 +202,7 @@ impl World {
     pub(super) fn new(version: &'static str, seed: u64, budget: usize) -> Self {
         let mut config = Config::default();
         config.session.admin_password = Some(Secret::new(ADMIN_PASSWORD));
-        let settings = Settings::new(&config, 1 << 30);
+        let settings = Settings::new(&config, 1 << 30, 1 << 30);
         let now = Instant::now();
         Self {
             session: Session::new(settings, Arc::new(Counters::default()), now),
@@ -285,7 +289,12 @@ impl World {
     fn push(&mut self, client: usize, update: Update) {
         self.note(format!("{client} pushes {update:?}"));
         let due = self.arrival(client, 3);
-        let event = Event::Update { update, began: due };
+        let plain = self.rng.random_bool(0.7);
+        let event = Event::Update {
+            update,
+            began: due,
+            plain,
+        };
         self.at(due, Happening::Up(client, Box::new(event)));
     }
 
@@ -293,6 +302,11 @@ impl World {
     fn run_to(&mut self, end: Instant) {
         loop {
             self.write();
+            while let Some(job) = self.session.next_job(self.now) {
+                let millis = self.rng.random_range(0..=WORKING);
+                let due = self.now + Duration::from_millis(millis);
+                self.at(due, Happening::Worked(Box::new(worked(job))));
+            }
             let timer = self.session.next_timer();
             let next = self.queue.peek().map(|Reverse((due, _))| *due);
             let due = [timer, next].into_iter().flatten().min().unwrap();
@@ -365,6 +379,7 @@ impl World {
                 }
                 self.session.handle(&line, *event, self.now);
             }
+            Happening::Worked(done) => self.session.folded(*done, self.now),
             Happening::Close(client) => {
                 let line = self.clients[client].line.clone();
                 let role = Role::Command;

@@ -11,10 +11,12 @@ use tokio::time::Instant;
 use crate::config::{Config, Secret};
 use crate::counters::Counters;
 use crate::session::event::{End, Event};
+use crate::session::folding::{Done, Job, Outcome};
 use crate::session::outlet::{Edit, Joins, Outlet, Slot};
 use crate::session::{Session, Settings};
 use crate::wire::client::{OwnedAnswer, decode_answer};
 use crate::wire::command::{Auth, Command, CommandLimits, Credentials, Request};
+use crate::wire::delta::{Checked, DeltaError};
 use crate::wire::dialect::{self, Dialect, Passwords, Transfer};
 use crate::wire::framed;
 use crate::wire::identity::{Identity, NodeId};
@@ -406,6 +408,35 @@ impl Outlet for Recorder {
     }
 }
 
+/// What comes of a job, where payloads are texts and deltas more text: `odd` deltas become `even`
+/// ones, and `wrong` ones are refused.
+pub(super) fn worked(job: Job) -> Done {
+    let outcome = match &job.delta {
+        Some(delta) if delta.starts_with(b"wrong") => {
+            Outcome::Checked(Err(DeltaError::Work.into()))
+        }
+        Some(delta) => Outcome::Checked(Ok(Checked {
+            delta: delta
+                .strip_prefix(b"odd")
+                .map(|rest| [b"even", rest].concat().into()),
+            alike: !delta.starts_with(b"odd"),
+            tuples: false,
+        })),
+        None => {
+            // What a node is before its first delta is a pickle, and no text.
+            let base = std::str::from_utf8(&job.base).unwrap_or_default();
+            let tail = job.tail.concat();
+            Outcome::Folded(Ok(([base.as_bytes(), &tail].concat().into(), 0)))
+        }
+    };
+    Done {
+        id: job.id,
+        version: job.version,
+        end: job.end,
+        outcome,
+    }
+}
+
 /// A session and the clock.
 pub(super) struct Room {
     pub(super) session: Session<Recorder>,
@@ -423,7 +454,7 @@ impl Room {
     pub(super) fn with(version: &'static str, change: impl FnOnce(&mut Settings)) -> Self {
         let mut config = Config::default();
         config.session.admin_password = Some(Secret::new(ADMIN_PASSWORD));
-        let mut settings = Settings::new(&config, 1 << 20);
+        let mut settings = Settings::new(&config, 1 << 20, 1 << 20);
         change(&mut settings);
         let counters = Arc::new(Counters::default());
         let now = Instant::now();
@@ -515,6 +546,15 @@ impl Room {
         let now = self.now();
         self.session.handle(peer, event, now);
         self.session.tick(now);
+        self.work();
+    }
+
+    /// Does what is to be done with deltas, in words that are easy to read.
+    pub(super) fn work(&mut self) {
+        let now = self.now();
+        while let Some(job) = self.session.next_job(now) {
+            self.session.folded(worked(job), now);
+        }
     }
 
     pub(super) fn push(&mut self, peer: &Recorder, node: NodeState) {
@@ -523,7 +563,30 @@ impl Room {
 
     pub(super) fn update(&mut self, peer: &Recorder, update: Update) {
         let began = self.now();
-        self.event(peer, Event::Update { update, began });
+        let plain = true;
+        self.event(
+            peer,
+            Event::Update {
+                update,
+                began,
+                plain,
+            },
+        );
+    }
+
+    /// A delta that has to be looked into. Nobody does so before [`Self::work`].
+    pub(super) fn odd_update(&mut self, peer: &Recorder, update: Update) {
+        let began = self.now();
+        let plain = false;
+        self.session.handle(
+            peer,
+            Event::Update {
+                update,
+                began,
+                plain,
+            },
+            began,
+        );
     }
 
     pub(super) fn unlink(&mut self, peer: &Recorder, role: Role, end: End) {
@@ -537,6 +600,7 @@ impl Room {
         while let Some(due) = self.session.next_timer().filter(|due| *due <= end) {
             *self.clock.lock().unwrap() = due.max(self.now());
             self.session.tick(due);
+            self.work();
         }
         *self.clock.lock().unwrap() = end;
     }

@@ -97,6 +97,9 @@ fn change(document: &mut Document, entries: Dict, types: bool) -> Result<(), Del
             None if !types => return Err(DeltaError::Raises("a change without its value")),
             None => match convert::convert(&present, change.get("new_type"))? {
                 Some(value) => value,
+                None if path.elements.is_empty() => {
+                    return Err(DeltaError::Raises("a document of another type"));
+                }
                 None => {
                     document.alike = false;
                     continue;

@@ -162,6 +162,10 @@ impl Document {
             let tuple = match find(&self.root, &path) {
                 Some(Value::List(items) | Value::Tuple(items)) => Value::Tuple(items),
                 Some(_) => return Err(DeltaError::Unclear("a tuple that became something else")),
+                // deepdiff fails on saying where.
+                None if path.iter().any(|element| element.as_str().is_none()) => {
+                    return Err(DeltaError::Raises("a changed tuple that is gone"));
+                }
                 None => {
                     self.alike = false;
                     continue;

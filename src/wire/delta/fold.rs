@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{DeltaError, apply, difference, has_tuples};
+use super::{DeltaError, apply, difference, has_tuples, is_plain};
 use crate::wire::pickle::{Budget, PickleError, Protocol, ScanPolicy, Value, read, scan, write};
 
 /// Why payload and deltas do not come together.
@@ -25,8 +25,9 @@ pub enum FoldError {
 /// What became of a delta that is not plain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// A delta with the same outcome that all versions of deepdiff apply alike.
-    pub delta: Bytes,
+    /// A delta with the same outcome that all versions of deepdiff apply alike, if the one that
+    /// was looked into is none.
+    pub delta: Option<Bytes>,
     /// Whether its sender has come to the same, whatever its version.
     pub alike: bool,
     /// Whether there are tuples in the document now.
@@ -58,8 +59,13 @@ pub fn check(
     let delta = read(delta, budget).map_err(FoldError::Dump)?;
     let (before, _) = document(base, deltas, budget)?;
     let applied = apply(&before, &delta)?;
-    let plain = write(&difference(&before, &applied.document), Protocol::Four);
-    fits(&plain, budget)?;
+    let plain = if is_plain(&delta) && !has_tuples(&before) {
+        None
+    } else {
+        let plain = write(&difference(&before, &applied.document), Protocol::Four);
+        fits(&plain, budget)?;
+        Some(plain)
+    };
     Ok(Checked {
         delta: plain,
         alike: applied.alike,

@@ -124,6 +124,9 @@ impl Values {
     fn of(added: &Dict) -> Result<Self, DeltaError> {
         let values = added.iter().map(|(_, value)| value.clone());
         let (keys, others): (Vec<_>, Vec<_>) = values.partition(is_hashable);
+        if others.iter().any(has_binary) {
+            return Err(DeltaError::Raises("bytes in a list without order"));
+        }
         let keys = KeySet::of(&keys).ok_or(DeltaError::Unclear("sets in a list without order"))?;
         Ok(Self { keys, others })
     }
@@ -131,6 +134,10 @@ impl Values {
     fn hold(&self, item: &Value, work: &mut Work) -> Result<bool, DeltaError> {
         if is_hashable(item) {
             return Ok(self.keys.contains(item));
+        }
+        // deepdiff hashes it as text.
+        if has_binary(item) {
+            return Err(DeltaError::Raises("bytes in a list without order"));
         }
         for other in &self.others {
             work.spend(1)?;
@@ -210,4 +217,26 @@ fn scalars_match(one: &[Value], two: &[Value], work: &mut Work) -> Result<bool, 
 
 fn is_nan(value: &Value) -> bool {
     matches!(value, Value::Float(float) if float.is_nan())
+}
+
+/// Whether there are bytes in it that are no UTF-8.
+fn has_binary(value: &Value) -> bool {
+    let mut pending = vec![value];
+    while let Some(value) = pending.pop() {
+        match value {
+            Value::Bytes(bytes) | Value::ByteArray(bytes)
+                if std::str::from_utf8(bytes).is_err() =>
+            {
+                return true;
+            }
+            Value::List(items)
+            | Value::Tuple(items)
+            | Value::Set(items)
+            | Value::FrozenSet(items)
+            | Value::Opcode(items) => pending.extend(items.iter()),
+            Value::Dict(dict) => pending.extend(dict.iter().flat_map(|(key, value)| [key, value])),
+            _ => {}
+        }
+    }
+    false
 }

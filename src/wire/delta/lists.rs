@@ -18,6 +18,11 @@ pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), Delta
             document.alike = false;
             continue;
         };
+        if element.is_none() {
+            // From 6.7 on deepdiff takes it for "not found".
+            document.alike = false;
+            continue;
+        }
         let present = document::index(&object, element);
         let same = match &present {
             Some(present) => equal(present, &expected, &mut document.work)?,

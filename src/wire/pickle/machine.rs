@@ -23,6 +23,8 @@ pub(super) struct Outcome<I> {
     pub(super) opcode: bool,
     /// Whether it names something that only the deepdiff of its time has.
     pub(super) dated: bool,
+    /// Whether something that can be changed is in two places.
+    pub(super) shared: bool,
 }
 
 /// Runs a pickle. `extra` names what may be called besides the usual.
@@ -91,6 +93,7 @@ impl<B: Builder> Machine<'_, B> {
             persistent_id: self.persistent_id,
             opcode: self.opcode,
             dated: self.dated,
+            shared: self.stack.shared,
         })
     }
 

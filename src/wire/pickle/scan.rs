@@ -48,6 +48,9 @@ pub struct Scanned {
     ///
     /// [`write()`]: super::write()
     pub dated: bool,
+    /// Whether a list, dict or set is in it twice as one and the same: in Python a change in the
+    /// one place is one in the other. Rewritten like the above they are apart.
+    pub shared: bool,
 }
 
 /// Kinds of value that matter to who passes it on.
@@ -82,6 +85,7 @@ pub fn scan(input: &[u8], policy: &ScanPolicy<'_>) -> Result<Scanned, PickleErro
         persistent_id: outcome.persistent_id,
         opcode: outcome.opcode,
         dated: outcome.dated,
+        shared: outcome.shared,
     })
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Stack<'a, I> {
     memo: Vec<Memo<I>>,
     /// Values so far, written out.
     items: usize,
+    /// Whether something that can be changed was put in two places.
+    pub(super) shared: bool,
     /// The opcode that is carried out, for errors.
     pub(super) op: u8,
     /// Where it is in the input.
@@ -52,6 +54,7 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
             marks: Vec::new(),
             memo: Vec::new(),
             items: 0,
+            shared: false,
             op: op::STOP,
             at: 0,
         }
@@ -213,6 +216,7 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
             Some(Memo::Done(meta, item)) => {
                 let (meta, item) = (*meta, item.clone());
                 self.charge(meta.weight)?;
+                self.shared |= !meta.flags.has(Flags::HASHABLE);
                 self.place(meta, item)
             }
             Some(Memo::Growing(place)) => self.again(*place),
@@ -228,6 +232,7 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         settle(slot, &mut self.memo);
         let (meta, item) = (slot.meta, slot.item.clone());
         self.charge(meta.weight)?;
+        self.shared |= !meta.flags.has(Flags::HASHABLE);
         self.place(meta, item)
     }
 

@@ -1,0 +1,352 @@
+//! Nodes and their deltas brought together, off the session's task.
+//!
+//! A node is kept as a base and a tail of deltas. Two kinds of [`Job`] need both decoded: a delta
+//! that clients with different deepdiff may not apply alike is looked into *before* it counts
+//! (wire spec, payloads, "relayed as they came"), and a tail that has grown too long, or that a
+//! joiner would have to be sent, is folded into the base. The actor fetches jobs with
+//! [`Session::next_job`], runs them where they hold nobody up, and brings back what is
+//! [`Done`]. What comes meanwhile for a node that is looked into waits its turn; everything else
+//! goes on.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use bytes::Bytes;
+use indexmap::{IndexMap, IndexSet};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::live::{Push, is_unseen};
+use super::outlet::Outlet;
+use super::replicas::Replica;
+use super::state::{Session, past};
+use crate::counters::Count;
+use crate::wire::delta::{self, Checked, FoldError};
+use crate::wire::identity::{Identity, NodeId};
+use crate::wire::node::Update;
+use crate::wire::pickle::{Budget, PickleError};
+
+/// A node that nobody has edited for so long is folded: it rests as one state.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Work on one node.
+#[derive(Debug)]
+pub struct Job {
+    pub(super) id: NodeId,
+    pub(super) version: u64,
+    pub(super) base: Bytes,
+    pub(super) tail: Vec<Bytes>,
+    /// Number of the delta after the tail.
+    pub(super) end: usize,
+    /// A delta to be looked into; without one the tail is folded into the base.
+    pub(super) delta: Option<Bytes>,
+    pub(super) budget: Budget,
+}
+
+/// A job's outcome.
+#[derive(Debug)]
+pub struct Done {
+    pub(super) id: NodeId,
+    pub(super) version: u64,
+    pub(super) end: usize,
+    pub(super) outcome: Outcome,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A delta was looked into.
+    Checked(Result<Checked, FoldError>),
+    /// The tail was folded, but for so many deltas.
+    Folded(Result<(Bytes, usize), FoldError>),
+    /// A fault of ours ended it.
+    Fault,
+}
+
+impl Job {
+    /// Does the work; takes as long as the node is large.
+    pub fn run(self) -> Done {
+        let Self {
+            id,
+            version,
+            base,
+            tail,
+            end,
+            delta,
+            budget,
+        } = self;
+        let work = AssertUnwindSafe(|| match &delta {
+            Some(delta) => Outcome::Checked(delta::check(&base, &tail, delta, &budget)),
+            None => Outcome::Folded(delta::fold(&base, &tail, &budget)),
+        });
+        Done {
+            id,
+            version,
+            end,
+            outcome: catch_unwind(work).unwrap_or(Outcome::Fault),
+        }
+    }
+}
+
+/// What is under way, and what waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Folds {
+    running: HashMap<NodeId, Running>,
+    /// Deltas to be looked into, first come, first served.
+    checks: VecDeque<NodeId>,
+    /// Nodes to be folded.
+    wanted: IndexSet<NodeId>,
+    /// Updates of nodes that are looked into, in order.
+    waiting: HashMap<NodeId, VecDeque<Push>>,
+    waiting_bytes: usize,
+    /// Nodes with a tail, and when it last grew; the longest ago first.
+    grown: IndexMap<NodeId, Instant>,
+}
+
+#[derive(Debug)]
+enum Running {
+    Check(Box<Push>),
+    Fold,
+}
+
+impl Folds {
+    fn wait(&mut self, push: Push, first: bool) {
+        self.waiting_bytes = self.waiting_bytes.saturating_add(push.cost());
+        let queue = self.waiting.entry(push.id()).or_default();
+        if first {
+            queue.push_front(push);
+        } else {
+            queue.push_back(push);
+        }
+    }
+
+    fn next_waiting(&mut self, id: NodeId) -> Option<Push> {
+        let queue = self.waiting.get_mut(&id)?;
+        let push = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&id);
+        }
+        let push = push?;
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(push.cost());
+        Some(push)
+    }
+}
+
+impl<O: Outlet> Session<O> {
+    /// The next work to be done on a node, if there is any.
+    pub fn next_job(&mut self, now: Instant) -> Option<Job> {
+        while let Some(id) = self.folds.checks.pop_front() {
+            if let Some(Running::Check(push)) = self.folds.running.get(&id)
+                && let Update::Delta(delta) = &push.update
+                && let Some(replica) = self.replicas.get(id)
+            {
+                let delta = Some(delta.delta.clone());
+                return Some(self.job(id, replica, delta));
+            }
+            // Deleted meanwhile.
+            self.folds.running.remove(&id);
+            self.go_on(id, now);
+        }
+        let busy: HashSet<NodeId> = self.folds.running.keys().copied().collect();
+        let place = self.folds.wanted.iter().position(|id| !busy.contains(id))?;
+        let id = self.folds.wanted.shift_remove_index(place)?;
+        self.folds.grown.shift_remove(&id);
+        match self.replicas.get(id) {
+            Some(replica) if self.replicas.wants_fold(id) => {
+                let job = self.job(id, replica, None);
+                self.folds.running.insert(id, Running::Fold);
+                Some(job)
+            }
+            _ => self.next_job(now),
+        }
+    }
+
+    fn job(&self, id: NodeId, replica: &Replica, delta: Option<Bytes>) -> Job {
+        Job {
+            id,
+            version: replica.version(),
+            base: replica.base().clone(),
+            tail: replica.tail().to_vec(),
+            end: replica.tail_end(),
+            delta,
+            budget: self.settings.content,
+        }
+    }
+
+    /// Gives an update back unless it has to wait for a node that is looked into.
+    pub(super) fn wait_for_fold(&mut self, push: Push) -> Option<Push> {
+        let id = push.id();
+        let checked = matches!(self.folds.running.get(&id), Some(Running::Check(_)));
+        if !checked && !self.folds.waiting.contains_key(&id) {
+            return Some(push);
+        }
+        let bytes = self.folds.waiting_bytes;
+        let full = bytes.saturating_add(push.cost()) > self.settings.waiting_bytes;
+        if full && bytes > 0 {
+            let what = "an update of a node with too many before it";
+            self.counters.refuse(Count::RefusedFull, &push.who, what);
+            self.correct(&push.who, id);
+        } else {
+            self.folds.wait(push, false);
+        }
+        None
+    }
+
+    /// Looks into a delta before it is applied.
+    pub(super) fn check_first(&mut self, push: Push) {
+        let id = push.id();
+        if self.folds.running.contains_key(&id) {
+            // It is being folded.
+            return self.folds.wait(push, true);
+        }
+        self.folds
+            .running
+            .insert(id, Running::Check(Box::new(push)));
+        self.folds.checks.push_back(id);
+    }
+
+    /// Has a node folded.
+    pub(super) fn fold_soon(&mut self, id: NodeId) {
+        self.folds.wanted.insert(id);
+    }
+
+    /// A node's tail has grown: it is folded when it is too long.
+    pub(super) fn note_grown(&mut self, id: NodeId, now: Instant) {
+        let Some(replica) = self.replicas.get(id) else {
+            return;
+        };
+        if replica.is_unfoldable() {
+            return;
+        }
+        let most = self.settings.tail_bytes.max(replica.base().len() / 2);
+        if replica.tail_bytes() > most || replica.tail().len() > self.settings.tail_deltas {
+            self.fold_soon(id);
+        } else {
+            self.folds.grown.shift_remove(&id);
+            self.folds.grown.insert(id, now);
+        }
+    }
+
+    /// Has the nodes folded that nobody edits any more.
+    pub(super) fn fold_idle(&mut self, now: Instant) {
+        let then = past(now, IDLE);
+        while let Some((id, at)) = self.folds.grown.get_index(0) {
+            if *at >= then {
+                break;
+            }
+            let id = *id;
+            self.folds.grown.shift_remove_index(0);
+            if self.replicas.wants_fold(id) {
+                self.fold_soon(id);
+            }
+        }
+    }
+
+    /// A job is done.
+    pub fn folded(&mut self, done: Done, now: Instant) {
+        let Done {
+            id,
+            version,
+            end,
+            outcome,
+        } = done;
+        let running = self.folds.running.remove(&id);
+        let present = self.replicas.get(id).map(Replica::version) == Some(version);
+        match (running, outcome) {
+            (Some(Running::Check(push)), _) if !present => {
+                // Deleted meanwhile.
+                self.counters.add(Count::UpdatesOfDeleted);
+                drop(push);
+            }
+            (Some(Running::Check(push)), Outcome::Checked(result)) => {
+                self.checked(*push, result, now);
+            }
+            (Some(Running::Check(push)), _) => {
+                self.counters.add(Count::Panics);
+                self.refuse_delta(&push.who, id, "a fault of this server");
+            }
+            (_, Outcome::Folded(Ok((payload, left_out)))) => {
+                self.replicas.fold(id, version, end, payload);
+                self.counters.add(Count::NodesFolded);
+                if left_out > 0 {
+                    warn!(name: "node.deltas_left_out", node = %id, deltas = left_out,
+                        "changes could not be applied to a node; everybody gets it anew");
+                    self.resend(id);
+                }
+            }
+            (_, Outcome::Folded(Err(error))) if present => {
+                warn!(name: "node.unfoldable", node = %id, %error,
+                    "a node is kept with all its changes");
+                self.replicas.note_unfoldable(id);
+            }
+            (_, Outcome::Fault) => {
+                self.counters.add(Count::Panics);
+                self.replicas.note_unfoldable(id);
+            }
+            _ => {}
+        }
+        self.go_on(id, now);
+        self.serve_folded(id, now);
+    }
+
+    /// What waited for a node is applied, until it has to wait again.
+    fn go_on(&mut self, id: NodeId, now: Instant) {
+        while !matches!(self.folds.running.get(&id), Some(Running::Check(_))) {
+            let running = self.folds.running.contains_key(&id);
+            let Some(push) = self.folds.next_waiting(id) else {
+                break;
+            };
+            let before = self.folds.waiting_bytes;
+            self.apply(push, now);
+            if running && self.folds.waiting_bytes > before {
+                // It needs to be looked into, which has to wait for the folding.
+                break;
+            }
+        }
+    }
+
+    fn checked(&mut self, push: Push, result: Result<Checked, FoldError>, now: Instant) {
+        let id = push.id();
+        let Update::Delta(mut delta) = push.update else {
+            return;
+        };
+        let checked = match result {
+            Ok(checked) => checked,
+            // It names what the operator permits, who answers for it.
+            Err(
+                FoldError::Payload(PickleError::Global(_))
+                | FoldError::Dump(PickleError::Global(_)),
+            ) => {
+                self.replicas.note_unfoldable(id);
+                return self.append_checked(&push.who, &delta, now);
+            }
+            Err(error) => return self.refuse_delta(&push.who, id, error),
+        };
+        self.replicas.note_tuples(id, checked.tuples);
+        if let Some(plain) = checked.delta {
+            self.counters.add(Count::DeltasReworded);
+            delta.delta = plain;
+        }
+        self.append_checked(&push.who, &delta, now);
+        // What went to the sender meanwhile does not have it.
+        let user = self.users.get(&push.who);
+        if !checked.alike || user.is_some_and(|user| is_unseen(user, id, push.began)) {
+            self.converge_later(&push.who, id, now);
+        }
+    }
+
+    fn refuse_delta(&mut self, who: &Identity, id: NodeId, why: impl std::fmt::Display) {
+        let what = format_args!("node {id}: {why}");
+        self.counters.refuse(Count::RefusedUpdate, who, what);
+        self.correct(who, id);
+    }
+
+    /// Sends everybody the whole state of a node.
+    fn resend(&mut self, id: NodeId) {
+        let everybody: Vec<_> = self.users.iter().map(|(who, _)| who.clone()).collect();
+        for who in everybody {
+            self.send_whole(&who, id);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Deltas that are looked into before they count, and nodes that are folded.
+
+use super::room::{Room, delta, id, node, without_users};
+use crate::counters::Count;
+use crate::session::outlet::Outlet;
+use crate::wire::command::Request;
+
+const DELTAS: &str = "0.9.11";
+
+#[test]
+fn what_clients_may_not_apply_alike_is_reworded() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.odd_update(&alice, delta(1, &[], "odd"));
+    assert_eq!(without_users(room.told(&bob)), [""; 0]);
+    room.work();
+    assert_eq!(without_users(room.told(&bob)), ["delta 1 [] even"]);
+    // The sender's own version may have made something else of it.
+    room.pass(400);
+    let told = without_users(room.told(&alice));
+    assert_eq!(told, ["node 1 COMMON [] one", "delta 1 [] even"]);
+}
+
+#[test]
+fn what_comes_after_it_waits_and_keeps_its_order() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.odd_update(&alice, delta(1, &[], "odd"));
+    room.odd_update(&alice, delta(1, &[], "+second"));
+    room.odd_update(&bob, delta(3, &[], "+elsewhere"));
+    room.work();
+    let told = without_users(room.told(&bob));
+    assert_eq!(told, ["delta 1 [] even", "delta 1 [] +second"]);
+    assert_eq!(without_users(room.told(&alice)), ["delta 3 [] +elsewhere"]);
+    assert_eq!(room.session.replicas.get(id(1)).unwrap().tail().len(), 2);
+}
+
+#[test]
+fn a_delta_that_cannot_be_applied_is_taken_back() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.odd_update(&alice, delta(1, &[], "wrong"));
+    room.work();
+    assert_eq!(without_users(room.told(&bob)), [""; 0]);
+    let told = without_users(room.told(&alice));
+    assert_eq!(told, ["node 1 COMMON [] one", "right 1 COMMON"]);
+    assert_eq!(room.counters.value(Count::RefusedUpdate), 1);
+}
+
+#[test]
+fn a_delete_does_not_wait_and_leaves_nothing_behind() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.odd_update(&alice, delta(3, &[], "odd"));
+    room.odd_update(&alice, delta(3, &[], "+more"));
+    room.ask(&bob, Request::Delete(id(3)));
+    room.work();
+    room.pass(2000);
+    assert!(!room.session.replicas.contains(id(3)));
+    assert_eq!(without_users(room.told(&bob)), ["delete 3"]);
+    let told = without_users(room.told(&alice));
+    assert!(told.contains(&"delete 3".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_node_made_anew_has_nothing_of_the_old_ones_work() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.odd_update(&alice, delta(3, &[], "odd"));
+    let now = room.now();
+    let job = room.session.next_job(now).unwrap();
+    room.ask(&bob, Request::Delete(id(3)));
+    room.pass(5000);
+    room.hush(&[&alice, &bob]);
+    room.push(&bob, node(3, "COMMON", &[], "anew"));
+    let now = room.now();
+    room.session.folded(super::room::worked(job), now);
+    room.work();
+    let replica = room.session.replicas.get(id(3)).unwrap();
+    assert_eq!(
+        (&replica.base()[..], replica.tail().len()),
+        (&b"anew"[..], 0)
+    );
+}
+
+#[test]
+fn a_sender_that_got_the_node_meanwhile_gets_it_again() {
+    let (mut room, alice, _) = Room::busy(DELTAS);
+    room.odd_update(&alice, delta(1, &[], "+a"));
+    let now = room.now();
+    let job = room.session.next_job(now).unwrap();
+    room.session.send_whole(alice.identity(), id(1));
+    alice.state().unseen.insert(id(1));
+    room.session.folded(super::room::worked(job), now);
+    alice.state().unseen.clear();
+    room.pass(400);
+    let told = without_users(room.told(&alice));
+    assert_eq!(
+        told,
+        [
+            "node 1 COMMON [] one",
+            "node 1 COMMON [] one",
+            "delta 1 [] +a"
+        ]
+    );
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let mut room = Room::with(DELTAS, |settings| settings.waiting_bytes = 100);
+    let alice = room.enter(super::room::admin_auth("alice", DELTAS));
+    room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+    room.odd_update(&alice, delta(1, &[], "odd"));
+    for _ in 0..5 {
+        room.odd_update(&alice, delta(1, &[], &"x".repeat(60)));
+    }
+    assert_eq!(room.counters.value(Count::RefusedFull), 4);
+    room.work();
+    assert_eq!(room.session.replicas.get(id(1)).unwrap().tail().len(), 2);
+}
+
+#[test]
+fn long_tails_are_folded_while_edits_go_on() {
+    let mut room = Room::with(DELTAS, |settings| settings.tail_deltas = 3);
+    let alice = room.enter(super::room::admin_auth("alice", DELTAS));
+    room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+    for n in 1..=4 {
+        room.update(&alice, delta(1, &[], &format!("+{n}")));
+    }
+    let replica = room.session.replicas.get(id(1)).unwrap();
+    assert_eq!(&replica.base()[..], b"one+1+2+3+4");
+    assert_eq!((replica.tail_start(), replica.tail_end()), (4, 4));
+
+    for n in 5..=7 {
+        room.update(&alice, delta(1, &[], &format!("+{n}")));
+    }
+    let began = room.now();
+    room.odd_update(&alice, delta(1, &[], "+8"));
+    room.work();
+    let (update, plain) = (delta(1, &[], "+9"), true);
+    room.event(
+        &alice,
+        crate::session::Event::Update {
+            update,
+            began,
+            plain,
+        },
+    );
+    let replica = room.session.replicas.get(id(1)).unwrap();
+    assert_eq!(&replica.base()[..], b"one+1+2+3+4+5+6+7+8");
+    assert_eq!(replica.tail().len(), 1);
+    room.session.replicas.delete(id(1), alice.identity(), began);
+    assert_eq!(room.session.replicas.bytes(), 0);
+}
+
+#[test]
+fn who_lacks_deltas_that_have_been_folded_gets_the_whole_state() {
+    let mut room = Room::with(DELTAS, |settings| settings.tail_deltas = 3);
+    let alice = room.enter(super::room::admin_auth("alice", DELTAS));
+    room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+    let bob = room.enter(super::room::auth("bob", DELTAS));
+    room.join(&bob);
+    room.hush(&[&bob]);
+    bob.state().full = true;
+    for n in 1..=5 {
+        room.update(&alice, delta(1, &[], &format!("+{n}")));
+    }
+    bob.state().full = false;
+    room.event(&bob, crate::session::Event::Drained);
+    let told = without_users(room.told(&bob));
+    assert_eq!(told, ["node 1 COMMON [] one+1+2+3+4", "delta 1 [] +5"]);
+}
+
+#[test]
+fn a_joiner_waits_for_one_folding_only() {
+    let (mut room, alice, _) = Room::busy(DELTAS);
+    room.update(&alice, delta(1, &[], "+a"));
+    let eve = room.enter(super::room::auth("eve", DELTAS));
+    room.catalog(&eve);
+    let now = room.now();
+    for n in [1, 2, 3] {
+        let framing = room.dialect().commands;
+        let command = crate::wire::command::Command {
+            framing,
+            owner: "eve".to_owned(),
+            request: Request::Get(id(n)),
+        };
+        room.session
+            .handle(&eve, crate::session::Event::Command(command), now);
+    }
+    assert_eq!(room.told(&eve), [""; 0], "in the order in which it asked");
+    let job = room.session.next_job(now).unwrap();
+    let (update, began, plain) = (delta(1, &[], "+b"), now, true);
+    room.session.handle(
+        &alice,
+        crate::session::Event::Update {
+            update,
+            began,
+            plain,
+        },
+        now,
+    );
+    room.session.folded(super::room::worked(job), now);
+    let told = without_users(room.told(&eve));
+    assert_eq!(
+        told,
+        [
+            "node 1 COMMON [] one+a",
+            "node 2 alice [1] two",
+            "node 3 COMMON [] three"
+        ]
+    );
+    room.all_fetched(&eve);
+    assert_eq!(without_users(room.told(&eve)), ["delta 1 [] +b"]);
+}
+
+#[test]
+fn a_node_that_rests_is_one_state() {
+    let (mut room, alice, _) = Room::busy(DELTAS);
+    room.update(&alice, delta(1, &[], "+a"));
+    assert_eq!(room.session.replicas.get(id(1)).unwrap().tail().len(), 1);
+    room.pass(15_000);
+    let replica = room.session.replicas.get(id(1)).unwrap();
+    assert_eq!(&replica.base()[..], b"one+a");
+    assert_eq!(replica.tail().len(), 0);
+}
