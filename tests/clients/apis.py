@@ -70,7 +70,13 @@ class Mesh(Block):
     """A type that always sends its whole state."""
 
 
-TYPES = {"Thing": Thing, "Mesh": Mesh}
+class Scene(Block):
+    """A type that sends deltas in which the order of lists does not matter."""
+
+    diff_params = {"ignore_order": True, "report_repetition": True}
+
+
+TYPES = {"Thing": Thing, "Mesh": Mesh, "Scene": Scene}
 CLIENT = None
 
 
@@ -114,6 +120,8 @@ def _datablock_types(base):
         if not hasattr(base, "patch"):
             # From 0.1.40 on the package computes deltas itself.
             Implementation.diff = lambda self: self.data != self._dump(self.instance)
+        elif block_type is Scene:
+            Implementation.diff = lambda self: base.diff(self, diff_params=Scene.diff_params)
         Implementation.__name__ = "Bl" + block_type.__name__
         return Implementation
 
@@ -635,7 +643,7 @@ def _functions(block_type, base):
 
     class Implementation(base):
         is_root = True
-        use_delta = block_type is Thing
+        use_delta = block_type is not Mesh
 
         construct = staticmethod(lambda data: block_type.of(data, data.get("uuid")))
         resolve = staticmethod(lambda data: block_type.of(data, data.get("uuid")))
@@ -644,6 +652,13 @@ def _functions(block_type, base):
         resolve_deps = staticmethod(lambda datablock: datablock.live_deps())
         needs_update = staticmethod(lambda datablock, data: True)
 
+    if block_type is Scene:
+        from deepdiff import DeepDiff, Delta
+
+        def compute_delta(last, current):
+            return Delta(DeepDiff(last, current, cache_size=5000, **Scene.diff_params))
+
+        Implementation.compute_delta = staticmethod(compute_delta)
     return Implementation
 
 

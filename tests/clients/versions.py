@@ -23,9 +23,16 @@ _PINS = [
 ]
 
 
+# Versions of deepdiff that artists have beside the one of its time, with what each needs.
+DEEPDIFFS = {
+    "5.5.0": ["ordered-set==4.0.2"], "5.7.0": ["ordered-set==4.0.2"], "6.7.1": ["ordered-set==4.1.0"],
+    "7.0.1": ["ordered-set==4.1.0"], "8.1.1": ["orderly-set==5.2.3"], "8.6.2": ["orderly-set==5.5.0"],
+}
+
+
 def key(version):
-    """Sortable form of a version text."""
-    return tuple(int(part) for part in version.split("."))
+    """Sortable form of a version text, which may end in `+` and the version of deepdiff."""
+    return tuple(int(part) for part in version.split("+")[0].split("."))
 
 
 def calls_itself(version):
@@ -37,6 +44,9 @@ def pins(version):
     """Exact requirements of one version's environment, `pip install --no-deps` style."""
     own = [requirements for since, requirements in _PINS if key(version) >= key(since)][-1]
     network = [] if framed(version) else ["pyzmq==25.1.2"]
+    version, _, deepdiff = version.partition("+")
+    if deepdiff:
+        own = [f"deepdiff=={deepdiff}", *DEEPDIFFS[deepdiff]]
     return [f"replication=={version}", *network, *own]
 
 

@@ -1,6 +1,7 @@
 """The graph itself: upload, live editing, deletion, and what stays when everybody left."""
 
-from harness import ACTIVE, LOBBY, wanted
+import venvs
+from harness import ACTIVE, LOBBY, Impossible, wanted
 from scenarios import blocks, scenario
 
 
@@ -127,6 +128,15 @@ def second_session(stage):
     stage.wait_equal([dave, erin], count=9)
 
 
+# What happens to a list, one step after the other.
+ROW = [1, "two", 3.0, None, {"five": [5]}]
+STEPS = [
+    ROW, [*ROW, 6], [0, *ROW], [*ROW[:2], "new", *ROW[2:]], ROW[1:], [ROW[0], *ROW[2:]], [ROW, ROW[:1]],
+    [[*ROW, "deep"], ROW[:1]], [[], [[]]], [], [{"__tuple__": [1, 2]}, {"__set__": ["a"]}],
+    [{"__tuple__": [1, 2, 3]}, {"__set__": ["a", "b"]}], list(range(50)), list(range(1, 51)), list(range(49, -1, -1)),
+]
+
+
 @scenario("f")
 def lists(stage):
     """Edits inside lists: at the end, at the start, in the middle, in lists of lists."""
@@ -134,13 +144,7 @@ def lists(stage):
     alice, uuids = stage.host(blocks(3))
     bob = stage.join("bob")
     uuid = uuids["n1"]
-    row = [1, "two", 3.0, None, {"five": [5]}]
-    steps = [
-        row, [*row, 6], [0, *row], [*row[:2], "new", *row[2:]], row[1:], [row[0], *row[2:]], [row, row[:1]],
-        [[*row, "deep"], row[:1]], [[], [[]]], [], [{"__tuple__": [1, 2]}, {"__set__": ["a"]}],
-        [{"__tuple__": [1, 2, 3]}, {"__set__": ["a", "b"]}], list(range(50)), list(range(1, 51)), list(range(49, -1, -1)),
-    ]
-    for number, step in enumerate(steps):
+    for number, step in enumerate(STEPS):
         artist = (alice, bob)[number % 2]
         artist.edit(uuid=uuid, patch={"row": step, "step": number})
         if number == 7:
@@ -151,4 +155,29 @@ def lists(stage):
     for artist in stage.artists:
         # deepdiff up to 5.5 says so when a list grows, and lets it grow.
         artist.expect(r"Key or index of \d+ is not found for root\['payload'\]\['row'\]")
-    stage.check(later.dump()[uuid]["data"]["payload"]["row"] == steps[-1], "the last list is another one")
+    stage.check(later.dump()[uuid]["data"]["payload"]["row"] == STEPS[-1], "the last list is another one")
+
+
+@scenario("f", seconds=120)
+def mixed_deepdiff(stage):
+    """Artists with three versions of deepdiff, which describe and apply changes of lists differently."""
+    if stage.key < (0, 1, 40) or stage.reference:
+        raise Impossible("no deltas, or a server that passes on what some cannot read")
+    ages = ["5.7.0", "7.0.1", "8.1.1"] if stage.key >= (0, 8, 0) else ["5.5.0", "7.0.1", "8.6.2"]
+    mixed = [f"{stage.version}+{age}" for age in ages]
+    venvs.make_all(mixed)
+    stage.start_server()
+    alice, uuids = stage.host([*blocks(3), {"name": "scene", "type": "Scene", "payload": {"row": [1, 2, 3]}}])
+    artists = [stage.join(f"artist{number}", version=version) for number, version in enumerate(mixed)]
+    crowd = [1, 2, 2, "x", {"__tuple__": [0, 1]}, {"a": 1}]
+    crowds = [crowd, crowd[1:], [5, *crowd, 6], crowd[::-1], [2, 2, 2], [], list(range(15)), list(range(5, 12))]
+    for number, step in enumerate([*STEPS, *STEPS]):
+        artist = artists[number % len(artists)]
+        odd = {f"it's {number}": number, "set": {"__set__": list(range(number % 4))}, f"key{number}": [number]}
+        artist.edit(uuid=uuids["n1"], patch={"row": step, "step": number, **odd})
+        artist.edit(uuid=uuids["scene"], patch={"row": crowds[number % len(crowds)], "step": number})
+        stage.wait_equal([alice, *artists], count=4)
+    stage.final([alice, *artists], count=4)
+    for artist in artists:
+        # What versions before 7 say of the changes they make themselves. Who only receives has nothing to say.
+        artist.expect(r"(Key or index of \d+ is not found for|Unable to get the item at) root")
