@@ -99,6 +99,8 @@ counts! {
     RefusedMetadata = "refused_metadata",
     /// Growth refused because of the session's limits.
     RefusedFull = "refused_full",
+    /// Nodes set aside by the operator.
+    Quarantined = "quarantined",
     /// Faults contained.
     Panics = "panics",
 }

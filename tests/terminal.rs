@@ -82,6 +82,10 @@ async fn users_are_listed_and_kicked() {
     bob.until("being kicked", |bob| bob.dismissed.is_some())
         .await;
     assert_eq!(bob.dismissed.as_deref(), Some("kicked by admin"));
+    terminal.send_line("nodes").unwrap();
+    terminal.exp_string("0 nodes, 0 B").unwrap();
+    terminal.send_line("quarantine 0123").unwrap();
+    terminal.exp_string("There is no node 0123.").unwrap();
     terminal.send_line("help").unwrap();
     terminal.exp_string("kick NAME").unwrap();
     terminal.send_line("dance").unwrap();

@@ -14,12 +14,14 @@ use rustyline::history::FileHistory;
 use rustyline::{Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter, Validator};
 use tokio::runtime;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use self::orders::Order;
 use crate::log;
-use crate::session::{Handle, Outlet, Present};
+use crate::session::quarantine::ReleaseError;
+use crate::session::{self, Handle, Listed, Outlet, Present};
+use crate::wire::identity::NodeId;
 
 /// As in the original's shell.
 const PROMPT: &str = ">> ";
@@ -139,6 +141,15 @@ fn talk<O: Outlet + Sync>(
             Order::Help => orders::help(),
             Order::Users => orders::users(&session.present()),
             Order::Kick(name) => orders::kicked(name, session.remove(name)),
+            Order::Nodes(which) => orders::nodes(&session.nodes(), which),
+            Order::Quarantine(which) => match orders::find_node(&session.nodes(), which, false) {
+                Ok(id) => orders::quarantined(id, session.quarantine(id)),
+                Err(problem) => problem,
+            },
+            Order::Release(which) => match orders::find_node(&session.nodes(), which, true) {
+                Ok(id) => orders::released(id, session.release(id)),
+                Err(problem) => problem,
+            },
             Order::Unknown(text) => format!("*** Unknown: {text} (help lists what there is)\n"),
         };
         // What can't be remembered is only less convenient.
@@ -166,17 +177,38 @@ impl<O> Clone for Session<O> {
 
 impl<O: Outlet + Sync> Session<O> {
     fn present(&self) -> Vec<Present> {
-        let asked = async { timeout(PATIENCE, self.handle.present()).await };
-        self.runtime
-            .block_on(asked)
-            .ok()
-            .flatten()
-            .unwrap_or_default()
+        self.ask(|session, _| session.present()).unwrap_or_default()
     }
 
     fn remove(&self, name: &str) -> bool {
-        let asked = async { timeout(PATIENCE, self.handle.remove(name)).await };
-        !name.is_empty() && self.runtime.block_on(asked).unwrap_or(false)
+        let owned = name.to_owned();
+        !name.is_empty()
+            && self
+                .ask(move |session, now| session.remove(&owned, now))
+                .unwrap_or(false)
+    }
+
+    fn nodes(&self) -> Vec<Listed> {
+        self.ask(|session, _| session.nodes()).unwrap_or_default()
+    }
+
+    fn quarantine(&self, id: NodeId) -> bool {
+        self.ask(move |session, now| session.quarantine(id, now))
+            .unwrap_or(false)
+    }
+
+    fn release(&self, id: NodeId) -> Result<(), ReleaseError> {
+        self.ask(move |session, now| session.release(id, now))
+            .unwrap_or(Err(ReleaseError::NotAside))
+    }
+
+    /// `None` if there is no answer in time.
+    fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut session::Session<O>, Instant) -> R + Send + 'static,
+    ) -> Option<R> {
+        let asked = async { timeout(PATIENCE, self.handle.ask(question)).await };
+        self.runtime.block_on(asked).ok().flatten()
     }
 }
 
@@ -194,6 +226,8 @@ impl<O: Outlet + Sync> Completer for Words<O> {
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let before = line.get(..cursor).unwrap_or(line);
-        Ok(orders::complete(before, &self.0.present()))
+        Ok(orders::complete(before, &self.0.present(), || {
+            self.0.nodes()
+        }))
     }
 }

@@ -100,7 +100,7 @@ pub(crate) fn ready<O: Outlet + Sync>(session: &Handle<O>) {
     let session = session.clone();
     tokio::spawn(async move {
         // The session's answer is the sign of life: a hung session gets none out.
-        while session.present().await.is_some() {
+        while session.ask(|_, _| ()).await.is_some() {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
             tokio::time::sleep(deadline / 3).await;
         }

@@ -12,7 +12,7 @@ use super::authority;
 use super::join::encode_right;
 use super::live::is_unseen;
 use super::outlet::{Edit, Outlet, Slot};
-use super::replicas::COMMON;
+use super::replicas::{COMMON, Replica};
 use super::state::{Phase, Session, Timer};
 use super::users::Behind;
 use crate::counters::Count;
@@ -51,13 +51,8 @@ impl<O: Outlet> Session<O> {
         }
         // Data on its way there would bring the node back to life at the one who deleted it.
         let crossed = user.doomed.contains(&id) || is_unseen(user, id, now);
-        let dependents = self.replicas.dependents(id);
-        for (_, user) in self.users.iter_mut() {
-            if dialect.missing_node == MissingNode::RemovedMarker {
-                Self::note_needless(user, id, &dependents);
-            }
-        }
-        let Some(replica) = self.replicas.delete(id, who, now) else {
+        let spared = (!dialect.echo_edits && !crossed).then_some(who);
+        if self.remove_node(id, who, spared, now).is_none() {
             // The sender waits for the echo. It needs no place in the order unless something of
             // the node is on its way.
             if dialect.echo_edits && crossed {
@@ -65,11 +60,31 @@ impl<O: Outlet> Session<O> {
             } else if dialect.echo_edits {
                 self.answer(who, &Answer::Delete(id));
             }
-            return;
-        };
+        }
+    }
+
+    /// Removes a node and tells everybody but `spared`. `None` if there is none, and nobody is
+    /// told.
+    pub(super) fn remove_node(
+        &mut self,
+        id: NodeId,
+        by: &Identity,
+        spared: Option<&Identity>,
+        now: Instant,
+    ) -> Option<Replica> {
+        let dependents = self.replicas.dependents(id);
+        let marks = self
+            .dialect()
+            .is_some_and(|dialect| dialect.missing_node == MissingNode::RemovedMarker);
+        for (_, user) in self.users.iter_mut() {
+            if marks {
+                Self::note_needless(user, id, &dependents);
+            }
+        }
+        let replica = self.replicas.delete(id, by, now)?;
         let mut told = Vec::new();
         for (other, user) in self.users.iter_mut() {
-            let tell = other != who || dialect.echo_edits || crossed;
+            let tell = spared != Some(other);
             if Self::note_deleted(user, id, Some(&replica)) && tell {
                 told.push(other.clone());
             }
@@ -81,6 +96,7 @@ impl<O: Outlet> Session<O> {
         if self.replicas.is_empty() && matches!(self.phase, Phase::Active) {
             self.author = None;
         }
+        Some(replica)
     }
 
     /// States of these nodes that are on their way still name a node that is gone, and a Delete on

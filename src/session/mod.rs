@@ -1,7 +1,7 @@
 //! The session: who is there, which nodes exist, who owns what, and who is told what.
 //!
 //! [`Session`] is plain single-owner data with pure transitions; the modules beside it hold those
-//! by subject: `login`, `upload`, `join`, `live`, `edits`, `folding`, `leave`. This module runs it as an
+//! by subject: `login`, `upload`, `join`, `live`, `edits`, `folding`, `leave`, `quarantine`. This module runs it as an
 //! actor: the ports send [`Event`]s through a [`Handle`], one task applies them in order. The
 //! session never waits for a peer; what it says goes into the peers' [`outlet`]s.
 
@@ -15,6 +15,7 @@ mod live;
 pub(crate) mod login;
 pub mod operator;
 pub mod outlet;
+pub mod quarantine;
 pub mod replicas;
 pub mod settings;
 mod state;
@@ -32,7 +33,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 pub use self::event::Event;
-pub use self::operator::Present;
+pub use self::operator::{Listed, Present};
 pub use self::outlet::Outlet;
 pub use self::settings::Settings;
 pub use self::state::Session;
@@ -58,12 +59,11 @@ enum Letter<O> {
         reason: String,
         done: oneshot::Sender<()>,
     },
-    Present(oneshot::Sender<Vec<Present>>),
-    Remove {
-        name: String,
-        found: oneshot::Sender<bool>,
-    },
+    Ask(Question<O>),
 }
+
+/// What the operator asks, and to whom it is answered.
+type Question<O> = Box<dyn FnOnce(&mut Session<O>, Instant) + Send>;
 
 /// Sends events to the session. Cheap to clone.
 #[derive(Debug)]
@@ -108,19 +108,18 @@ impl<O: Outlet> Handle<O> {
         }
     }
 
-    /// Everybody who is logged in, by name; `None` if the session has ended.
-    pub async fn present(&self) -> Option<Vec<Present>> {
+    /// Asks something of the session, or has it do something, in its turn. `None` if the session
+    /// has ended.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Session<O>, Instant) -> R + Send + 'static,
+    ) -> Option<R> {
         let (answer, answered) = oneshot::channel();
-        self.inbox.send(Letter::Present(answer)).await.ok()?;
+        let question: Question<O> = Box::new(move |session, now| {
+            let _ = answer.send(question(session, now));
+        });
+        self.inbox.send(Letter::Ask(question)).await.ok()?;
         answered.await.ok()
-    }
-
-    /// Removes the user of this name; `false` if there is none.
-    pub async fn remove(&self, name: &str) -> bool {
-        let (found, answered) = oneshot::channel();
-        let name = name.to_owned();
-        let letter = Letter::Remove { name, found };
-        self.inbox.send(letter).await.is_ok() && answered.await.unwrap_or(false)
     }
 
     /// How many users are logged in, as it changes.
@@ -181,17 +180,8 @@ async fn run<O: Outlet>(
                     guarded(&counters, || session.dismiss_all(&reason, Instant::now()));
                     let _ = done.send(());
                 }
-                Letter::Present(answer) => {
-                    let mut present = Vec::new();
-                    guarded(&counters, || present = session.present());
-                    let _ = answer.send(present);
-                }
-                Letter::Remove { name, found } => {
-                    let mut removed = false;
-                    guarded(&counters, || {
-                        removed = session.remove(&name, Instant::now())
-                    });
-                    let _ = found.send(removed);
+                Letter::Ask(question) => {
+                    guarded(&counters, || question(&mut session, Instant::now()));
                 }
             }
         }

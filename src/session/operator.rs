@@ -1,13 +1,18 @@
-//! What the person who runs the server asks of the session: who is there, and to remove somebody.
+//! What the person who runs the server asks of the session: who and what is there, and to remove
+//! somebody. (`quarantine` sets nodes aside.)
+
+use std::cmp::Reverse;
 
 use tokio::time::Instant;
 use tracing::info;
 
 use super::outlet::Outlet;
+use super::replicas::Replica;
 use super::state::Session;
 use super::users::{LATENCY_UNKNOWN, Stage};
 use crate::counters::Count;
 use crate::text::shown;
+use crate::wire::identity::NodeId;
 
 /// A user as the operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +27,50 @@ pub struct Present {
     pub active: bool,
 }
 
+/// A node as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its uuid.
+    pub id: NodeId,
+    /// COMMON or a user's name.
+    pub owner: String,
+    /// The type's name, in the generations that say it.
+    pub kind: String,
+    /// Bytes of its state with the changes since.
+    pub bytes: usize,
+    /// How many nodes it needs.
+    pub dependencies: usize,
+    /// Whether it is set aside.
+    pub aside: bool,
+}
+
+impl Listed {
+    fn new(id: NodeId, replica: &Replica, aside: bool) -> Self {
+        Self {
+            id,
+            owner: replica.owner().to_string(),
+            kind: String::from_utf8_lossy(replica.kind()).into_owned(),
+            bytes: replica.payload_bytes(),
+            dependencies: replica.dependencies().len(),
+            aside,
+        }
+    }
+}
+
 impl<O: Outlet> Session<O> {
+    /// All nodes, those that are set aside first, then the largest.
+    pub fn nodes(&self) -> Vec<Listed> {
+        let present = self.replicas.ids().filter_map(|id| {
+            let replica = self.replicas.get(id)?;
+            Some(Listed::new(id, replica, false))
+        });
+        let aside = self.replicas.aside();
+        let aside = aside.map(|(id, replica)| Listed::new(id, replica, true));
+        let mut all: Vec<_> = present.chain(aside).collect();
+        all.sort_by_key(|node| (!node.aside, Reverse(node.bytes)));
+        all
+    }
+
     /// Everybody who is logged in, by name.
     pub fn present(&self) -> Vec<Present> {
         let mut all: Vec<_> = self

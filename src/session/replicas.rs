@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use crate::wire::identity::{Identity, NodeId};
@@ -156,10 +157,19 @@ struct Grave {
     by: Vec<(Identity, Instant)>,
 }
 
+/// A node that is kept and given to nobody.
+#[derive(Debug)]
+struct Aside {
+    replica: Replica,
+    /// The nodes that needed it.
+    dependents: Vec<NodeId>,
+}
+
 /// All nodes of the session.
 #[derive(Debug, Default)]
 pub struct Replicas {
     nodes: HashMap<NodeId, Replica>,
+    aside: IndexMap<NodeId, Aside>,
     places: BTreeMap<u64, NodeId>,
     dependents: HashMap<NodeId, HashSet<NodeId>>,
     graves: HashMap<NodeId, Grave>,
@@ -371,6 +381,66 @@ impl Replicas {
         Some(replica)
     }
 
+    /// Keeps a deleted node, with the nodes that needed it.
+    pub fn set_aside(&mut self, id: NodeId, replica: Replica, dependents: Vec<NodeId>) {
+        self.bytes = self.bytes.saturating_add(replica.bytes());
+        let aside = Aside {
+            replica,
+            dependents,
+        };
+        if let Some(older) = self.aside.insert(id, aside) {
+            self.bytes = self.bytes.saturating_sub(older.replica.bytes());
+        }
+    }
+
+    /// Whether a node is kept aside.
+    pub fn is_aside(&self, id: NodeId) -> bool {
+        self.aside.contains_key(&id)
+    }
+
+    /// The nodes that are kept aside.
+    pub fn aside(&self) -> impl Iterator<Item = (NodeId, &Replica)> {
+        self.aside.iter().map(|(id, aside)| (*id, &aside.replica))
+    }
+
+    /// Puts a node back that was kept aside, as a new one; gives those of the nodes that needed it
+    /// which are there, and need it again. `None` if it is not aside, or there is another.
+    pub fn put_back(&mut self, id: NodeId) -> Option<Vec<NodeId>> {
+        if self.nodes.contains_key(&id) {
+            return None;
+        }
+        let Aside {
+            replica,
+            dependents,
+        } = self.aside.shift_remove(&id)?;
+        self.bytes = self.bytes.saturating_sub(replica.bytes());
+        let mut dependencies = replica.dependencies.clone();
+        dependencies.retain(|d| self.nodes.contains_key(d));
+        let (tail, tail_bytes) = (replica.tail.clone(), replica.tail_bytes);
+        self.store(NodeState {
+            dependencies,
+            ..replica.base_state(id)
+        });
+        if let Some(stored) = self.nodes.get_mut(&id) {
+            stored.tail = tail;
+            stored.tail_bytes = tail_bytes;
+            stored.tuples = replica.tuples;
+            self.bytes = self.bytes.saturating_add(tail_bytes);
+        }
+        let present = dependents
+            .into_iter()
+            .filter(|d| self.nodes.contains_key(d));
+        let present: Vec<_> = present.collect();
+        for dependent in &present {
+            let mut dependencies = self.get(*dependent)?.dependencies.clone();
+            if !dependencies.contains(&id) {
+                dependencies.push(id);
+                self.depend(*dependent, dependencies);
+            }
+        }
+        Some(present)
+    }
+
     /// Whether a node was deleted not long ago and has not come back.
     pub fn is_grave(&self, id: NodeId) -> bool {
         self.graves.contains_key(&id)
@@ -467,6 +537,32 @@ mod tests {
         assert!(replicas.is_grave(id(1)));
         replicas.store(state(1, COMMON, &[], b"anew"));
         assert!(!replicas.is_grave(id(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_set_aside_counts_and_comes_back_whole() {
+        let now = Instant::now();
+        let mut replicas = Replicas::default();
+        replicas.store(state(1, "bob", &[], b"one"));
+        replicas.store(state(2, COMMON, &[id(1)], b"two"));
+        replicas.append(&Delta {
+            id: id(1),
+            owner: None,
+            kind: Bytes::new(),
+            dependencies: Vec::new(),
+            delta: Bytes::from_static(b"delta"),
+        });
+        let before = replicas.bytes();
+        let dependents = replicas.dependents(id(1));
+        let replica = replicas.delete(id(1), &me(), now).unwrap();
+        replicas.set_aside(id(1), replica, dependents);
+        assert_eq!(replicas.bytes(), before - DEPENDENCY);
+        assert!(!replicas.contains(id(1)));
+        assert_eq!(replicas.put_back(id(1)), Some(vec![id(2)]));
+        assert_eq!(replicas.bytes(), before);
+        assert_eq!(replicas.get(id(2)).unwrap().dependencies(), [id(1)]);
+        assert_eq!(replicas.get(id(1)).unwrap().tail(), ["delta"]);
+        assert_eq!(replicas.put_back(id(1)), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,5 +11,6 @@ mod live;
 mod login;
 mod model;
 mod property;
+mod quarantine;
 mod room;
 mod upload;
