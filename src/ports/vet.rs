@@ -1,102 +1,259 @@
 //! Looks into what users push before anybody else gets it.
 //!
 //! Clients unpickle nodes with everything Python has, so a node that names a function to call
-//! would run it on every other artist's machine. What names anything outside a short list, or is
-//! no pickle, goes no further. (Marshal, of the oldest generations, can name nothing.)
+//! would run it on every other artist's machine; and Python's marshal, of the oldest generations,
+//! makes code objects and crashes on what it would not have written. What is no dict of plain data,
+//! or names anything outside a short list, goes no further.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::context::Context;
+use super::context::{Context, PortLimits};
 use super::peer::Peer;
 use crate::counters::Count;
 use crate::session::Event;
 use crate::session::outlet::Outlet;
 use crate::wire::command::{Command, Request};
-use crate::wire::dialect::Family;
+use crate::wire::dialect::{Dialect, Family, Live};
 use crate::wire::identity::NodeId;
+use crate::wire::marshal::{self, MarshalError};
 use crate::wire::node::Update;
-use crate::wire::pickle::{PickleError, Protocol, ScanPolicy, Scanned, read, scan, write};
+use crate::wire::pickle::{PickleError, Protocol, ScanPolicy, Top, read, scan, write};
 
 /// A payload larger than this is looked into on a thread where it holds up nothing.
 const LARGE: usize = 512 * 1024;
 
 /// The event, or what takes its place if its payload is not fit for others.
 pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -> Event {
-    if peer
-        .dialect()
-        .is_none_or(|dialect| dialect.family == Family::Marshal)
-    {
-        return event;
-    }
-    let Some((node, payload, whole)) = payload(&mut event) else {
+    let Some((node, payload, part)) = payload(&mut event) else {
         return event;
     };
-    let policy = ScanPolicy {
-        budget: context.limits.content,
-        ..ScanPolicy::NODE
+    let Some(dialect) = peer.dialect() else {
+        // Who is not logged in, or is leaving, has nothing to push, and what cannot be looked into
+        // does not go on.
+        return Event::Unfit(node);
     };
     let result = if payload.len() > LARGE {
         let given = payload.clone();
-        let looked = tokio::task::spawn_blocking(move || look_into(&given, &policy)).await;
+        let limits = Arc::clone(&context.limits);
+        let looked =
+            tokio::task::spawn_blocking(move || look_into(&given, part, dialect, &limits)).await;
         // A fault in the scan is no permission.
-        looked.unwrap_or(Err(PickleError::Truncated { at: 0 }))
+        looked.unwrap_or(Err(Unfit::Fault))
     } else {
-        look_into(payload, &policy)
+        look_into(payload, part, dialect, &context.limits)
     };
-    let problem = match result {
-        Ok(Looked { scanned, .. }) if whole && scanned.persistent_id => {
-            "a node with a reference that clients cannot resolve".to_owned()
-        }
-        Ok(Looked { plain, .. }) => {
+    match result {
+        Ok(plain) => {
             if let Some(plain) = plain {
                 *payload = plain;
             }
-            return event;
+            event
         }
-        Err(error) => error.to_string(),
+        Err(unfit) => {
+            let what = format_args!("node {node}: {unfit}");
+            context
+                .counters
+                .refuse(Count::RefusedPayload, peer.identity(), what);
+            Event::Unfit(node)
+        }
+    }
+}
+
+/// Why a payload is not passed on.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
+    #[error(transparent)]
+    Marshal(#[from] MarshalError),
+    #[error("something else than a dict")]
+    NoDict,
+    #[error("the scan failed")]
+    Fault,
+}
+
+/// What a payload is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// A node of an upload by commands.
+    Set,
+    /// A whole node on a data link.
+    Node,
+    Delta,
+}
+
+/// Checks a payload. Gives what everybody can read in its stead, if not everybody can read it:
+/// artists have several ages of deepdiff in one session, and the newer ones refuse a type of the
+/// oldest.
+fn look_into(
+    payload: &Bytes,
+    part: Part,
+    dialect: &Dialect,
+    limits: &PortLimits,
+) -> Result<Option<Bytes>, Unfit> {
+    let budget = limits.content;
+    if dialect.family == Family::Marshal {
+        marshal::scan(payload, &budget)?;
+        return Ok(None);
+    }
+    let policy = ScanPolicy {
+        budget,
+        ..ScanPolicy::NODE
     };
-    let what = format_args!("node {node}: {problem}");
-    context
-        .counters
-        .refuse(Count::RefusedPayload, peer.identity(), what);
-    Event::Unfit(node)
+    let scanned = scan(payload, &policy)?;
+    if !may_be(scanned.top, part, dialect) {
+        return Err(Unfit::NoDict);
+    }
+    if part != Part::Delta
+        && let Some(what) = scanned.of_deltas
+    {
+        return Err(PickleError::OfDeltas(what).into());
+    }
+    if scanned.dated {
+        let plain = write(&read(payload, &budget)?, Protocol::Four);
+        return Ok(Some(plain));
+    }
+    Ok(None)
 }
 
-/// What is known of a payload.
-struct Looked {
-    scanned: Scanned,
-    /// What everybody can read in its stead, if not everybody can read it: artists have several
-    /// ages of deepdiff in one session, and the newer ones refuse a type of the oldest.
-    plain: Option<Bytes>,
+/// Whether a payload may be that: a dict. `None` is a node that was registered but never dumped,
+/// which since G8 some uploads contain. (Bytes, a node pickled twice, are what the server of
+/// 0.1.34 sent to its clients. No client sends them, and what they hold would be unpickled, too.)
+fn may_be(top: Top, part: Part, dialect: &Dialect) -> bool {
+    match top {
+        Top::Dict => true,
+        Top::None => part == Part::Set && dialect.live != Live::Whole,
+        Top::Bytes | Top::Other => false,
+    }
 }
 
-fn look_into(payload: &Bytes, policy: &ScanPolicy<'_>) -> Result<Looked, PickleError> {
-    let scanned = scan(payload, policy)?;
-    let plain = if scanned.dated {
-        Some(write(&read(payload, &policy.budget)?, Protocol::Four))
-    } else {
-        None
-    };
-    Ok(Looked { scanned, plain })
-}
-
-/// The payload of an event, whose it is, and whether it is a whole node.
-fn payload(event: &mut Event) -> Option<(NodeId, &mut Bytes, bool)> {
+/// The payload of an event, whose it is, and what it is part of.
+fn payload(event: &mut Event) -> Option<(NodeId, &mut Bytes, Part)> {
     match event {
         Event::Update {
             update: Update::Node(node),
             ..
-        }
-        | Event::Command(Command {
+        } => Some((node.id, &mut node.payload, Part::Node)),
+        Event::Command(Command {
             request: Request::UploadSet(node),
             ..
-        }) => Some((node.id, &mut node.payload, true)),
+        }) => Some((node.id, &mut node.payload, Part::Set)),
         Event::Update {
             update: Update::Delta(delta),
             ..
-        } => Some((delta.id, &mut delta.delta, false)),
+        } => Some((delta.id, &mut delta.delta, Part::Delta)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::wire::dialect::for_version;
+
+    fn look(version: &str, part: Part, payload: &[u8]) -> Result<Option<Bytes>, Unfit> {
+        let limits = PortLimits::new(&Config::default(), 1 << 20);
+        let dialect = for_version(Some(version)).unwrap();
+        look_into(&Bytes::copy_from_slice(payload), part, dialect, &limits)
+    }
+
+    /// One version of each way to send nodes: marshal, pickles, deltas, both.
+    const MARSHAL: &str = "0.0.20";
+    const WHOLE: [&str; 3] = ["0.1.26", "0.1.34", "0.1.36"];
+    const DELTAS: [&str; 3] = ["0.1.40", "0.2.1", "0.6.6"];
+    const BOTH: [&str; 3] = ["0.7.3", "0.9.11", "0.10.2"];
+
+    fn pickles() -> impl Iterator<Item = (&'static str, Part)> {
+        let versions = WHOLE.into_iter().chain(DELTAS).chain(BOTH);
+        versions
+            .flat_map(|version| [Part::Set, Part::Node, Part::Delta].map(|part| (version, part)))
+    }
+
+    #[test]
+    fn dicts_are_fit() {
+        for (version, part) in pickles() {
+            assert_eq!(look(version, part, b"\x80\x04}."), Ok(None), "{version}");
+            let ordered = b"\x80\x04\x8c\x0bcollections\x8c\x0bOrderedDict\x93)R.";
+            assert_eq!(look(version, part, ordered), Ok(None), "{version}");
+        }
+        assert_eq!(look(MARSHAL, Part::Node, b"{0"), Ok(None));
+    }
+
+    #[test]
+    fn other_values_are_not() {
+        for (version, part) in pickles() {
+            for other in [
+                &b"\x80\x04]."[..],
+                b"\x80\x04).",
+                b"\x80\x04K\x01.",
+                b"\x80\x04\x8c\x01x.",
+                b"\x80\x04\x8f.",
+                // Bytes, which hold a dict, or a call; and a bytearray.
+                b"\x80\x04C\x04\x80\x04}..",
+                b"\x80\x04C\x1ecos\nsystem\n(S'touch owned'\ntR..",
+                b"\x80\x05\x96\x04\0\0\0\0\0\0\0\x80\x04}..",
+                // The type dict.
+                b"\x80\x04\x8c\x08builtins\x8c\x04dict\x93.",
+            ] {
+                assert_eq!(
+                    look(version, part, other),
+                    Err(Unfit::NoDict),
+                    "{version} {part:?}"
+                );
+            }
+        }
+        let error = look(MARSHAL, Part::Node, b"[\0\0\0\0").unwrap_err();
+        assert_eq!(error, MarshalError::NoDict.into());
+        // A dict, but in the other format.
+        assert!(look(MARSHAL, Part::Node, b"\x80\x04}.").is_err());
+        assert!(look("0.1.26", Part::Node, b"{0").is_err());
+    }
+
+    #[test]
+    fn a_node_may_be_none_in_uploads_of_those_who_have_such() {
+        for (version, part) in pickles() {
+            let fit = look(version, part, b"\x80\x04N.").is_ok();
+            assert_eq!(
+                fit,
+                part == Part::Set && !WHOLE.contains(&version),
+                "{version} {part:?}"
+            );
+        }
+    }
+
+    /// What a plain unpickler fails on, and what is no data. Deltas may hold it.
+    #[test]
+    fn what_belongs_into_deltas_is_in_no_node() {
+        let none_type = &b"\x8c\x0c<<NoneType>>Q"[..];
+        let kind = b"\x8c\x08builtins\x8c\x03int\x93";
+        let call = b"\x8c\x08builtins\x8c\x04type\x93N\x85R";
+        let opcode = b"\x8c\x0fdeepdiff.helper\x8c\x06Opcode\x93(NNNNNNNt\x81";
+        for value in [none_type, kind, call, opcode] {
+            let payload = [b"\x80\x04}\x8c\x01x", value, b"s."].concat();
+            for (version, part) in pickles() {
+                let looked = look(version, part, &payload);
+                match part {
+                    Part::Delta => assert_eq!(looked, Ok(None), "{version}"),
+                    _ => assert!(
+                        matches!(looked, Err(Unfit::Pickle(PickleError::OfDeltas(_)))),
+                        "{version} {looked:?}"
+                    ),
+                }
+            }
+        }
+        // A type that is only called is fine.
+        let set = b"\x80\x03}X\x01\0\0\0xcbuiltins\nset\n](K\x01K\x02e\x85Rs.";
+        assert_eq!(look("0.1.26", Part::Node, set), Ok(None));
+    }
+
+    #[test]
+    fn marshal_holds_no_code() {
+        let code = b"{\xda\x01kc\0\0\0\0";
+        let (byte, at) = (b'c', 4);
+        let error = look(MARSHAL, Part::Node, code).unwrap_err();
+        assert_eq!(error, MarshalError::Type { byte, at }.into());
     }
 }

@@ -38,8 +38,9 @@ pub use dict::{Dict, Entries};
 pub use error::PickleError;
 pub use items::Items;
 
-pub use read::read;
+pub use read::{read, read_plain};
 pub use scan::{ScanPolicy, Scanned, Top, scan};
+pub(super) use text::is_text;
 pub use text::{NotText, Str};
 pub use value::{PyType, Value};
 pub use write::{Protocol, write};
