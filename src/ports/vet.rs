@@ -98,9 +98,13 @@ fn look_into(
         marshal::scan(payload, &budget)?;
         return Ok(None);
     }
+    let extra = limits.extra_globals.iter();
+    let extra: Vec<_> = extra
+        .map(|global| (global.module(), global.name()))
+        .collect();
     let policy = ScanPolicy {
         budget,
-        ..ScanPolicy::NODE
+        extra_globals: &extra,
     };
     let scanned = scan(payload, &policy)?;
     if !may_be(scanned.top, part, dialect) {
@@ -247,6 +251,29 @@ mod tests {
         // A type that is only called is fine.
         let set = b"\x80\x03}X\x01\0\0\0xcbuiltins\nset\n](K\x01K\x02e\x85Rs.";
         assert_eq!(look("0.1.26", Part::Node, set), Ok(None));
+    }
+
+    /// numpy.float64(1.5), as numpy 1 pickles it.
+    #[test]
+    fn further_names_are_permitted_by_the_configuration() {
+        let payload = Bytes::from_static(
+            b"\x80\x04}\x8c\x01xcnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n\x8c\x02f8\x89\x88\x87R\
+              (K\x03\x8c\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tbC\x08\0\0\0\0\0\0\xf8\x3f\x86Rs.",
+        );
+        let dialect = for_version(Some("0.9.11")).unwrap();
+        let mut config = Config::default();
+        for (names, fit) in [
+            (&[][..], false),
+            (&["numpy.dtype"], false),
+            (&["numpy.dtype", "numpy.core.multiarray.scalar"], true),
+        ] {
+            config.session.extra_globals = names.iter().map(|name| name.parse().unwrap()).collect();
+            let limits = PortLimits::new(&config, 1 << 20);
+            for part in [Part::Set, Part::Node, Part::Delta] {
+                let looked = look_into(&payload, part, dialect, &limits);
+                assert_eq!(looked.is_ok(), fit, "{names:?} {looked:?}");
+            }
+        }
     }
 
     #[test]
