@@ -1,4 +1,5 @@
-//! Marshal against Python itself, against what clients really sent, and against chance.
+//! Marshal against Python itself, and against chance. (What clients really sent is in
+//! `wire_dialects.rs`.)
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests")]
 
@@ -92,29 +93,6 @@ fn what_python_writes_is_accepted_and_what_is_accepted_python_loads() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
     assert!(told.contains(&format!("{harmless} loaded")), "{told}");
-}
-
-/// The chunk messages on the publisher port of the recorded sessions are nodes, whole.
-#[test]
-fn recorded_nodes_are_accepted() {
-    for version in ["0.0.3", "0.0.10", "0.0.20", "0.0.21"] {
-        let path = corpus("sessions").join(format!("{version}.jsonl"));
-        let text = std::fs::read_to_string(path).unwrap();
-        let mut count = 0;
-        for line in text.lines() {
-            let (_, direction, _, frames): (f64, String, String, Vec<String>) =
-                serde_json::from_str(line).unwrap();
-            if direction == "C>S" && frames.len() == 1 {
-                let digits = frames[0].as_bytes().chunks(2);
-                let byte =
-                    |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-                let node: Vec<u8> = digits.map(byte).collect();
-                assert_eq!(check(&node), Ok(()), "{version}: {}", node.escape_ascii());
-                count += 1;
-            }
-        }
-        assert!(count > 2, "{version}: {count} nodes");
-    }
 }
 
 proptest! {
