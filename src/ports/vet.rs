@@ -23,6 +23,9 @@ use crate::wire::pickle::{PickleError, Protocol, ScanPolicy, Top, read, scan, wr
 
 /// A payload larger than this is looked into on a thread where it holds up nothing.
 const LARGE: usize = 512 * 1024;
+/// After one larger than this others get their turn: a read may bring hundreds, which together
+/// would keep a thread for a tenth of a second.
+const TURN: usize = 4 * 1024;
 
 /// The event, or what takes its place if its payload is not fit for others.
 pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -> Event {
@@ -42,7 +45,11 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
         // A fault in the scan is no permission.
         looked.unwrap_or(Err(Unfit::Fault))
     } else {
-        look_into(payload, part, dialect, &context.limits)
+        let looked = look_into(payload, part, dialect, &context.limits);
+        if payload.len() > TURN {
+            tokio::task::yield_now().await;
+        }
+        looked
     };
     match result {
         Ok(plain) => {
