@@ -216,6 +216,9 @@ fn other_ways_to_write_values() {
     assert!(config.session.clients.framed());
     assert_eq!(config.session.newer_clients, NewerClients::Refuse);
     assert_eq!(config.session.idle_version.as_deref(), Some("0.9.9"));
+    let globals = &config.session.extra_globals;
+    assert_eq!(globals.len(), 2);
+    assert_eq!((globals[1].module(), globals[1].name()), ("numpy", "dtype"));
     assert_eq!(config.net.min_rate, ByteSize::new(0));
     assert_eq!(config.net.unauthenticated_message, ByteSize::kib(1));
     assert_eq!(

@@ -223,3 +223,21 @@ proptest! {
         }
     }
 }
+
+/// Meshes and images are mostly buffers, which cost next to nothing however large they are.
+#[test]
+#[ignore = "a measurement: cargo test --release --test pickle -- --ignored --nocapture"]
+fn buffers_are_passed_over_at_a_gigabyte_per_second() {
+    const SIZE: u32 = 256 << 20;
+    for (opcode, filler) in [(b'B', 0xff), (b'X', b'a')] {
+        let mut pickle = [b"\x80\x04}\x8c\x04data", &[opcode][..], &SIZE.to_le_bytes()].concat();
+        pickle.resize(pickle.len() + SIZE as usize, filler);
+        pickle.extend(b"s.");
+        let start = std::time::Instant::now();
+        assert!(scan(&pickle, &ScanPolicy::NODE).is_ok());
+        let took = start.elapsed();
+        let rate = f64::from(SIZE) / took.as_secs_f64() / 1e9;
+        println!("{}: {took:?}, {rate:.1} GB/s", char::from(opcode));
+        assert!(rate > 1.0);
+    }
+}

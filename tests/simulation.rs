@@ -28,7 +28,7 @@ use multi_user_server::net::listen::Listener;
 use multi_user_server::server::Server;
 use multi_user_server::wire::client::{OwnedAnswer, decode_answer, encode_request, encode_update};
 use multi_user_server::wire::command::{Auth, CommandLimits, Credentials, Request};
-use multi_user_server::wire::dialect::{self, Dialect, Passwords, Ports, Transfer};
+use multi_user_server::wire::dialect::{self, Dialect, Family, Passwords, Ports, Transfer};
 use multi_user_server::wire::identity::{Identity, NodeId};
 use multi_user_server::wire::limits::{Assembler, Limits};
 use multi_user_server::wire::message::Message;
@@ -302,24 +302,35 @@ fn number(id: NodeId) -> u32 {
     id.as_str()[24..].parse().unwrap()
 }
 
-fn state(n: u32, held: &Held) -> NodeState {
+fn state(dialect: &Dialect, n: u32, held: &Held) -> NodeState {
     NodeState {
         id: id(n),
         owner: held.owner.clone(),
         kind: Bytes::from_static(b"BlObject"),
         dependencies: Vec::new(),
-        payload: marshalled(&held.data),
+        payload: dumped(dialect, &held.data),
     }
 }
 
-/// A text in what each family takes for a node: the server reads it only to judge it.
-fn marshalled(text: &str) -> Bytes {
+/// A text in what the family takes for a node: the server reads it only to judge it.
+fn dumped(dialect: &Dialect, text: &str) -> Bytes {
     use multi_user_server::wire::pickle::{Dict, Protocol, Value, write};
+    if dialect.family == Family::Marshal {
+        let length = u32::try_from(text.len()).unwrap().to_le_bytes();
+        return [MARSHALLED, &length, text.as_bytes(), b"0"].concat().into();
+    }
     write(&Value::Dict(Dict::new().with("name", text)), Protocol::Four)
 }
 
+/// What stands before a text, and its length, that is in a dict in marshal.
+const MARSHALLED: &[u8] = b"{z\x04nameu";
+
 fn text(payload: &Bytes) -> String {
     use multi_user_server::wire::pickle::{Budget, read};
+    if payload.starts_with(MARSHALLED) {
+        let text = payload.slice(MARSHALLED.len() + 4..payload.len() - 1);
+        return String::from_utf8(text.into()).unwrap();
+    }
     let value = read(payload, &Budget::NODE).unwrap();
     let dict = value.as_dict().unwrap();
     dict.get("name").unwrap().as_str().unwrap().to_owned()
@@ -513,8 +524,10 @@ impl Artist {
                 let nodes = self.scene.lock().unwrap().nodes.clone();
                 for (n, held) in nodes {
                     match self.dialect.upload {
-                        Transfer::Set => self.ask(&Request::UploadSet(state(n, &held))),
-                        Transfer::DataLink => self.push(state(n, &held)),
+                        Transfer::Set => {
+                            self.ask(&Request::UploadSet(state(self.dialect, n, &held)))
+                        }
+                        Transfer::DataLink => self.push(state(self.dialect, n, &held)),
                     }
                 }
                 self.ask(&Request::UploadEnd);
@@ -615,7 +628,7 @@ impl Artist {
             };
             scene.nodes.insert(self.serial, held.clone());
             drop(scene);
-            return self.push(state(self.serial, &held));
+            return self.push(state(self.dialect, self.serial, &held));
         };
         if self.commands && what == 1 && scene.nodes.len() > 4 {
             if !self.dialect.echo_edits {
@@ -635,7 +648,7 @@ impl Artist {
         }
         let held = scene.nodes.get_mut(&n).unwrap();
         held.data = format!("{} {}", self.name, self.serial);
-        let node = state(n, held);
+        let node = state(self.dialect, n, held);
         drop(scene);
         self.push(node);
     }

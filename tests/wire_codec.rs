@@ -357,6 +357,34 @@ fn chunk_counts_are_checked_before_anything_is_kept() {
     assert!(reassembler.expects_header());
 }
 
+/// Clients decode the type as UTF-8 outside of what catches errors, so no other bytes go on.
+#[test]
+fn types_of_nodes_are_texts() {
+    let dialect = for_version(Some("0.1.31")).unwrap();
+    let node = |kind: &'static [u8]| NodeState {
+        id: NodeId::new(&[b'a'; 36]).unwrap(),
+        owner: "COMMON".to_owned(),
+        kind: Bytes::from_static(kind),
+        dependencies: Vec::new(),
+        payload: Bytes::from_static(b"\x80\x04}."),
+    };
+    for (kind, right) in [("Würfel".as_bytes(), true), (b"W\xfcrfel", false)] {
+        let set = Request::UploadSet(node(kind));
+        let message = encode_request(dialect, "ann", &set).remove(0);
+        assert_eq!(decode(&message, &CommandLimits::default()).is_ok(), right);
+
+        let live = encode_update(
+            dialect,
+            &Identity::new(&[1; 16]).unwrap(),
+            &Update::Node(node(kind)),
+        );
+        let mut reassembler = Reassembler::new();
+        let header = live.into_iter().next().unwrap();
+        let pushed = reassembler.push(dialect, header, &LIMITS);
+        assert_eq!(!matches!(pushed, Err(NodeError::KindText)), right);
+    }
+}
+
 #[test]
 fn only_nodes_and_commits_travel_as_objects() {
     let dialect = for_version(Some("0.9.11")).unwrap();

@@ -17,16 +17,19 @@ use std::path::Path;
 
 use bytes::Bytes;
 use multi_user_server::wire::client::{OwnedAnswer, decode_answer, encode_request, encode_update};
-use multi_user_server::wire::command::{CommandLimits, Credentials, Request, decode, encode};
+use multi_user_server::wire::command::{
+    Command, CommandLimits, Credentials, Request, decode, encode,
+};
 use multi_user_server::wire::dialect::{
-    Dialect, Framing, Passwords, Ports, RightShape, for_version,
+    Dialect, Family, Framing, Passwords, Ports, RightShape, for_version,
 };
 use multi_user_server::wire::identity::Identity;
+use multi_user_server::wire::marshal;
 use multi_user_server::wire::message::Message;
 use multi_user_server::wire::node::{
     NodeLimits, Reassembler, Update, encode_delta, encode_node, header_sender, whole_as_delta,
 };
-use multi_user_server::wire::pickle::{self, Budget, Value};
+use multi_user_server::wire::pickle::{self, Budget, ScanPolicy, Top, Value, scan};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Link {
@@ -217,6 +220,50 @@ fn uploaded_nodes_become_deltas_that_replace_the_root() {
         }
     }
     assert!(seen > 20);
+}
+
+/// What is passed on only if it is a dict of plain data, or a delta in a dict, has always been one.
+/// `None` would be a node that was never dumped, which an upload may contain.
+#[test]
+fn payloads_of_clients_are_dicts_of_plain_data() {
+    for session in sessions() {
+        let dialect = session.dialect;
+        let mut links: BTreeMap<_, Reassembler> = BTreeMap::new();
+        let mut seen = 0;
+        for recorded in session.messages.iter().filter(|m| m.up) {
+            let place = &recorded.place;
+            let (payload, delta) = match recorded.link {
+                Link::Command => match decode(&recorded.message, &CommandLimits::default()) {
+                    Ok(Command {
+                        request: Request::UploadSet(node),
+                        ..
+                    }) => (node.payload, false),
+                    _ => continue,
+                },
+                Link::Data | Link::Publisher => {
+                    let key = (recorded.link, recorded.identity.clone());
+                    let message = recorded.message.clone();
+                    let reassembler = links.entry(key).or_default();
+                    match reassembler.push(dialect, message, &NodeLimits::default()) {
+                        Ok(Some(Update::Node(node))) => (node.payload, false),
+                        Ok(Some(Update::Delta(delta))) => (delta.delta, true),
+                        _ => continue,
+                    }
+                }
+                Link::Ttl => continue,
+            };
+            seen += 1;
+            if dialect.family == Family::Marshal {
+                assert_eq!(marshal::scan(&payload, &Budget::NODE), Ok(()), "{place}");
+                continue;
+            }
+            let scanned = scan(&payload, &ScanPolicy::NODE);
+            let scanned = scanned.unwrap_or_else(|error| panic!("{place}: {error}"));
+            assert_eq!(scanned.top, Top::Dict, "{place}");
+            assert!(delta || scanned.of_deltas.is_none(), "{place}: {scanned:?}");
+        }
+        assert!(seen > 2, "{:?}: {seen} payloads", dialect.first);
+    }
 }
 
 fn names_one_node(message: &Message) -> bool {

@@ -28,7 +28,7 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 
 /// All keys, in the order in which they are shown; those of a section are together.
 #[rustfmt::skip]
-pub(super) const KEYS: [Key; 63] = [
+pub(super) const KEYS: [Key; 64] = [
     key("bind", Kind::Addresses),
     key("port", Kind::Port),
     key("timeout", Kind::Millis(Duration::from_millis(100), TEN_MINUTES)),
@@ -51,6 +51,7 @@ pub(super) const KEYS: [Key; 63] = [
     key("session.max_dependencies", Kind::Count(1, 10_000_000)),
     key("session.max_nesting", Kind::Count(16, 32_767)),
     key("session.max_values", Kind::Count(1024, 1_000_000_000)),
+    key("session.extra_globals", Kind::Globals),
     key("session.max_session", Kind::Memory),
     key("session.max_users", Kind::Count(1, MANY)),
     key("session.upload_stall", Kind::Duration(Duration::from_secs(1), HOUR)),

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::wire::dialect::Version;
 
 use super::{
+    globals,
     log_filter::LogFilter,
     units::{ByteSize, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration},
 };
@@ -30,6 +31,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// A list of different ones of these words, at least one.
     Words(&'static [&'static str]),
+    /// A list of Python names.
+    Globals,
     /// A version of clients; the empty text means none.
     OptionalVersion,
     Switch,
@@ -105,6 +108,11 @@ impl Kind {
                 }
             }
             Self::Words(words) => check_words(value, words),
+            Self::Globals => {
+                let list = value.as_array().ok_or(None)?;
+                let texts: Option<Vec<_>> = list.iter().map(Value::as_str).collect();
+                globals::check(texts.ok_or(None)?.into_iter()).map_err(Some)
+            }
             Self::OptionalVersion => match value.as_str().ok_or(None)? {
                 "" => Ok(()),
                 text => Version::parse(text).map(drop).ok_or(None),
@@ -152,10 +160,10 @@ impl Kind {
                 "false" | "no" | "off" | "0" => false.into(),
                 _ => text.into(),
             },
-            Self::Addresses | Self::Words(_) => Value::from(
+            Self::Addresses | Self::Words(_) | Self::Globals => Value::from(
                 text.split(',')
                     .map(str::trim)
-                    .filter(|address| !address.is_empty())
+                    .filter(|item| !item.is_empty())
                     .collect::<Vec<_>>(),
             ),
             Self::Choice(_) | Self::OptionalVersion => trimmed.into(),
@@ -211,6 +219,9 @@ impl fmt::Display for Kind {
                 f,
                 "a list of different ones of \"{}\"",
                 words.join("\", \"")
+            ),
+            Self::Globals => f.write_str(
+                "a list of different Python names such as [\"numpy.core.multiarray.scalar\"]",
             ),
             Self::OptionalVersion => f.write_str("a version such as \"0.9.11\", or \"\" for none"),
             Self::Switch => f.write_str("true or false"),

@@ -7,6 +7,7 @@
 
 mod clients;
 mod error;
+mod globals;
 mod keys;
 mod kind;
 mod layers;
@@ -23,6 +24,7 @@ mod validate;
 
 pub use clients::{Clients, Era};
 pub use error::{ConfigError, ConfigErrors, Origin, Setting};
+pub use globals::GlobalName;
 pub use kind::check_admin_password;
 pub(crate) use layers::CONTAINER_VARIABLE;
 pub use load::{Loaded, Origins, load, load_with};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     clients::Clients,
+    globals::GlobalName,
     log_filter::LogFilter,
     net::NetConfig,
     secret::Secret,
@@ -154,6 +155,9 @@ pub struct SessionConfig {
     pub max_nesting: usize,
     /// Values in a node's content, those referred to repeatedly counted each time.
     pub max_values: usize,
+    /// Python names that nodes and deltas may use besides those all clients use. Whatever they
+    /// stand for, everybody's Blender will run it.
+    pub extra_globals: Vec<GlobalName>,
     /// Memory all nodes together may take; growth beyond is refused. See [`Self::limits`].
     pub max_session: MemoryLimit,
     /// Most users at once.
@@ -184,6 +188,7 @@ impl Default for SessionConfig {
             max_dependencies: 100_000,
             max_nesting: 256,
             max_values: 8_388_608,
+            extra_globals: Vec::new(),
             max_session: MemoryLimit::Share(60),
             max_users: 128,
             upload_stall: Duration::from_secs(30),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::peer::{Peer, Registry};
-use crate::config::{Config, SameAddress};
+use crate::config::{Config, GlobalName, SameAddress};
 use crate::counters::Counters;
 use crate::net::admission::Admission;
 use crate::net::handshake::Offered;
@@ -50,6 +50,8 @@ pub(crate) struct PortLimits {
     pub(crate) command: CommandLimits,
     /// What the content of a node may be like.
     pub(crate) content: Budget,
+    /// What it may name besides the usual.
+    pub(crate) extra_globals: Vec<GlobalName>,
 }
 
 /// How long peers may take.
@@ -143,6 +145,7 @@ impl PortLimits {
                 config.session.max_nesting,
                 config.session.max_values,
             ),
+            extra_globals: config.session.extra_globals.clone(),
         }
     }
 }

@@ -1,52 +1,56 @@
 //! Looks into what users push before anybody else gets it.
 //!
 //! Clients unpickle nodes with everything Python has, so a node that names a function to call
-//! would run it on every other artist's machine. What names anything outside a short list, or is
-//! no pickle, goes no further. (Marshal, of the oldest generations, can name nothing.)
+//! would run it on every other artist's machine; and Python's marshal, of the oldest generations,
+//! makes code objects and crashes on what it would not have written. What is no dict of plain data,
+//! or names anything outside a short list, goes no further.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::context::Context;
+use super::context::{Context, PortLimits};
 use super::peer::Peer;
 use crate::counters::Count;
 use crate::session::Event;
 use crate::session::outlet::Outlet;
 use crate::wire::command::{Command, Request};
 use crate::wire::delta::is_plain;
-use crate::wire::dialect::{Family, Live};
+use crate::wire::dialect::{Dialect, Family, Live};
 use crate::wire::identity::NodeId;
+use crate::wire::marshal::{self, MarshalError};
 use crate::wire::node::Update;
-use crate::wire::pickle::{Protocol, ScanPolicy, Top, read, scan, write};
+use crate::wire::pickle::{PickleError, Protocol, ScanPolicy, Top, read, scan, write};
 
 /// A payload larger than this is looked into on a thread where it holds up nothing.
 const LARGE: usize = 512 * 1024;
+/// After one larger than this others get their turn: a read may bring hundreds, which together
+/// would keep a thread for a tenth of a second.
+const TURN: usize = 4 * 1024;
 
 /// The event, or what takes its place if its payload is not fit for others.
 pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -> Event {
+    let Some((node, payload, part)) = payload(&mut event) else {
+        return event;
+    };
     let Some(dialect) = peer.dialect() else {
-        return event;
+        // Who is not logged in, or is leaving, has nothing to push, and what cannot be looked into
+        // does not go on.
+        return Event::Unfit(node);
     };
-    if dialect.family == Family::Marshal {
-        return event;
-    }
-    let Some((node, payload, what)) = payload(&mut event) else {
-        return event;
-    };
-    let policy = ScanPolicy {
-        budget: context.limits.content,
-        ..ScanPolicy::NODE
-    };
-    let changes = dialect.live != Live::Whole;
     let result = if payload.len() > LARGE {
         let given = payload.clone();
-        let look = move || look_into(&given, what, changes, &policy);
+        let limits = Arc::clone(&context.limits);
+        let looked =
+            tokio::task::spawn_blocking(move || look_into(&given, part, dialect, &limits)).await;
         // A fault in the scan is no permission.
-        let looked = tokio::task::spawn_blocking(look).await;
-        looked.unwrap_or_else(|_| Err("a fault of this server".to_owned()))
+        looked.unwrap_or(Err(Unfit::Fault))
     } else {
-        look_into(payload, what, changes, &policy)
+        let looked = look_into(payload, part, dialect, &context.limits);
+        if payload.len() > TURN {
+            tokio::task::yield_now().await;
+        }
+        looked
     };
     match result {
         Ok(looked) => {
@@ -58,8 +62,8 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
             }
             event
         }
-        Err(problem) => {
-            let what = format_args!("node {node}: {problem}");
+        Err(unfit) => {
+            let what = format_args!("node {node}: {unfit}");
             context
                 .counters
                 .refuse(Count::RefusedPayload, peer.identity(), what);
@@ -68,14 +72,31 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
     }
 }
 
-/// What a payload is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+/// Why a payload is not passed on.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
+    #[error(transparent)]
+    Marshal(#[from] MarshalError),
+    #[error("something else than a dict")]
+    NoDict,
+    #[error("the scan failed")]
+    Fault,
+}
+
+/// What a payload is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// A node of an upload by commands.
+    Set,
+    /// A whole node on a data link.
     Node,
     Delta,
 }
 
-/// What is known of a payload.
+/// What is known of a payload that is fit.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Looked {
     /// What takes its place, if not everybody would understand it alike: artists have several
     /// ages of deepdiff in one session, and the newer ones refuse a type of the oldest; and a
@@ -85,50 +106,229 @@ struct Looked {
     plain: bool,
 }
 
+/// Checks a payload.
 fn look_into(
     payload: &Bytes,
-    what: What,
-    changes: bool,
-    policy: &ScanPolicy<'_>,
-) -> Result<Looked, String> {
-    let scanned = scan(payload, policy).map_err(|error| error.to_string())?;
-    match what {
-        What::Node if scanned.persistent_id => {
-            return Err("a node with a reference that clients cannot resolve".to_owned());
-        }
-        What::Delta if scanned.top != Top::Dict => return Err("a delta that is no dict".to_owned()),
-        _ => {}
+    part: Part,
+    dialect: &Dialect,
+    limits: &PortLimits,
+) -> Result<Looked, Unfit> {
+    let budget = limits.content;
+    if dialect.family == Family::Marshal {
+        marshal::scan(payload, &budget)?;
+        return Ok(Looked::default());
     }
-    let rewrite = scanned.dated || (scanned.shared && changes);
-    let mut looked = Looked {
-        rewritten: None,
-        plain: false,
+    let extra = limits.extra_globals.iter();
+    let extra: Vec<_> = extra
+        .map(|global| (global.module(), global.name()))
+        .collect();
+    let policy = ScanPolicy {
+        budget,
+        extra_globals: &extra,
     };
-    if rewrite || what == What::Delta {
+    let scanned = scan(payload, &policy)?;
+    if !may_be(scanned.top, part, dialect) {
+        return Err(Unfit::NoDict);
+    }
+    if part != Part::Delta
+        && let Some(what) = scanned.of_deltas
+    {
+        return Err(PickleError::OfDeltas(what).into());
+    }
+    let rewrite = scanned.dated || (scanned.shared && dialect.live != Live::Whole);
+    let mut looked = Looked::default();
+    if rewrite || part == Part::Delta {
         // What names something the operator permits is not read, and stays as it is.
-        if let Ok(value) = read(payload, &policy.budget) {
-            looked.plain = what == What::Delta && is_plain(&value);
+        if let Ok(value) = read(payload, &budget) {
+            looked.plain = part == Part::Delta && is_plain(&value);
             looked.rewritten = rewrite.then(|| write(&value, Protocol::Four));
         }
     }
     Ok(looked)
 }
 
-/// The payload of an event, whose it is, and what.
-fn payload(event: &mut Event) -> Option<(NodeId, &mut Bytes, What)> {
+/// Whether a payload may be that: a dict. `None` is a node that was registered but never dumped,
+/// which since G8 some uploads contain. (Bytes, a node pickled twice, are what the server of
+/// 0.1.34 sent to its clients. No client sends them, and what they hold would be unpickled, too.)
+fn may_be(top: Top, part: Part, dialect: &Dialect) -> bool {
+    match top {
+        Top::Dict => true,
+        Top::None => part == Part::Set && dialect.live != Live::Whole,
+        Top::Bytes | Top::Other => false,
+    }
+}
+
+/// The payload of an event, whose it is, and what it is part of.
+fn payload(event: &mut Event) -> Option<(NodeId, &mut Bytes, Part)> {
     match event {
         Event::Update {
             update: Update::Node(node),
             ..
-        }
-        | Event::Command(Command {
+        } => Some((node.id, &mut node.payload, Part::Node)),
+        Event::Command(Command {
             request: Request::UploadSet(node),
             ..
-        }) => Some((node.id, &mut node.payload, What::Node)),
+        }) => Some((node.id, &mut node.payload, Part::Set)),
         Event::Update {
             update: Update::Delta(delta),
             ..
-        } => Some((delta.id, &mut delta.delta, What::Delta)),
+        } => Some((delta.id, &mut delta.delta, Part::Delta)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::wire::dialect::for_version;
+
+    fn look(version: &str, part: Part, payload: &[u8]) -> Result<Looked, Unfit> {
+        let limits = PortLimits::new(&Config::default(), 1 << 20);
+        let dialect = for_version(Some(version)).unwrap();
+        look_into(&Bytes::copy_from_slice(payload), part, dialect, &limits)
+    }
+
+    /// One version of each way to send nodes: marshal, pickles, deltas, both.
+    const MARSHAL: &str = "0.0.20";
+    const WHOLE: [&str; 3] = ["0.1.26", "0.1.34", "0.1.36"];
+    const DELTAS: [&str; 3] = ["0.1.40", "0.2.1", "0.6.6"];
+    const BOTH: [&str; 3] = ["0.7.3", "0.9.11", "0.10.2"];
+
+    fn pickles() -> impl Iterator<Item = (&'static str, Part)> {
+        let versions = WHOLE.into_iter().chain(DELTAS).chain(BOTH);
+        versions
+            .flat_map(|version| [Part::Set, Part::Node, Part::Delta].map(|part| (version, part)))
+    }
+
+    #[test]
+    fn dicts_are_fit() {
+        for (version, part) in pickles() {
+            let empty = Looked {
+                rewritten: None,
+                plain: part == Part::Delta,
+            };
+            assert_eq!(look(version, part, b"\x80\x04}."), Ok(empty), "{version}");
+            let ordered = b"\x80\x04\x8c\x0bcollections\x8c\x0bOrderedDict\x93)R.";
+            assert!(look(version, part, ordered).is_ok(), "{version}");
+        }
+        assert_eq!(look(MARSHAL, Part::Node, b"{0"), Ok(Looked::default()));
+    }
+
+    #[test]
+    fn other_values_are_not() {
+        for (version, part) in pickles() {
+            for other in [
+                &b"\x80\x04]."[..],
+                b"\x80\x04).",
+                b"\x80\x04K\x01.",
+                b"\x80\x04\x8c\x01x.",
+                b"\x80\x04\x8f.",
+                // Bytes, which hold a dict, or a call; and a bytearray.
+                b"\x80\x04C\x04\x80\x04}..",
+                b"\x80\x04C\x1ecos\nsystem\n(S'touch owned'\ntR..",
+                b"\x80\x05\x96\x04\0\0\0\0\0\0\0\x80\x04}..",
+                // The type dict.
+                b"\x80\x04\x8c\x08builtins\x8c\x04dict\x93.",
+            ] {
+                assert_eq!(
+                    look(version, part, other),
+                    Err(Unfit::NoDict),
+                    "{version} {part:?}"
+                );
+            }
+        }
+        let error = look(MARSHAL, Part::Node, b"[\0\0\0\0").unwrap_err();
+        assert_eq!(error, MarshalError::NoDict.into());
+        // A dict, but in the other format.
+        assert!(look(MARSHAL, Part::Node, b"\x80\x04}.").is_err());
+        assert!(look("0.1.26", Part::Node, b"{0").is_err());
+    }
+
+    #[test]
+    fn a_node_may_be_none_in_uploads_of_those_who_have_such() {
+        for (version, part) in pickles() {
+            let fit = look(version, part, b"\x80\x04N.").is_ok();
+            assert_eq!(
+                fit,
+                part == Part::Set && !WHOLE.contains(&version),
+                "{version} {part:?}"
+            );
+        }
+    }
+
+    /// What a plain unpickler fails on, and what is no data. Deltas may hold it.
+    #[test]
+    fn what_belongs_into_deltas_is_in_no_node() {
+        let none_type = &b"\x8c\x0c<<NoneType>>Q"[..];
+        let kind = b"\x8c\x08builtins\x8c\x03int\x93";
+        let call = b"\x8c\x08builtins\x8c\x04type\x93N\x85R";
+        let opcode = b"\x8c\x0fdeepdiff.helper\x8c\x06Opcode\x93(NNNNNNNt\x81";
+        for value in [none_type, kind, call, opcode] {
+            let payload = [b"\x80\x04}\x8c\x01x", value, b"s."].concat();
+            for (version, part) in pickles() {
+                let looked = look(version, part, &payload);
+                match part {
+                    Part::Delta => assert!(looked.is_ok(), "{version}"),
+                    _ => assert!(
+                        matches!(looked, Err(Unfit::Pickle(PickleError::OfDeltas(_)))),
+                        "{version} {looked:?}"
+                    ),
+                }
+            }
+        }
+        // A type that is only called is fine.
+        let set = b"\x80\x03}X\x01\0\0\0xcbuiltins\nset\n](K\x01K\x02e\x85Rs.";
+        assert!(look("0.1.26", Part::Node, set).is_ok());
+    }
+
+    /// `{'a': x, 'b': x}` with one list x: a change of the one would be one of both.
+    #[test]
+    fn nothing_is_in_two_places() {
+        let twice = b"\x80\x04}\x94(\x8c\x01a]\x94K\x01a\x8c\x01bh\x01u.";
+        let apart = b"\x80\x04}(\x8c\x01a]K\x01a\x8c\x01b]K\x01au.";
+        let looked = look("0.9.11", Part::Node, twice).unwrap();
+        assert_eq!(looked.rewritten.as_deref(), Some(&apart[..]));
+        // Where there are no deltas nothing is changed in its place.
+        assert_eq!(look("0.1.26", Part::Node, twice).unwrap().rewritten, None);
+    }
+
+    #[test]
+    fn plain_deltas_are_told() {
+        let delta = b"\x80\x04}\x8c\x0evalues_changed}\x8c\x09root['a']}\x8c\x09new_valueK\x01sss.";
+        assert!(look("0.9.11", Part::Delta, delta).unwrap().plain);
+        let delta = b"\x80\x04}\x8c\x15iterable_item_removed}\x8c\x07root[0]K\x01ss.";
+        assert!(!look("0.9.11", Part::Delta, delta).unwrap().plain);
+    }
+
+    /// numpy.float64(1.5), as numpy 1 pickles it.
+    #[test]
+    fn further_names_are_permitted_by_the_configuration() {
+        let payload = Bytes::from_static(
+            b"\x80\x04}\x8c\x01xcnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n\x8c\x02f8\x89\x88\x87R\
+              (K\x03\x8c\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tbC\x08\0\0\0\0\0\0\xf8\x3f\x86Rs.",
+        );
+        let dialect = for_version(Some("0.9.11")).unwrap();
+        let mut config = Config::default();
+        for (names, fit) in [
+            (&[][..], false),
+            (&["numpy.dtype"], false),
+            (&["numpy.dtype", "numpy.core.multiarray.scalar"], true),
+        ] {
+            config.session.extra_globals = names.iter().map(|name| name.parse().unwrap()).collect();
+            let limits = PortLimits::new(&config, 1 << 20);
+            for part in [Part::Set, Part::Node, Part::Delta] {
+                let looked = look_into(&payload, part, dialect, &limits);
+                assert_eq!(looked.is_ok(), fit, "{names:?} {looked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn marshal_holds_no_code() {
+        let code = b"{\xda\x01kc\0\0\0\0";
+        let (byte, at) = (b'c', 4);
+        let error = look(MARSHAL, Part::Node, code).unwrap_err();
+        assert_eq!(error, MarshalError::Type { byte, at }.into());
     }
 }

@@ -4,7 +4,8 @@
 //! [`message::Message`]s; [`detect`] tells them apart by the first bytes and [`limits`] says how
 //! much a peer may send. Above them one codec, [`command`] and [`node`], is driven by a row of
 //! the [`dialect`] table: the published client versions differ only in the traits listed there.
-//! Payloads inside are Python pickles, read by the bounded, non-executing reader in [`pickle`].
+//! Payloads inside are Python pickles, read by the bounded, non-executing reader in [`pickle`];
+//! nodes of the oldest clients are in [`marshal`].
 
 #![warn(clippy::arithmetic_side_effects)]
 
@@ -18,6 +19,7 @@ mod gather;
 pub mod identity;
 mod intake;
 pub mod limits;
+pub mod marshal;
 pub mod message;
 pub mod node;
 mod payload;

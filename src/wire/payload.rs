@@ -42,7 +42,7 @@ pub(super) fn read(frame: &Bytes, items: usize) -> Result<Value, FieldError> {
         memo: items,
         stack: items,
     };
-    Ok(pickle::read(frame, &budget)?)
+    Ok(pickle::read_plain(frame, &budget)?)
 }
 
 /// Reads a pickled int.
@@ -150,4 +150,57 @@ pub(super) fn entry<'a>(
 /// A dict with these keys, in this order.
 pub(super) fn dict<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Dict(entries.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is pickled in commands and headers is passed on, in the table of users for one, and
+    /// many a client could not read it: none but deltas are loaded with persistent ids, and the
+    /// `Opcode` is in the newer deepdiff only.
+    #[test]
+    fn plain_data_is_read_and_nothing_else() {
+        let pickle = |value: &[u8]| Bytes::from([b"\x80\x04}\x8c\x01x", value, b"s."].concat());
+        assert!(read(&pickle(b"K\x01"), 4).is_ok());
+        for value in [
+            &b"\x8c\x0c<<NoneType>>Q"[..],
+            b"\x8c\x08builtins\x8c\x03int\x93",
+            b"\x8c\x08builtins\x8c\x04type\x93N\x85R",
+            b"\x8c\x0fdeepdiff.helper\x8c\x06Opcode\x93(NNNNNNNt\x81",
+            b"]\x8c\x08builtins\x8c\x03set\x93a",
+            b"(\x8c\x08builtins\x8c\x03set\x93N\x86\x91",
+        ] {
+            let error = read(&pickle(value), 64).unwrap_err();
+            let of_deltas = matches!(error, FieldError::Pickle(PickleError::OfDeltas(_)));
+            assert!(of_deltas, "{}: {error}", value.escape_ascii());
+        }
+        for call in [
+            &b"cos\nsystem\n(\x8c\x04truet\x85R"[..],
+            b"(ios\nsystem\n",
+            b"(cos\nsystem\n\x8c\x04trueo",
+            b"\x82\x01",
+            b"Pos\n",
+            b"}b",
+        ] {
+            assert!(read(&pickle(call), 64).is_err(), "{}", call.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn numbers_and_dependencies_are_bounded() {
+        let bomb = Bytes::from([b"\x80\x04]\x94", &b"]h\x00a\x94".repeat(9)[..], b"."].concat());
+        assert_eq!(int(&bomb), None);
+        assert_eq!(int(&Bytes::from_static(b"\x80\x04K\x02.")), Some(2));
+        assert_eq!(int(&Bytes::from_static(b"\x80\x04\x88.")), None);
+        let calling = Bytes::from_static(b"\x80\x04](cos\nsystem\n)Re.");
+        assert!(dependencies(&calling, 10).is_err());
+        let many = Bytes::from([b"\x80\x04](", &b"N".repeat(200)[..], b"e."].concat());
+        assert!(matches!(
+            dependencies(&many, 10),
+            Err(FieldError::Pickle(_))
+        ));
+        // A text that is no uuid.
+        assert!(dependencies(&Bytes::from_static(b"\x80\x04]\x8c\x01xa."), 10).is_err());
+    }
 }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use multi_user_server::wire::client::{OwnedAnswer, decode_answer, encode_request, encode_update};
 use multi_user_server::wire::command::{Auth, CommandLimits, Credentials, Request};
-use multi_user_server::wire::dialect::{self, Dialect, Passwords, Ports as Layout, Transfer};
+use multi_user_server::wire::dialect::{
+    self, Dialect, Family, Passwords, Ports as Layout, Transfer,
+};
 use multi_user_server::wire::identity::{Identity, NodeId};
 use multi_user_server::wire::message::Message;
 use multi_user_server::wire::node::{NodeLimits, NodeState, Reassembler, Update};
@@ -198,7 +200,7 @@ impl Client {
     /// Sends a command in its own name.
     pub(crate) fn request(&self, request: &Request) {
         let request = match request {
-            Request::UploadSet(node) => &Request::UploadSet(as_sent(node)),
+            Request::UploadSet(node) => &Request::UploadSet(as_sent(self.dialect, node)),
             request => request,
         };
         for message in encode_request(self.dialect, &self.name, request) {
@@ -213,7 +215,11 @@ impl Client {
 
     /// The same, with this sender in the header.
     pub(crate) fn push_as(&self, sender: &Identity, node: &NodeState) {
-        for message in encode_update(self.dialect, sender, &Update::Node(as_sent(node))) {
+        for message in encode_update(
+            self.dialect,
+            sender,
+            &Update::Node(as_sent(self.dialect, node)),
+        ) {
             self.publish(message);
         }
     }
@@ -404,13 +410,19 @@ pub(crate) fn pickled(text: &str) -> Bytes {
         .into()
 }
 
-/// What stands in front of the bytes that tests use as payloads: a pickle of them.
-const PICKLED: &[u8] = b"\x80\x04B";
+/// What stands in front of the bytes that tests use as payloads, and their length: a dict of them,
+/// as a pickle and in marshal.
+const PICKLED: &[u8] = b"\x80\x04}\x8c\x04dataB";
+const MARSHALLED: &[u8] = b"{z\x04datas";
 
-/// The node with its payload as clients send it: a pickle, which is looked into on the way.
-fn as_sent(node: &NodeState) -> NodeState {
+/// The node with its payload as clients send it: a dict, which is looked into on the way.
+fn as_sent(dialect: &Dialect, node: &NodeState) -> NodeState {
     let length = u32::try_from(node.payload.len()).unwrap().to_le_bytes();
-    let payload = [PICKLED, &length, &node.payload, b"."].concat();
+    let (before, after) = match dialect.family {
+        Family::Marshal => (MARSHALLED, &b"0"[..]),
+        _ => (PICKLED, &b"s."[..]),
+    };
+    let payload = [before, &length, &node.payload, after].concat();
     NodeState {
         payload: payload.into(),
         ..node.clone()
@@ -420,10 +432,12 @@ fn as_sent(node: &NodeState) -> NodeState {
 /// What was heard with payloads as tests have them.
 fn plain(heard: Heard) -> Heard {
     let unpickled = |mut node: NodeState| {
-        if node.payload.starts_with(PICKLED) {
-            node.payload = node
-                .payload
-                .slice(PICKLED.len() + 4..node.payload.len() - 1);
+        for (before, after) in [(PICKLED, 2), (MARSHALLED, 1)] {
+            if node.payload.starts_with(before) {
+                let inside = before.len() + 4..node.payload.len() - after;
+                node.payload = node.payload.slice(inside);
+                break;
+            }
         }
         node
     };

@@ -26,6 +26,10 @@ fn flags_over_variables_over_file_over_defaults() {
         ("MULTI_USER_LOG__LEVEL", "WARNING"),
         ("MULTI_USER_SESSION__CLIENTS", "three-ports, four-ports"),
         ("MULTI_USER_BIND", "0.0.0.0"),
+        (
+            "MULTI_USER_SESSION__EXTRA_GLOBALS",
+            "numpy.dtype, mathutils.Vector",
+        ),
         ("MULTI_USER_SESSION__MAX_NODES", ""),
     ];
     let loaded = load(dir.path(), &flags, &env).unwrap();
@@ -35,6 +39,8 @@ fn flags_over_variables_over_file_over_defaults() {
     assert_eq!(config.timeout, Duration::from_millis(1500));
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.session.clients.zmtp() && !config.session.clients.framed());
+    let globals = config.session.extra_globals.iter().map(ToString::to_string);
+    assert!(globals.eq(["numpy.dtype", "mathutils.Vector"]));
     assert_eq!(
         config.session.max_nodes,
         Config::default().session.max_nodes

@@ -1,11 +1,11 @@
 //! What a user does who is logged in and means no good.
 
 use bytes::Bytes;
-use multi_user_server::wire::client::{OwnedAnswer, encode_request};
+use multi_user_server::wire::client::{OwnedAnswer, encode_request, encode_update};
 use multi_user_server::wire::command::Request;
 use multi_user_server::wire::identity::NodeId;
 use multi_user_server::wire::message::Message;
-use multi_user_server::wire::node::Update;
+use multi_user_server::wire::node::{NodeState, Update};
 use multi_user_server::wire::pickle::{Protocol, Value, write};
 
 use crate::common::client::{As, Client, Heard, pickled};
@@ -163,6 +163,53 @@ async fn users_cannot_do_what_is_for_others() {
     assert!(counters.get("refused_deletes") >= 3);
     assert_eq!(counters.get("refused_updates"), 2);
     assert_eq!(counters.get("refused_rights"), 5);
+    assert_eq!(counters.get("leaves"), 0);
+}
+
+/// Nodes that would run something, crash who loads them, or are none: the sender gets the true
+/// state back, and nobody else gets anything. Large ones are looked into on another thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payloads_that_would_do_harm_go_nowhere() {
+    let team = Team::start(&[]).await;
+    let mut mallory = mallory(&team).await;
+    let large = [&b"\x80\x04}\x8c\x01xB\0\0\x10\0"[..], &[7; 1 << 20], b"s0"].concat();
+    let payloads = [
+        malware(),
+        pickled("no dict"),
+        [&large, &malware()[..]].concat().into(),
+        deep_pickle(10_000),
+        memo_bomb(250),
+        // Pickled twice.
+        Bytes::from_static(b"\x80\x04C\x1ecos\nsystem\n(S'touch owned'\ntR.."),
+        // In marshal: not what this version speaks.
+        Bytes::from_static(b"{0"),
+        Bytes::from_static(b"\x80\x04N."),
+    ];
+    let count = payloads.len() as u64;
+    for payload in payloads {
+        let crafted = NodeState {
+            payload,
+            ..node(treasure(), "alice", "")
+        };
+        let set = Request::UploadSet(crafted.clone());
+        for message in encode_request(mallory.dialect, "mallory", &set) {
+            mallory.commands.send(message);
+        }
+        let update = Update::Node(crafted);
+        for message in encode_update(mallory.dialect, &mallory.identity, &update) {
+            mallory.publish(message);
+        }
+        mallory
+            .wait("the treasure's state", |heard| match heard {
+                Heard::Update(Update::Node(node)) => (node.id == treasure()).then_some(()),
+                _ => None,
+            })
+            .await;
+    }
+    // One who did this may go on.
+    assert_eq!(mallory.refused_right(treasure(), "mallory").await, "alice");
+    let counters = team.judge(PICKLES).await;
+    assert_eq!(counters.get("refused_payloads"), 2 * count);
     assert_eq!(counters.get("leaves"), 0);
 }
 

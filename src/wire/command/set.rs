@@ -102,6 +102,9 @@ fn node(
     }
     let owner = std::str::from_utf8(&owner)
         .map_err(|_| FieldError::Shape("the node's owner is not UTF-8"))?;
+    if std::str::from_utf8(&kind).is_err() {
+        return Err(FieldError::Shape("the node's type is not UTF-8"));
+    }
     Ok(NodeState {
         id: NodeId::new(&bytes(id)?).ok_or(FieldError::Shape("the node's uuid is none"))?,
         owner: owner.to_owned(),

@@ -100,6 +100,9 @@ pub enum NodeError {
     /// The type name is longer than allowed.
     #[error("the node's type is longer than {0} bytes")]
     Kind(usize),
+    /// The type name is not UTF-8, which clients decode it as.
+    #[error("the node's type is not UTF-8")]
+    KindText,
     /// The dependencies are not `None` or a short enough list of uuids.
     #[error("the node's dependencies: {0}")]
     Dependencies(FieldError),

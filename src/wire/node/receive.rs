@@ -146,6 +146,9 @@ impl Header {
         if kind.len() > limits.name {
             return Err(NodeError::Kind(limits.name));
         }
+        if std::str::from_utf8(kind).is_err() {
+            return Err(NodeError::KindText);
+        }
         Ok(Self {
             id: NodeId::new(id).ok_or(NodeError::Id)?,
             owner: owner_text(owner, limits)?,

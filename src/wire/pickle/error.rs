@@ -92,6 +92,9 @@ pub enum PickleError {
         /// Where.
         at: usize,
     },
+    /// Something that only a delta may hold.
+    #[error("pickle holds {0}, as only deltas may")]
+    OfDeltas(&'static str),
     /// One of the budgets ran out.
     #[error("pickle exceeds the limit of {max} {what}")]
     Budget {

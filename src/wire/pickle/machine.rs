@@ -21,10 +21,27 @@ pub(super) struct Outcome<I> {
     pub(super) persistent_id: bool,
     /// Whether a deepdiff `Opcode` occurs, which only deltas may hold.
     pub(super) opcode: bool,
+    /// Whether a type stands for itself, which only deltas may hold.
+    pub(super) types: bool,
     /// Whether it names something that only the deepdiff of its time has.
     pub(super) dated: bool,
     /// Whether something that can be changed is in two places.
     pub(super) shared: bool,
+}
+
+impl<I> Outcome<I> {
+    /// What it holds that only a delta may.
+    pub(super) fn of_deltas(&self) -> Option<&'static str> {
+        if self.persistent_id {
+            Some("a persistent id")
+        } else if self.opcode {
+            Some("a deepdiff Opcode")
+        } else if self.types {
+            Some("a type as a value")
+        } else {
+            None
+        }
+    }
 }
 
 /// Runs a pickle. `extra` names what may be called besides the usual.
@@ -90,6 +107,7 @@ impl<B: Builder> Machine<'_, B> {
         Ok(Outcome {
             item,
             meta,
+            types: self.stack.types,
             persistent_id: self.persistent_id,
             opcode: self.opcode,
             dated: self.dated,

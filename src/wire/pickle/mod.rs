@@ -40,8 +40,9 @@ pub use equal::{is_hashable, python_eq};
 pub use error::PickleError;
 pub use items::Items;
 
-pub use read::read;
+pub use read::{read, read_plain};
 pub use scan::{ScanPolicy, Scanned, Top, scan};
+pub(super) use text::is_text;
 pub use text::{NotText, Str};
 pub use value::{PyType, Value};
 pub use write::{Protocol, write};

@@ -28,6 +28,20 @@ pub fn read(input: &Bytes, budget: &Budget) -> Result<Value, PickleError> {
     Ok(outcome.item)
 }
 
+/// The same for what holds plain data only. Types, deepdiff's `Opcode` and the persistent id of
+/// `None`'s type belong into deltas: elsewhere clients have no use for them, and where a server
+/// passes them on, many a client's unpickler fails.
+///
+/// # Errors
+/// The same, and if it holds anything else.
+pub fn read_plain(input: &Bytes, budget: &Budget) -> Result<Value, PickleError> {
+    let outcome = machine::run(input, budget, &[], Reader { input })?;
+    match outcome.of_deltas() {
+        Some(what) => Err(PickleError::OfDeltas(what)),
+        None => Ok(outcome.item),
+    }
+}
+
 struct Reader<'a> {
     input: &'a Bytes,
 }

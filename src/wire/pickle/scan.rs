@@ -38,11 +38,12 @@ pub struct Scanned {
     pub items: usize,
     /// Levels of containers.
     pub depth: usize,
-    /// Whether it holds the type of `None` as a persistent id. Fine in deltas; a plain unpickler,
-    /// as used for nodes, fails on it.
-    pub persistent_id: bool,
     /// Whether it holds a deepdiff `Opcode`, which only deltas do and deepdiff before 7 refuses.
     pub opcode: bool,
+    /// What it holds that only a delta may: a plain unpickler fails on the type of `None` as a
+    /// persistent id and, where deepdiff is too old, on its `Opcode`; and other types, which it
+    /// would load, are no data.
+    pub of_deltas: Option<&'static str>,
     /// Whether it names a type that only the deepdiff of its time has. What [`write()`] makes of
     /// what [`read()`](super::read()) gives does not.
     ///
@@ -82,8 +83,8 @@ pub fn scan(input: &[u8], policy: &ScanPolicy<'_>) -> Result<Scanned, PickleErro
         },
         items: usize::try_from(outcome.meta.weight).unwrap_or(usize::MAX),
         depth: outcome.meta.depth.into(),
-        persistent_id: outcome.persistent_id,
         opcode: outcome.opcode,
+        of_deltas: outcome.of_deltas(),
         dated: outcome.dated,
         shared: outcome.shared,
     })

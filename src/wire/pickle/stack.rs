@@ -25,6 +25,8 @@ pub(super) struct Stack<'a, I> {
     items: usize,
     /// Whether something that can be changed was put in two places.
     pub(super) shared: bool,
+    /// Whether a type went into a container, or is the result.
+    pub(super) types: bool,
     /// The opcode that is carried out, for errors.
     pub(super) op: u8,
     /// Where it is in the input.
@@ -55,6 +57,7 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
             memo: Vec::new(),
             items: 0,
             shared: false,
+            types: false,
             op: op::STOP,
             at: 0,
         }
@@ -116,6 +119,7 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         let slot = slot.filter(|_| self.slots.is_empty() && self.marks.is_empty());
         let slot = slot.ok_or(PickleError::Leftover)?;
         self.check_value(&slot.meta)?;
+        self.types |= matches!(slot.meta.kind, Kind::Type(_));
         Ok(slot)
     }
 
@@ -125,8 +129,10 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         let (slots, memo) = (&mut self.slots, &mut self.memo);
         for slot in slots.get_mut(start..).unwrap_or_default() {
             settle(slot, memo);
-            if matches!(slot.meta.kind, Kind::Function(_)) {
-                return Err(self.needless());
+            match slot.meta.kind {
+                Kind::Function(_) => return Err(self.needless()),
+                Kind::Type(_) => self.types = true,
+                _ => {}
             }
             meta.enclose(&slot.meta);
         }

@@ -380,14 +380,14 @@ fn scan_tells_what_matters_for_passing_on() {
     let scan = |pickle: &[u8]| scan(pickle, &ScanPolicy::NODE).unwrap();
     let node = scan(b"\x80\x04}\x8c\x01a](K\x01K\x02es.");
     assert_eq!((node.top, node.items, node.depth), (Top::Dict, 5, 2));
-    assert!(!node.persistent_id && !node.opcode);
+    assert!(node.of_deltas.is_none() && !node.opcode);
     assert_eq!(scan(b"\x80\x04N.").top, Top::None);
     assert_eq!(scan(b"\x80\x04C\x00.").top, Top::Bytes);
     assert_eq!(scan(b"\x80\x04].").top, Top::Other);
     let delta = scan(b"\x80\x04\x8c\x0c<<NoneType>>Q.");
-    assert!(delta.persistent_id && !delta.opcode);
+    assert!(delta.of_deltas == Some("a persistent id") && !delta.opcode);
     let delta = scan(b"\x80\x04cdeepdiff.helper\nOpcode\n(NNNNNNNt\x81.");
-    assert!(delta.opcode && !delta.persistent_id);
+    assert!(delta.opcode && delta.of_deltas == Some("a deepdiff Opcode"));
 }
 
 #[test]

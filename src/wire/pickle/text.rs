@@ -68,7 +68,7 @@ impl Str {
 }
 
 /// Whether [`Str::from_bytes`] takes these bytes.
-pub(super) fn is_text(bytes: &[u8]) -> bool {
+pub(in crate::wire) fn is_text(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     loop {
         let Err(error) = std::str::from_utf8(rest) else {
