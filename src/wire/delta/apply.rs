@@ -3,6 +3,7 @@
 
 use super::document::{self, Document};
 use super::path::Path;
+use super::plain::brings_types;
 use super::{DeltaError, convert, ignore_order, lists, sets};
 use crate::wire::pickle::{Dict, Value};
 
@@ -51,6 +52,9 @@ pub fn apply(document: &Value, delta: &Value) -> Result<Applied, DeltaError> {
             return Err(DeltaError::Shape("an unknown section"));
         }
     }
+    if brings_types(delta) {
+        return Err(DeltaError::Shape("a type as a value"));
+    }
     let mut document = Document::new(document.clone());
     change(&mut document, section(delta, "values_changed")?, false)?;
     sets::add(&mut document, section(delta, "set_item_added")?)?;
@@ -75,7 +79,11 @@ pub fn apply(document: &Value, delta: &Value) -> Result<Applied, DeltaError> {
 
 fn section(delta: &Dict, name: &str) -> Result<Dict, DeltaError> {
     match delta.get(name) {
-        None | Some(Value::None) => Ok(Dict::new()),
+        None => Ok(Dict::new()),
+        Some(Value::None) if name.contains("_at_indexes") => {
+            Err(DeltaError::Raises("a section that is None"))
+        }
+        Some(Value::None) => Ok(Dict::new()),
         Some(Value::Dict(entries)) => Ok(entries.clone()),
         Some(_) => Err(DeltaError::Shape("a section that is no dict")),
     }

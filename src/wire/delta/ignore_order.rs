@@ -4,6 +4,7 @@
 use super::apply::read_path;
 use super::document::{self, Document};
 use super::lists::equal;
+use super::path::Path;
 use super::{DeltaError, Work};
 use crate::wire::pickle::{Dict, Items, KeySet, Value, is_hashable};
 
@@ -24,7 +25,7 @@ pub(super) fn rebuild(
     for path in paths {
         let added = entries(&added, &path)?;
         let removed = entries(&removed, &path)?;
-        let path = read_path(document, &path)?;
+        let path = path_of_list(document, &path)?;
         let Some(object) = document::find(&document.root, &path.elements) else {
             document.alike = false;
             continue;
@@ -52,6 +53,17 @@ pub(super) fn rebuild(
         }
     }
     Ok(())
+}
+
+/// deepdiff reads these paths with an element more, which some that are not closed swallow.
+fn path_of_list(document: &mut Document, path: &Value) -> Result<Path, DeltaError> {
+    let text = path.as_str().unwrap_or_default();
+    let read = read_path(document, path)?;
+    let longer = Path::parse(&Value::str(format!("{text}[0]")))?;
+    match longer.split() {
+        Some((list, Value::Int(0))) if list == read.elements => Ok(read),
+        _ => Err(DeltaError::Path(text.to_owned())),
+    }
 }
 
 fn entries(section: &Dict, path: &Value) -> Result<Dict, DeltaError> {

@@ -144,7 +144,10 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
             return Err(DeltaError::Raises("parts of a list that are none"));
         };
         let old: &[Value] = match &object {
-            Value::List(items) | Value::Tuple(items) => items,
+            Value::List(items) => items,
+            Value::Tuple(items) if path.elements.is_empty() => items,
+            // deepdiff then puts the old tuple in the place of what it is in.
+            Value::Tuple(_) => return Err(DeltaError::Raises("parts of a tuple")),
             _ => return Err(DeltaError::Raises("parts of what is no list")),
         };
         let mut parts = Vec::new();
@@ -156,7 +159,7 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
             document.work.spend(part.len())?;
             parts.extend_from_slice(part);
         }
-        // A tuple stays as it is: deepdiff puts the old one back.
+        // The document itself stays as it is if it is a tuple.
         if let Some(items) = document.list_mut(&path.elements) {
             *items = Items::from(parts);
         }

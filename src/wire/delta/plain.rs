@@ -29,7 +29,44 @@ pub fn is_plain(delta: &Value) -> bool {
             _ => false,
         }
     });
-    plain && delta.iter().all(|(_, entries)| !has_tuples(entries))
+    plain && !brings_types(delta) && delta.iter().all(|(_, entries)| !has_tuples(entries))
+}
+
+/// Whether a delta would put a type (or what deepdiff itself makes) into the document. Nodes are
+/// unpickled without deepdiff, and must not have any.
+pub(super) fn brings_types(delta: &Dict) -> bool {
+    let mut pending = Vec::new();
+    for (section, entries) in delta {
+        let entries = entries.as_dict().into_iter().flatten();
+        for (_, entry) in entries {
+            match (section.as_str(), entry) {
+                (Some("type_changes"), Value::Dict(change)) => {
+                    pending.extend(change.get("new_value"));
+                }
+                (Some("_iterable_opcodes"), Value::List(opcodes) | Value::Tuple(opcodes)) => {
+                    for opcode in opcodes {
+                        match opcode {
+                            Value::Opcode(parts) => pending.extend(parts.iter()),
+                            other => pending.push(other),
+                        }
+                    }
+                }
+                (_, entry) => pending.push(entry),
+            }
+        }
+    }
+    while let Some(value) = pending.pop() {
+        match value {
+            Value::Type(_) | Value::Opcode(_) => return true,
+            Value::List(items)
+            | Value::Tuple(items)
+            | Value::Set(items)
+            | Value::FrozenSet(items) => pending.extend(items.iter()),
+            Value::Dict(dict) => pending.extend(dict.iter().flat_map(|(key, value)| [key, value])),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether there is a tuple anywhere in a value: what deltas change in those is known only when

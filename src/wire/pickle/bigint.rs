@@ -54,6 +54,36 @@ pub(super) fn from_digits(digits: &[u8]) -> Value {
     Value::Int(i64::from_le_bytes(wide))
 }
 
+/// The integer a text says in decimal, of at most 400 digits: more takes time that nobody's numbers
+/// are worth.
+pub fn from_decimal(text: &str) -> Option<Value> {
+    let (negative, decimal) = match text.strip_prefix('-') {
+        Some(decimal) => (true, decimal),
+        None => (false, text),
+    };
+    if decimal.is_empty() || decimal.len() > 400 {
+        return None;
+    }
+    let mut digits: Vec<u8> = Vec::new();
+    for byte in decimal.bytes() {
+        let mut carry = u16::from(char::from(byte).to_digit(10)? as u8);
+        for digit in &mut digits {
+            let value = u16::from(*digit).wrapping_mul(10).wrapping_add(carry);
+            [*digit, _] = value.to_le_bytes();
+            carry = value >> 8;
+        }
+        if carry > 0 {
+            let [low, _] = carry.to_le_bytes();
+            digits.push(low);
+        }
+    }
+    digits.push(0);
+    if negative {
+        negate(&mut digits);
+    }
+    Some(from_digits(&digits))
+}
+
 /// The digits without those that only repeat the sign.
 pub(super) fn minimal(digits: &[u8]) -> &[u8] {
     let mut digits = digits;
@@ -106,6 +136,20 @@ mod tests {
             (&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1),
         ] {
             assert_eq!(from_digits(digits), Value::Int(int), "{digits:?}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_read() {
+        for text in ["0", "7", "-1", "255", "256", "-9223372036854775808"] {
+            assert_eq!(from_decimal(text), text.parse().ok().map(Value::Int));
+        }
+        let Some(Value::BigInt(big)) = from_decimal("-1180591620717411303424") else {
+            panic!("2^70 is big");
+        };
+        assert_eq!(big.as_bytes(), [0, 0, 0, 0, 0, 0, 0, 0, 0xc0]);
+        for none in ["", "-", "x", "1.0", &"1".repeat(401)] {
+            assert_eq!(from_decimal(none), None, "{none}");
         }
     }
 

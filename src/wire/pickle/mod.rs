@@ -33,7 +33,7 @@ mod value;
 mod walk;
 mod write;
 
-pub use bigint::BigInt;
+pub use bigint::{BigInt, from_decimal};
 pub use budget::Budget;
 pub use dict::{Dict, Entries, KeySet};
 pub use equal::{is_hashable, python_eq};
