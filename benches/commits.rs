@@ -30,6 +30,8 @@ const VERSION: &str = "0.9.11";
 /// Commits that may be on their way: an artist's client waits for nothing, but sends no faster than
 /// its line.
 const WINDOW: u64 = 64;
+/// Added to times, so that they are pickled as long numbers.
+const LONG: i64 = 1 << 40;
 /// Pause between two edits that are timed.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -121,7 +123,7 @@ async fn edit(client: Client, commits: u64, seen: Arc<AtomicU64>, done: Arc<Atom
 /// Edits with the time in them.
 async fn time(client: Client, start: Instant, done: Arc<AtomicBool>) {
     while !done.load(Ordering::Relaxed) {
-        let now = i64::try_from(start.elapsed().as_nanos()).unwrap();
+        let now = LONG + i64::try_from(start.elapsed().as_nanos()).unwrap();
         let change = Dict::new().with("new_value", Value::Int(now));
         let delta = section(
             "values_changed",
@@ -157,7 +159,8 @@ fn stamp(delta: &Bytes) -> Option<Duration> {
     let digits = delta.get(at + 2..at + 2 + length)?;
     let mut nanos = [0; 8];
     nanos[..length].copy_from_slice(digits);
-    Some(Duration::from_nanos(u64::from_le_bytes(nanos)))
+    let nanos = i64::from_le_bytes(nanos).checked_sub(LONG)?;
+    Some(Duration::from_nanos(u64::try_from(nanos).ok()?))
 }
 
 /// What a mesh looks like: some long buffers and a few small values.
