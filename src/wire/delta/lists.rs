@@ -19,6 +19,9 @@ pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), Delta
             continue;
         };
         if element.is_none() {
+            if matches!(&object, Value::List(items) if !items.is_empty()) {
+                return Err(DeltaError::Raises("a place in a list that is no number"));
+            }
             // From 6.7 on deepdiff takes it for "not found".
             document.alike = false;
             continue;
