@@ -63,7 +63,7 @@ impl NodeId {
     }
 
     /// The text's bytes.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; 36] {
         &self.0
     }
 }

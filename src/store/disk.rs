@@ -1,0 +1,164 @@
+//! The file operations the store makes, and no others.
+//!
+//! Everything in this module's siblings goes through [`Disk`], so that tests can put a disk in its
+//! place on which any single operation fails, and which forgets at a power cut what was not synced.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// It exists, and is only read.
+    Read,
+    /// For reading and writing, as it is; made if it isn't there.
+    Write,
+    /// For writing, empty.
+    Anew,
+}
+
+/// Where files are.
+pub(super) trait Disk: Debug + Send + Sync {
+    /// Makes a directory that only its owner may enter, and those above it.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Opens a file; one that is made can only be read by its owner.
+    fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name, in the place of what had it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Names of files made, renamed and removed are as durable as the files afterwards.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The files in a directory, with their lengths.
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
+    /// Whether there is a file of this name.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// An open file.
+pub(super) trait DiskFile: Debug + Send + Sync {
+    /// Its length.
+    fn len(&self) -> io::Result<u64>;
+    /// Fills a buffer from a place in it.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+    /// Writes all of these bytes.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts it, or adds zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// What was written is durable afterwards.
+    fn sync(&self) -> io::Result<()>;
+    /// Whether it is ours alone now, until it is closed.
+    fn try_lock(&self) -> io::Result<bool>;
+}
+
+/// The system's files.
+#[derive(Debug)]
+pub(super) struct SystemDisk;
+
+/// A file, with its position.
+#[derive(Debug)]
+struct SystemFile(Mutex<File>);
+
+impl Disk for SystemDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::DirBuilderExt;
+            builder.mode(0o700);
+        }
+        builder.create(dir)
+    }
+
+    fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        if how != How::Read {
+            options.write(true).create(true).truncate(how == How::Anew);
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        Ok(Box::new(SystemFile(Mutex::new(options.open(path)?))))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        // Elsewhere directories cannot be opened, and renaming is durable by itself.
+        match cfg!(unix) {
+            true => File::open(dir)?.sync_all(),
+            false => Ok(()),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+}
+
+impl SystemFile {
+    fn at(&self, offset: u64) -> io::Result<MutexGuard<'_, File>> {
+        let mut file = self.file();
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(file)
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DiskFile for SystemFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file().metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.at(offset)?.read_exact(into)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.at(offset)?.write_all(bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file().set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file().sync_data()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.file().try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}

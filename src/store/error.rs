@@ -1,0 +1,105 @@
+//! What can go wrong with a store, in words for whoever runs the server.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// Why something was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else has it open.
+    #[error(
+        "another server is using {}: stop that one, or give this one another data directory",
+        dir.display()
+    )]
+    Locked {
+        /// The directory of the session.
+        dir: PathBuf,
+    },
+    /// The disk is full, or the user's share of it.
+    #[error(
+        "no space left for {}: what changes from now on would be lost if the server ended; make \
+         space on that disk", path.display()
+    )]
+    Full {
+        /// What was being written.
+        path: PathBuf,
+    },
+    /// It may not be written.
+    #[error(
+        "cannot write {}: {source}; the user that runs the server must be able to write there, and \
+         the disk must not be mounted read-only", path.display()
+    )]
+    Unwritable {
+        /// What was being written.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system failed at it.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as in "cannot …".
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is not what was written.
+    #[error(
+        "{} is damaged ({what}). Nothing was changed. Put the session back from a backup, or copy \
+         what can still be read to a new one with `multi-user-server session recover`",
+        path.display()
+    )]
+    Damaged {
+        /// What is wrong with it.
+        what: String,
+        /// The damaged file.
+        path: PathBuf,
+    },
+    /// A newer server has written it.
+    #[error(
+        "{} was written by multi-user-server {by} in format {format}; this server, {}, reads \
+         formats up to {known}: run that version or a newer one",
+        path.display(), env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// The file that says so.
+        path: PathBuf,
+        /// The version that wrote it.
+        by: String,
+        /// Its format.
+        format: u32,
+        /// The newest format known here.
+        known: u32,
+    },
+    /// There is something where a new store was to be.
+    #[error("{} is not empty: name a new directory", dir.display())]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+impl StoreError {
+    pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        let (what, path) = (what.into(), path.to_owned());
+        Self::Damaged { what, path }
+    }
+
+    /// What the system says, in our words.
+    pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { path },
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                Self::Unwritable { path, source }
+            }
+            _ => Self::Io {
+                doing,
+                path,
+                source,
+            },
+        }
+    }
+}

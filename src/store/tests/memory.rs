@@ -1,0 +1,365 @@
+//! A disk in memory on which any operation can fail, and which forgets at a power cut what was not
+//! synced, or any part of that.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::store::disk::{Disk, DiskFile, How};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The power fails: this operation may happen in part, none after it does.
+    Cut,
+    /// This operation fails, and does nothing. What could not be synced is taken for synced.
+    Once(ErrorKind),
+    /// A write is done in part and fails for want of space.
+    Short,
+    /// There is no space from here on.
+    Full,
+}
+
+const SECTOR: usize = 512;
+
+#[derive(Debug, Default)]
+struct Inode {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone, Debug)]
+enum Pending {
+    Write(usize, Vec<u8>),
+    Len(usize),
+}
+
+#[derive(Clone, Debug)]
+enum Naming {
+    Set(PathBuf, usize),
+    Gone(PathBuf),
+}
+
+#[derive(Debug)]
+struct World {
+    inodes: HashMap<usize, Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    renamings: Vec<Naming>,
+    done: usize,
+    fault: Option<(usize, Fault)>,
+    dead: bool,
+    random: StdRng,
+}
+
+/// The disk.
+#[derive(Clone, Debug)]
+pub(super) struct MemoryDisk(Arc<Mutex<World>>);
+
+#[derive(Debug)]
+struct MemoryFile(MemoryDisk, usize);
+
+impl MemoryDisk {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(World {
+            inodes: HashMap::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            renamings: Vec::new(),
+            done: 0,
+            fault: None,
+            dead: false,
+            random: StdRng::seed_from_u64(seed),
+        })))
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+
+    /// How many operations that change something there were.
+    pub(super) fn done(&self) -> usize {
+        self.world().done
+    }
+
+    /// What goes wrong, so many operations from the beginning.
+    pub(super) fn fail_at(&self, operation: usize, fault: Fault) {
+        self.world().fault = Some((operation, fault));
+    }
+
+    /// From now on.
+    pub(super) fn fail_now(&self, fault: Fault) {
+        let now = self.done();
+        self.fail_at(now, fault);
+    }
+
+    pub(super) fn heal(&self) {
+        let mut world = self.world();
+        world.fault = None;
+        world.dead = false;
+    }
+
+    /// Forgets of what was not synced nothing, some or all.
+    pub(super) fn cut_power(&self) {
+        let world = &mut *self.world();
+        let chance = *[0.0, 0.2, 0.5, 0.8, 1.0]
+            .get(world.random.random_range(0..5))
+            .unwrap();
+        let kept = match chance {
+            0.0 => 0,
+            1.0 => world.renamings.len(),
+            _ => world.random.random_range(0..=world.renamings.len()),
+        };
+        for naming in world.renamings.drain(..).take(kept) {
+            apply_name(&mut world.durable_names, naming);
+        }
+        world.names = world.durable_names.clone();
+        let mut inodes: Vec<_> = world.inodes.iter_mut().collect();
+        inodes.sort_by_key(|(number, _)| **number);
+        for (_, inode) in inodes {
+            for pending in std::mem::take(&mut inode.pending) {
+                match pending {
+                    Pending::Len(len) if world.random.random_bool(chance) => {
+                        inode.durable.resize(len, 0);
+                    }
+                    Pending::Len(_) => {}
+                    Pending::Write(offset, bytes) => {
+                        for (n, sector) in bytes.chunks(SECTOR).enumerate() {
+                            if world.random.random_bool(chance) {
+                                put(&mut inode.durable, offset + n * SECTOR, sector);
+                            }
+                        }
+                    }
+                }
+            }
+            inode.seen = inode.durable.clone();
+        }
+        world.fault = None;
+        world.dead = false;
+    }
+
+    /// The bytes of a file, to damage them: also those on the disk.
+    pub(super) fn damage(&self, path: &Path, damage: impl Fn(&mut Vec<u8>)) {
+        let world = &mut *self.world();
+        let inode = world.inodes.get_mut(&world.names[path]).unwrap();
+        damage(&mut inode.seen);
+        inode.durable = inode.seen.clone();
+        inode.pending.clear();
+    }
+
+    pub(super) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let world = self.world();
+        let files = world.names.iter();
+        files
+            .map(|(path, inode)| (path.clone(), world.inodes[inode].seen.clone()))
+            .collect()
+    }
+
+    pub(super) fn forget(&self, path: &Path) {
+        let world = &mut *self.world();
+        world.names.remove(path);
+        world.durable_names.remove(path);
+    }
+}
+
+fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if file.len() < end {
+        file.resize(end, 0);
+    }
+    file[offset..end].copy_from_slice(bytes);
+}
+
+fn apply_name(names: &mut BTreeMap<PathBuf, usize>, naming: Naming) {
+    match naming {
+        Naming::Set(path, inode) => {
+            names.retain(|_, named| *named != inode);
+            names.insert(path, inode);
+        }
+        Naming::Gone(path) => {
+            names.remove(&path);
+        }
+    }
+}
+
+impl World {
+    /// Counts an operation: `Ok(true)` if it is to be done in part only, and then fails.
+    fn step(&mut self, takes_space: bool) -> io::Result<bool> {
+        if self.dead {
+            return Err(io::Error::other("no power"));
+        }
+        let now = self.done;
+        self.done += 1;
+        match self.fault {
+            Some((at, Fault::Full)) if at <= now && takes_space => {
+                Err(ErrorKind::StorageFull.into())
+            }
+            Some((at, Fault::Cut)) if at == now => {
+                self.dead = true;
+                Ok(true)
+            }
+            Some((at, Fault::Once(kind))) if at == now => Err(kind.into()),
+            Some((at, Fault::Short)) if at == now => Ok(true),
+            _ => Ok(false),
+        }
+    }
+
+    fn name(&mut self, naming: Naming) {
+        apply_name(&mut self.names, naming.clone());
+        self.renamings.push(naming);
+    }
+}
+
+fn partly(part: bool) -> io::Result<()> {
+    match part {
+        true => Err(ErrorKind::StorageFull.into()),
+        false => Ok(()),
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        partly(self.world().step(true)?)
+    }
+
+    fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn DiskFile>> {
+        let world = &mut *self.world();
+        let inode = match world.names.get(path) {
+            Some(inode) if how != How::Anew => *inode,
+            _ if how == How::Read => return Err(ErrorKind::NotFound.into()),
+            _ => {
+                let part = world.step(true)?;
+                let inode = world.inodes.len();
+                world.inodes.insert(inode, Inode::default());
+                world.name(Naming::Set(path.to_owned(), inode));
+                partly(part)?;
+                inode
+            }
+        };
+        Ok(Box::new(MemoryFile(self.clone(), inode)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let world = &mut *self.world();
+        let part = world.step(true)?;
+        let inode = *world.names.get(from).ok_or(ErrorKind::NotFound)?;
+        world.name(Naming::Set(to.to_owned(), inode));
+        partly(part)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let world = &mut *self.world();
+        let part = world.step(false)?;
+        world.name(Naming::Gone(path.to_owned()));
+        partly(part)
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        let world = &mut *self.world();
+        partly(world.step(false)?)?;
+        for naming in std::mem::take(&mut world.renamings) {
+            apply_name(&mut world.durable_names, naming);
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        let world = self.world();
+        let mut files = Vec::new();
+        for (path, inode) in &world.names {
+            if path.parent() == Some(dir) {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                files.push((name.to_owned(), world.inodes[inode].seen.len() as u64));
+            }
+        }
+        Ok(files)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.world().names.contains_key(path))
+    }
+}
+
+impl MemoryFile {
+    fn change(&self, pending: Pending) -> io::Result<()> {
+        let world = &mut *self.0.world();
+        let part = world.step(true)?;
+        let inode = world.inodes.get_mut(&self.1).unwrap();
+        let pending = match pending {
+            Pending::Write(offset, mut bytes) if part => {
+                bytes.truncate(bytes.len() / 2);
+                Pending::Write(offset, bytes)
+            }
+            pending => pending,
+        };
+        match &pending {
+            Pending::Write(offset, bytes) => put(&mut inode.seen, *offset, bytes),
+            Pending::Len(len) => inode.seen.resize(*len, 0),
+        }
+        inode.pending.push(pending);
+        partly(part)
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.world().inodes[&self.1].seen.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let world = self.0.world();
+        let offset = usize::try_from(offset).unwrap();
+        let found = world.inodes[&self.1].seen.get(offset..offset + into.len());
+        into.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        self.change(Pending::Write(offset, bytes.to_vec()))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(Pending::Len(usize::try_from(len).unwrap()))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let world = &mut *self.0.world();
+        let step = world.step(false);
+        let inode = world.inodes.get_mut(&self.1).unwrap();
+        if !matches!(step, Ok(false)) {
+            if !world.dead {
+                // The system forgets that it had to write this, and some of it never was.
+                let before = inode.pending.len();
+                let kept = world.random.random_range(0..=before);
+                inode.pending.truncate(kept);
+                for pending in std::mem::take(&mut inode.pending) {
+                    persist(inode, pending);
+                }
+            }
+            return Err(step
+                .err()
+                .unwrap_or_else(|| io::Error::other("sync failed")));
+        }
+        for pending in std::mem::take(&mut inode.pending) {
+            persist(inode, pending);
+        }
+        Ok(())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+fn persist(inode: &mut Inode, pending: Pending) {
+    match pending {
+        Pending::Write(offset, bytes) => put(&mut inode.durable, offset, &bytes),
+        Pending::Len(len) => inode.durable.resize(len, 0),
+    }
+}
