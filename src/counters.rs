@@ -101,6 +101,8 @@ counts! {
     RefusedFull = "refused_full",
     /// Nodes set aside by the operator.
     Quarantined = "quarantined",
+    /// Batches of changes that could not be written.
+    DiskFailures = "disk_failures",
     /// Faults contained.
     Panics = "panics",
 }

@@ -76,6 +76,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         let stop = tokio::select! {
             stop = signals::wait_for_stop(server.counters()) => stop,
             () = exit_typed(console.as_mut()) => Ok(()),
+            why = session.load_failed() => return Err(StartError::Load(why)),
             why = attached::wait(session.user_count()), if attached => {
                 info!(name: "server.alone", "ending, because {why}");
                 Ok(())
@@ -83,8 +84,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
         };
         service::stopping();
         drop(console);
-        server.stop().await;
-        stop.map_err(|error: io::Error| error.into())
+        let stopped = server.stop().await;
+        stop.map_err(|error: io::Error| StartError::from(error))
+            .and(stopped)
     });
     heartbeats.shutdown_background();
     runtime.shutdown_background();

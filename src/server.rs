@@ -13,13 +13,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::admin_password::{self, AdminPasswordError};
-use crate::config::{Clients, Config, Era, available_memory};
+use crate::config::{Clients, Config, Era, Flush, available_memory};
 use crate::counters::Counters;
 use crate::net::listen::{BindError, Listener, bind};
 use crate::platform::container;
 use crate::platform::service::{self, ServiceError};
 use crate::ports::{Peer, Ports};
 use crate::session::{self, Settings};
+use crate::store::{self, Options, StoreError};
 
 /// What users read when the server stops.
 const STOPPING: &str = "the server is shutting down";
@@ -40,6 +41,15 @@ pub enum StartError {
     /// The system failed.
     #[error("the system refuses: {0}")]
     Io(#[from] io::Error),
+    /// The session cannot be kept on the disk, or what was kept cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was kept of the session cannot be loaded.
+    #[error("{0}")]
+    Load(String),
+    /// What artists did last is not on the disk.
+    #[error("the last changes could not be written: {0}")]
+    Save(String),
     /// The admin password cannot be kept.
     #[error(transparent)]
     AdminPassword(#[from] AdminPasswordError),
@@ -96,7 +106,15 @@ impl Server {
         let limits = config.session.limits(available_memory());
         let settings = Settings::new(&config, limits.session.as_usize(), limits.node.as_usize());
         let counters = Arc::new(Counters::new(config.log.repeat));
-        let session = session::spawn(settings.clone(), Arc::clone(&counters));
+        let kept = match config.durability.flush {
+            Flush::Off => None,
+            Flush::Within(within) => {
+                let directory = config.data_dir.join("sessions").join(&config.session.name);
+                let keeper = store::start(&directory, Options::default())?;
+                Some(session::Kept { keeper, within })
+            }
+        };
+        let session = session::spawn(settings.clone(), Arc::clone(&counters), kept);
         let ports = Ports::start(
             &config,
             limits.node.as_usize(),
@@ -135,7 +153,11 @@ impl Server {
     }
 
     /// Takes nobody new, tells everybody, and ends within 5 seconds.
-    pub async fn stop(self) {
+    ///
+    /// # Errors
+    ///
+    /// If the last changes could not be written to the disk.
+    pub async fn stop(self) -> Result<(), StartError> {
         info!(name: "server.stopping", "stopping");
         self.ports.stop_accepting();
         let deadline = Instant::now() + LEAVING;
@@ -145,10 +167,12 @@ impl Server {
                 sleep(Duration::from_millis(20)).await;
             }
         }
+        let saved = self.ports.session().save().await;
         if timeout(CLOSING, self.ports.close()).await.is_err() {
             warn!(name: "server.forced", "connections did not end in time");
         }
         info!(name: "server.stopped", "stopped");
+        saved.map_err(StartError::Save)
     }
 }
 

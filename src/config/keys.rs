@@ -28,7 +28,7 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 
 /// All keys, in the order in which they are shown; those of a section are together.
 #[rustfmt::skip]
-pub(super) const KEYS: [Key; 64] = [
+pub(super) const KEYS: [Key; 65] = [
     key("bind", Kind::Addresses),
     key("port", Kind::Port),
     key("timeout", Kind::Millis(Duration::from_millis(100), TEN_MINUTES)),
@@ -58,6 +58,7 @@ pub(super) const KEYS: [Key; 64] = [
     key("session.metadata_max", Kind::Size(KIB, ByteSize::gib(1))),
     key("session.rights.in_flight", Kind::Duration(Duration::ZERO, TEN_MINUTES)),
     key("session.rights.max_early", Kind::Count(0, MANY)),
+    key("durability.flush", Kind::Flush),
     key("net.handshake_deadline", Kind::Duration(Duration::from_millis(100), TEN_MINUTES)),
     key("net.login_deadline", Kind::Duration(Duration::from_millis(100), TEN_MINUTES)),
     key("net.write_deadline", Kind::Duration(Duration::from_secs(1), HOUR)),

@@ -12,7 +12,7 @@ use crate::wire::dialect::Version;
 use super::{
     globals,
     log_filter::LogFilter,
-    units::{ByteSize, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration},
+    units::{ByteSize, Flush, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration},
 };
 
 /// What a key takes. Bounds are inclusive.
@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Count(u64, u64),
     Size(ByteSize, ByteSize),
     Memory,
+    /// How soon changes are safe on the disk.
+    Flush,
     Duration(Duration, Duration),
     /// A duration whose bare numbers are milliseconds.
     Millis(Duration, Duration),
@@ -60,6 +62,8 @@ pub(super) const MAX_PASSWORD: usize = 1024;
 const MAX_THREADS: u64 = 1024;
 /// The ports p+1 to p+3 have to exist.
 const MAX_PORT: u64 = 65_532;
+/// More work than this nobody wants to do again.
+const MAX_FLUSH: Duration = Duration::from_secs(60);
 const MIN_SESSION: ByteSize = ByteSize::mib(1);
 
 /// What is wrong with a value: its own words where the expectation alone wouldn't tell.
@@ -81,6 +85,10 @@ impl Kind {
             Self::Memory => match read(value)? {
                 MemoryLimit::Size(size) => in_range(size, MIN_SESSION, NO_LIMIT),
                 MemoryLimit::Share(_) => Ok(()),
+            },
+            Self::Flush => match read(value)? {
+                Flush::Within(duration) => in_range(duration, Duration::ZERO, MAX_FLUSH),
+                Flush::Off => Ok(()),
             },
             Self::Duration(min, max) => {
                 if whole(value).is_some() {
@@ -201,6 +209,11 @@ impl fmt::Display for Kind {
                 f,
                 "a share of the memory such as \"60%\" or a size such as \"8 GiB\", at least \
                  {MIN_SESSION}"
+            ),
+            Self::Flush => write!(
+                f,
+                "a duration such as \"100ms\", at most {}, \"0\" or \"off\"",
+                human(MAX_FLUSH)
             ),
             Self::Duration(min, max) => write!(
                 f,

@@ -33,7 +33,9 @@ pub use memory::available_memory;
 pub use net::{NetConfig, SameAddress};
 pub use secret::Secret;
 pub use tree::{
-    Auto, Config, LogConfig, LogFormat, NewerClients, RightsConfig, RuntimeConfig, SessionConfig,
-    SessionLimits, Upload, WorkerThreads,
+    Auto, Config, DurabilityConfig, LogConfig, LogFormat, NewerClients, RightsConfig,
+    RuntimeConfig, SessionConfig, SessionLimits, Upload, WorkerThreads,
 };
-pub use units::{ByteSize, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration};
+pub use units::{
+    ByteSize, Flush, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration,
+};

@@ -16,7 +16,7 @@ use super::{
     log_filter::LogFilter,
     net::NetConfig,
     secret::Secret,
-    units::{self, ByteSize, MemoryLimit},
+    units::{self, ByteSize, Flush, MemoryLimit},
 };
 
 /// Everything that can be configured.
@@ -39,6 +39,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The session: its passwords and bounds.
     pub session: SessionConfig,
+    /// How changes come to the disk.
+    pub durability: DurabilityConfig,
     /// Connections: deadlines, rates and what a stranger may use.
     pub net: NetConfig,
     /// Threads.
@@ -54,6 +56,7 @@ impl Default for Config {
             data_dir: PathBuf::from("multi-user-data"),
             log: LogConfig::default(),
             session: SessionConfig::default(),
+            durability: DurabilityConfig::default(),
             net: NetConfig::default(),
             runtime: RuntimeConfig::default(),
         }
@@ -218,6 +221,22 @@ pub struct SessionLimits {
     pub session: ByteSize,
     /// One node; never more than `session`.
     pub node: ByteSize,
+}
+
+/// `[durability]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DurabilityConfig {
+    /// How soon changes are safe on the disk.
+    pub flush: Flush,
+}
+
+impl Default for DurabilityConfig {
+    fn default() -> Self {
+        Self {
+            flush: Flush::Within(Duration::from_millis(100)),
+        }
+    }
 }
 
 /// What to do with clients newer than any this server knows.

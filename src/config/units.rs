@@ -216,6 +216,52 @@ impl<'de> Deserialize<'de> for MemoryLimit {
     }
 }
 
+/// How long what was accepted may take to be safe on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Nothing is written.
+    Off,
+    /// At the latest after so long. After none: nobody is told of a change before it is safe.
+    Within(Duration),
+}
+
+impl fmt::Display for Flush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Within(Duration::ZERO) => f.write_str("0"),
+            Self::Within(duration) => humantime::format_duration(*duration).fmt(f),
+        }
+    }
+}
+
+impl FromStr for Flush {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        match text.trim() {
+            "off" => Ok(Self::Off),
+            text => parse_duration(text).map(Self::Within),
+        }
+    }
+}
+
+impl Serialize for Flush {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Flush {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let visitor = Text::<Self>::new(|n| match n {
+            0 => Ok(Self::Within(Duration::ZERO)),
+            _ => Err(UnitError::MissingUnit),
+        });
+        deserializer.deserialize_any(visitor)
+    }
+}
+
 /// Reads a duration with units: `"10s"`, `"500ms"`, `"1m 30s"`.
 ///
 /// # Errors
@@ -329,6 +375,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn flushes_are_durations_none_or_off() {
+        assert_eq!("off".parse(), Ok(Flush::Off));
+        assert_eq!("0".parse(), Ok(Flush::Within(Duration::ZERO)));
+        assert_eq!(
+            "100ms".parse(),
+            Ok(Flush::Within(Duration::from_millis(100)))
+        );
+        assert!("100".parse::<Flush>().is_err());
+        for text in ["off", "0", "100ms", "2s"] {
+            assert_eq!(text.parse::<Flush>().unwrap().to_string(), text);
+        }
+    }
 
     #[test]
     fn sizes() {

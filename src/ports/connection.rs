@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::command::CommandSpeech;
@@ -198,20 +198,28 @@ impl Connection {
         if role != Role::Publisher || peer.is_user() {
             return Ok(());
         }
-        let deadline = opened + self.context.timing.login_deadline;
         let mut standings = peer.standings();
         let is_user = |standing: &Standing| matches!(standing, Standing::User(_));
         let login = async { standings.wait_for(is_user).await.is_ok() };
         tokio::select! {
             () = self.link.cancel.cancelled() => Err(self.link.end()),
-            result = timeout_at(deadline, login) => match result {
-                Ok(true) => Ok(()),
-                _ => {
-                    let what = "a push by somebody who is not logged in";
-                    self.context.counters.refuse(Count::RefusedStranger, peer.name(), what);
-                    Err(End::Misused)
-                }
-            },
+            is_user = login => if is_user { Ok(()) } else { Err(End::Misused) },
+            () = self.late(opened) => {
+                let what = "a push by somebody who is not logged in";
+                self.context.counters.refuse(Count::RefusedStranger, peer.name(), what);
+                Err(End::Misused)
+            }
+        }
+    }
+
+    /// Waits until somebody must have logged in.
+    async fn late(&self, opened: Instant) {
+        loop {
+            let deadline = self.context.login_deadline(opened);
+            if deadline <= Instant::now() {
+                return;
+            }
+            sleep_until(deadline).await;
         }
     }
 

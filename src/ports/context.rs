@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::peer::{Peer, Registry};
 use crate::config::{Config, GlobalName, SameAddress};
 use crate::counters::Counters;
@@ -35,6 +37,18 @@ pub(crate) struct Context {
     pub(crate) timing: Arc<Timing>,
     pub(crate) same_address: SameAddress,
     pub(crate) offered: Offered,
+}
+
+impl Context {
+    /// Until when somebody must have logged in whose connection was opened then. While the session
+    /// is being loaded nobody can: the time begins when it is there.
+    pub(crate) fn login_deadline(&self, opened: Instant) -> Instant {
+        let since = match self.session.loaded_at() {
+            Some(loaded) => opened.max(loaded),
+            None => Instant::now(),
+        };
+        since + self.timing.login_deadline
+    }
 }
 
 /// How much peers may send.

@@ -92,7 +92,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         permit: &Permit,
         control: &mpsc::Sender<Bytes>,
     ) -> Result<Bytes, End> {
-        let mut deadline = self.opened + context.timing.login_deadline;
+        let mut deadline = context.login_deadline(self.opened);
         loop {
             match self.decoder.next(&Limits::STRANGER) {
                 Ok(Some(Item::Frame { more, body })) => {
@@ -114,6 +114,9 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                         Err(_) if context.registry.awaits_publisher(link.address) => {
                             permit.promote();
                             deadline = Instant::now() + context.timing.login_deadline;
+                        }
+                        Err(_) if context.login_deadline(self.opened) > Instant::now() => {
+                            deadline = context.login_deadline(self.opened);
                         }
                         Err(_) => return Err(End::Stalled),
                         Ok(Ok(0)) => return Err(End::Closed),
@@ -215,7 +218,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             permit
                 .hold(held)
                 .map_err(|refusal| misused(context, peer, refusal))?;
-            Some(self.opened + timing.login_deadline)
+            Some(context.login_deadline(self.opened))
         } else if held > 0 {
             let (since, moved) = *self.window.get_or_insert((now, 0));
             if now >= since + timing.rate_window {
@@ -237,6 +240,9 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                 // A login lifts the deadline; nothing read is lost.
                 _ = standings.changed() => return Ok(()),
                 () = sleep_until(deadline) => {
+                    if context.login_deadline(self.opened) > Instant::now() {
+                        return Ok(());
+                    }
                     context.counters.add(Count::LateConnections);
                     return Err(End::Stalled);
                 }

@@ -65,9 +65,10 @@ impl Ports {
         heartbeats: Option<tokio::runtime::Handle>,
         shared_addresses: Vec<IpAddr>,
     ) -> Self {
+        let registry = Registry::new(config.net.peer_queue.as_usize(), session.gate());
         let context = Context {
             session,
-            registry: Registry::new(config.net.peer_queue.as_usize()),
+            registry,
             admission: Admission::new(admission_config(config, shared_addresses)),
             counters,
             limits: Arc::new(PortLimits::new(config, max_node)),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outbox::Outbox;
 use crate::session::event::End;
+use crate::session::gate::Gate;
 use crate::session::outlet::{Edit, Joins, Outlet, Slot};
 use crate::wire::dialect::{Dialect, Heartbeat};
 use crate::wire::identity::{Identity, NodeId};
@@ -416,13 +417,15 @@ impl Outlet for Arc<Peer> {
 pub(crate) struct Registry {
     peers: Mutex<HashMap<Identity, Arc<Peer>>>,
     queue_budget: usize,
+    gate: Gate,
 }
 
 impl Registry {
-    /// A registry whose peers' queues hold `queue_budget` bytes.
-    pub(crate) fn new(queue_budget: usize) -> Arc<Self> {
+    /// A registry whose peers' queues hold `queue_budget` bytes, behind a gate.
+    pub(crate) fn new(queue_budget: usize, gate: Gate) -> Arc<Self> {
         Arc::new(Self {
             peers: Mutex::default(),
+            gate,
             queue_budget,
         })
     }
@@ -445,7 +448,7 @@ impl Registry {
             Arc::new(Peer {
                 identity: identity.clone(),
                 framed,
-                outbox: Outbox::new(self.queue_budget),
+                outbox: Outbox::new(self.queue_budget, self.gate.clone()),
                 links: Mutex::default(),
                 standing: watch::Sender::new(Standing::Stranger),
                 login: AtomicU64::new(0),

@@ -81,7 +81,7 @@ where
         let mut standings = self.peer.standings();
         loop {
             let due = self.next_ping(&clock);
-            let deadline = opened + context.timing.login_deadline;
+            let deadline = context.login_deadline(opened);
             let late = self.peer.is_stranger();
             let link = Arc::clone(&self.link);
             let heard = tokio::select! {
@@ -94,6 +94,9 @@ where
                     continue;
                 }
                 () = sleep_until(deadline), if late => {
+                    if context.login_deadline(opened) > Instant::now() {
+                        continue;
+                    }
                     self.tell_stranger(context);
                     context.counters.add(Count::LateConnections);
                     return End::Stalled;

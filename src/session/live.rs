@@ -106,6 +106,11 @@ impl<O: Outlet> Session<O> {
         let Some(user) = self.users.get_mut(who) else {
             return;
         };
+        if self.replicas.is_aside(id) {
+            let what = "a node that is set aside";
+            self.counters.refuse(Count::RefusedUpdate, who, what);
+            return self.send_delete(who, id, now);
+        }
         let outlived = self
             .replicas
             .deleted_by(id, who)

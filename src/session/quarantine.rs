@@ -2,7 +2,8 @@
 //! sound as far as the server can tell, and yet ends everybody who loads it.
 //!
 //! To those present it is as if somebody deleted it; what needed it is told so, and remembered.
-//! Released, it is back as if made anew, and needed by the same nodes as before.
+//! Nobody can make it anew. Released, it is back as if that had happened, and needed by the same
+//! nodes as before.
 
 use tokio::time::Instant;
 use tracing::info;
@@ -20,9 +21,6 @@ pub enum ReleaseError {
     /// It was not set aside.
     #[error("is not set aside")]
     NotAside,
-    /// A node of the same uuid has been made since.
-    #[error("exists again: somebody has made it anew; delete that one first")]
-    Exists,
 }
 
 impl<O: Outlet> Session<O> {
@@ -47,14 +45,8 @@ impl<O: Outlet> Session<O> {
     /// Puts a node back that was set aside.
     ///
     /// # Errors
-    /// If it was not, or if a node of its uuid exists.
+    /// If it was not.
     pub fn release(&mut self, id: NodeId, now: Instant) -> Result<(), ReleaseError> {
-        if self.replicas.contains(id) {
-            return Err(match self.replicas.is_aside(id) {
-                true => ReleaseError::Exists,
-                false => ReleaseError::NotAside,
-            });
-        }
         let was_empty = self.replicas.is_empty();
         let dependents = self.replicas.put_back(id).ok_or(ReleaseError::NotAside)?;
         info!(name: "node.released", node = %id, "node put back by the operator");

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use tokio::time::Instant;
 
+use crate::store::Stored;
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node::{Delta, NodeState};
 
@@ -175,6 +176,10 @@ pub struct Replicas {
     graves: HashMap<NodeId, Grave>,
     bytes: usize,
     counter: u64,
+    /// How many changes there have been.
+    sequence: u64,
+    /// What has changed since it was last asked, if somebody asks.
+    changed: Option<HashSet<NodeId>>,
 }
 
 impl Replicas {
@@ -208,6 +213,100 @@ impl Replicas {
         self.places.values().copied()
     }
 
+    /// Remembers from now on which nodes change, and counts on from here.
+    pub fn watch(&mut self, sequence: u64) {
+        self.sequence = sequence;
+        self.changed.get_or_insert_default();
+    }
+
+    /// How many changes there have been.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Whether anything has changed since [`Self::take_changes`].
+    pub fn has_changes(&self) -> bool {
+        self.changed.as_ref().is_some_and(|ids| !ids.is_empty())
+    }
+
+    /// What has changed since the last call, as it is now; `None` is gone.
+    pub fn take_changes(&mut self) -> Vec<(NodeId, Option<Stored>)> {
+        let ids = self.changed.as_mut().map(std::mem::take);
+        let ids = ids.unwrap_or_default();
+        ids.into_iter().map(|id| (id, self.stored(id))).collect()
+    }
+
+    /// These are to be told again.
+    pub fn untake_changes(&mut self, ids: impl IntoIterator<Item = NodeId>) {
+        if let Some(changed) = &mut self.changed {
+            changed.extend(ids);
+        }
+    }
+
+    fn stored(&self, id: NodeId) -> Option<Stored> {
+        let (replica, aside) = match self.nodes.get(&id) {
+            Some(replica) => (replica, None),
+            None => {
+                let aside = self.aside.get(&id)?;
+                (&aside.replica, Some(aside.dependents.clone()))
+            }
+        };
+        Some(Stored {
+            place: replica.place,
+            owner: Arc::clone(&replica.owner),
+            kind: replica.kind.clone(),
+            dependencies: replica.dependencies.clone(),
+            version: replica.version,
+            base: replica.base.clone(),
+            tail_start: replica.tail_start,
+            tail: replica.tail.clone(),
+            aside,
+        })
+    }
+
+    /// Puts a node in place that was kept. Nobody is there, so nobody owns it.
+    pub fn restore(&mut self, id: NodeId, stored: Stored) {
+        let replica = Replica {
+            owner: COMMON.into(),
+            kind: stored.kind,
+            dependencies: Vec::new(),
+            tail_bytes: stored.tail.iter().map(Bytes::len).sum(),
+            base: stored.base,
+            version: stored.version,
+            tail: stored.tail,
+            tail_start: stored.tail_start,
+            tuples: None,
+            unfoldable: false,
+            place: stored.place,
+            former: None,
+        };
+        self.counter = self.counter.max(stored.version).max(stored.place);
+        self.bytes = self.bytes.saturating_add(replica.bytes());
+        if let Some(dependents) = stored.aside {
+            let dependencies = stored.dependencies;
+            let replica = Replica {
+                dependencies,
+                ..replica
+            };
+            let aside = Aside {
+                replica,
+                dependents,
+            };
+            self.aside.insert(id, aside);
+            return;
+        }
+        self.places.insert(replica.place, id);
+        self.nodes.insert(id, replica);
+        self.depend(id, stored.dependencies);
+    }
+
+    fn touch(&mut self, id: NodeId) {
+        self.sequence = self.sequence.wrapping_add(1);
+        if let Some(changed) = &mut self.changed {
+            changed.insert(id);
+        }
+    }
+
     /// What a node will have grown by if this state is stored.
     pub fn growth(&self, state: &NodeState) -> usize {
         let present = self.nodes.get(&state.id).map_or(0, Replica::bytes);
@@ -228,6 +327,10 @@ impl Replicas {
         self.counter = self.counter.wrapping_add(1);
         let version = self.counter;
         self.graves.remove(&id);
+        // A new scene may bring it anew; nobody else can.
+        if let Some(aside) = self.aside.shift_remove(&id) {
+            self.bytes = self.bytes.saturating_sub(aside.replica.bytes());
+        }
         if let Some(replica) = self.nodes.get_mut(&id) {
             self.bytes = self.bytes.saturating_sub(replica.bytes());
             replica.base = payload;
@@ -258,6 +361,7 @@ impl Replicas {
             self.nodes.insert(id, replica);
         }
         self.depend(id, dependencies);
+        self.touch(id);
     }
 
     /// Adds a delta to a node that exists.
@@ -269,6 +373,7 @@ impl Replicas {
         replica.tail.push(compact(delta.delta.clone()));
         self.bytes = self.bytes.saturating_add(delta.delta.len());
         self.depend(delta.id, delta.dependencies.clone());
+        self.touch(delta.id);
     }
 
     /// Puts what came of the base and the deltas before `end` in the place of both, if the whole
@@ -289,6 +394,7 @@ impl Replicas {
         replica.tail_bytes = replica.tail.iter().map(Bytes::len).sum();
         replica.tail_start = end;
         self.bytes = self.bytes.saturating_add(replica.bytes());
+        self.touch(id);
     }
 
     /// Whether there are deltas that could be in a node's base.
@@ -345,6 +451,7 @@ impl Replicas {
         }
         let former = std::mem::replace(&mut replica.owner, Arc::clone(owner));
         replica.former = Some((former, now));
+        self.touch(id);
         true
     }
 
@@ -372,12 +479,14 @@ impl Replicas {
                 replica.dependencies.retain(|d| *d != id);
                 let gone = before.saturating_sub(replica.dependencies.len());
                 self.bytes = self.bytes.saturating_sub(gone.saturating_mul(DEPENDENCY));
+                self.touch(dependent);
             }
         }
         self.depend(id, Vec::new());
         let replica = self.nodes.remove(&id)?;
         self.places.remove(&replica.place);
         self.bytes = self.bytes.saturating_sub(replica.bytes());
+        self.touch(id);
         Some(replica)
     }
 
@@ -391,6 +500,7 @@ impl Replicas {
         if let Some(older) = self.aside.insert(id, aside) {
             self.bytes = self.bytes.saturating_sub(older.replica.bytes());
         }
+        self.touch(id);
     }
 
     /// Whether a node is kept aside.
@@ -436,6 +546,7 @@ impl Replicas {
             if !dependencies.contains(&id) {
                 dependencies.push(id);
                 self.depend(*dependent, dependencies);
+                self.touch(*dependent);
             }
         }
         Some(present)
@@ -563,6 +674,51 @@ mod tests {
         assert_eq!(replicas.get(id(2)).unwrap().dependencies(), [id(1)]);
         assert_eq!(replicas.get(id(1)).unwrap().tail(), ["delta"]);
         assert_eq!(replicas.put_back(id(1)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changed_is_told_once_and_can_be_put_back() {
+        let now = Instant::now();
+        let mut replicas = Replicas::default();
+        replicas.watch(0);
+        replicas.store(state(1, "bob", &[], b"one"));
+        replicas.store(state(2, "bob", &[id(1)], b"two"));
+        assert_eq!(replicas.take_changes().len(), 2);
+        assert!(!replicas.has_changes());
+        replicas.append(&Delta {
+            id: id(2),
+            owner: None,
+            kind: Bytes::new(),
+            dependencies: vec![id(1)],
+            delta: Bytes::from_static(b"delta"),
+        });
+        let changes = replicas.take_changes();
+        assert_eq!(changes.len(), 1);
+        replicas.store(state(3, "bob", &[], b"three"));
+        replicas.delete(id(1), &me(), now);
+        let ids = |changes: Vec<(NodeId, Option<Stored>)>| {
+            let mut ids: Vec<_> = changes
+                .iter()
+                .map(|(id, kept)| (*id, kept.is_some()))
+                .collect();
+            ids.sort();
+            ids
+        };
+        let later = replicas.take_changes();
+        // What needed the deleted one has changed, too.
+        assert_eq!(ids(later), [(id(1), false), (id(2), true), (id(3), true)]);
+
+        replicas.untake_changes([id(2), id(3)]);
+        let mut restored = Replicas::default();
+        for (id, stored) in replicas.take_changes() {
+            restored.restore(id, stored.unwrap());
+        }
+        assert_eq!(restored.bytes(), replicas.bytes());
+        assert_eq!(restored.ids().collect::<Vec<_>>(), [id(2), id(3)]);
+        let replica = restored.get(id(2)).unwrap();
+        assert_eq!((&**replica.owner(), replica.tail().len()), (COMMON, 1));
+        restored.store(state(4, "bob", &[], b"four"));
+        assert_eq!(restored.ids().last(), Some(id(4)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -46,6 +46,8 @@ pub struct Session<O> {
     pub(super) users: Users<O>,
     pub(super) users_changed: bool,
     users_soon: bool,
+    /// Whether its nodes are kept on a disk.
+    pub(super) keeps: bool,
     /// Nodes and deltas that are brought together elsewhere.
     pub(super) folds: Folds,
     timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
@@ -112,6 +114,7 @@ impl<O: Outlet> Session<O> {
             users: Users::default(),
             users_changed: false,
             users_soon: false,
+            keeps: false,
             folds: Folds::default(),
             timers: BinaryHeap::new(),
             timer_count: 0,

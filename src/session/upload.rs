@@ -38,6 +38,8 @@ pub(super) struct Upload {
     received: HashMap<NodeId, NodeState>,
     bytes: usize,
     ended: bool,
+    /// Everything is there, and is being written to the disk; it is as safe as this change.
+    settling: Option<u64>,
     /// When it last got anywhere.
     progress: Instant,
     /// Everything else that came meanwhile, in order.
@@ -89,6 +91,7 @@ impl<O: Outlet> Session<O> {
                 received: HashMap::new(),
                 bytes: 0,
                 ended: false,
+                settling: None,
                 progress: now,
                 early: Vec::new(),
                 early_bytes: 0,
@@ -244,26 +247,51 @@ impl<O: Outlet> Session<O> {
     }
 
     fn complete_upload(&mut self, now: Instant) {
-        let Phase::Uploading(upload) = &self.phase else {
+        let Phase::Uploading(upload) = &mut self.phase else {
             return;
         };
-        let who = upload.uploader.clone();
         let ready = self
             .users
-            .get(&who)
+            .get(&upload.uploader)
             .is_some_and(|u| matches!(u.stage, Stage::Uploading));
         if !ready || !upload.missing.is_empty() || (upload.announced.is_empty() && !upload.ended) {
             return;
         }
-        let Phase::Uploading(mut upload) = std::mem::replace(&mut self.phase, Phase::Active) else {
+        if upload.settling.is_some() {
             return;
-        };
+        }
+        let mut received = std::mem::take(&mut upload.received);
         for id in &upload.announced {
-            if let Some(node) = upload.received.remove(id) {
+            if let Some(node) = received.remove(id) {
                 self.replicas.store(node);
             }
         }
-        self.author = self.dialect();
+        self.author = self.present.as_ref().map(|present| present.dialect);
+        upload.settling = Some(self.replicas.sequence());
+        if !self.keeps || !self.replicas.has_changes() {
+            self.finish_upload(now);
+        }
+    }
+
+    /// Whether an upload waits for the disk.
+    pub(super) fn is_settling(&self) -> bool {
+        matches!(&self.phase, Phase::Uploading(upload) if upload.settling.is_some())
+    }
+
+    /// What was changed up to here is safe, or as safe as it will be: an upload that waits for that
+    /// is done.
+    pub(super) fn settled(&mut self, sequence: u64, now: Instant) {
+        let waits = |upload: &Upload| upload.settling.is_some_and(|then| then <= sequence);
+        if matches!(&self.phase, Phase::Uploading(upload) if waits(upload)) {
+            self.finish_upload(now);
+        }
+    }
+
+    fn finish_upload(&mut self, now: Instant) {
+        let Phase::Uploading(upload) = std::mem::replace(&mut self.phase, Phase::Active) else {
+            return;
+        };
+        let who = upload.uploader.clone();
         info!(name: "upload.done", nodes = self.replicas.len(), bytes = self.replicas.bytes(), "upload done");
         self.answer(&who, &Answer::UploadDone);
         if let Some(user) = self.users.get_mut(&who) {
@@ -320,6 +348,10 @@ impl<O: Outlet> Session<O> {
 
     /// Drops an upload; those in the lobby stay there.
     pub(super) fn discard_upload(&mut self, now: Instant) {
+        if self.is_settling() {
+            // It is complete.
+            return;
+        }
         if let Phase::Uploading(upload) = &self.phase {
             warn!(name: "upload.discarded", missing = upload.missing.len(),
                 received = upload.received.len(), "upload discarded");
@@ -333,6 +365,9 @@ impl<O: Outlet> Session<O> {
         let Phase::Uploading(upload) = &self.phase else {
             return;
         };
+        if upload.settling.is_some() {
+            return;
+        }
         let who = upload.uploader.clone();
         let stall = self.settings.stall;
         let Some(user) = self.users.get(&who) else {

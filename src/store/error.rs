@@ -73,6 +73,9 @@ pub enum StoreError {
         /// The newest format known here.
         known: u32,
     },
+    /// The system refuses the thread that reads and writes.
+    #[error("the system refuses a thread: {0}")]
+    Thread(io::Error),
     /// There is something where a new store was to be.
     #[error("{} is not empty: name a new directory", dir.display())]
     Occupied {

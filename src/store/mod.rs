@@ -1,9 +1,9 @@
 //! The durable store of one session: what is there again after the server has ended, however it
 //! ended.
 //!
-//! The session's actor never waits for a disk. It hands [`Batch`]es to a thread that does nothing
-//! but [`Store::commit`] them; at start that thread [`Store::load`]s everything. In the directory
-//! of a session are
+//! The session's actor never waits for a disk. It hands [`Batch`]es to a thread (`keeper`) that does
+//! nothing but [`Store::commit`] them; at start that thread [`Store::load`]s everything. In the
+//! directory of a session are
 //!
 //! - `format`, a number that every version understands (`format`),
 //! - `store.redb`, the index: rows, changed by transactions (`index`, `row`),
@@ -17,6 +17,7 @@ mod disk;
 mod error;
 mod format;
 mod index;
+mod keeper;
 mod known;
 mod payloads;
 mod recover;
@@ -33,6 +34,7 @@ use bytes::Bytes;
 use self::disk::{Disk, DiskFile, How, SystemDisk};
 pub use self::error::StoreError;
 use self::index::{Index, View};
+pub use self::keeper::{Keeper, Kept, Written, start};
 use self::known::{Change, Nodes};
 use self::payloads::Payloads;
 pub use self::recover::{Report, recover};

@@ -96,9 +96,11 @@ PORTS = _Ports()
 class Server:
     """A server process in a folder of its own."""
 
-    def __init__(self, stage, command, folder, settings):
+    def __init__(self, stage, command, folder, settings, port=None):
         self.stage = stage
-        self.port = PORTS.take(4)
+        self.folder = folder
+        self.settings = settings
+        self.port = port or PORTS.take(4)
         self.log = folder / "server.log"
         self.expect_end = False
         words = command(self.port)
@@ -132,6 +134,12 @@ class Server:
     def alive(self):
         """Whether the process still runs."""
         return self.process.poll() is None
+
+    def kill(self):
+        """What a power cut does to the process: it is gone, at once."""
+        self.expect_end = True
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait(5)
 
     def stop(self):
         """Ends the server. Gives its exit code (negative: the signal it needed)."""
@@ -365,6 +373,15 @@ class Stage:
         folder = self.folder / f"server{len(self.servers)}"
         (folder / "D:").mkdir(parents=True)
         self.server = Server(self, lambda port: self.command(self, port, folder / "data"), folder, settings or {})
+        self.servers.append(self.server)
+        return self.server
+
+    def start_again(self):
+        """Starts the server once more after its end: same port, same data."""
+        old = self.server
+        self.server = Server(
+            self, lambda port: self.command(self, port, old.folder / "data"), old.folder, old.settings, old.port
+        )
         self.servers.append(self.server)
         return self.server
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use multi_user_server::config::{Config, Secret};
+use multi_user_server::config::{Config, Flush, Secret};
 use multi_user_server::server::Server;
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ pub(crate) struct Program {
     child: Child,
     log: Arc<Log>,
     pub(crate) ports: Ports,
-    pub(crate) data: tempfile::TempDir,
+    pub(crate) data: Arc<tempfile::TempDir>,
 }
 
 #[derive(Debug, Default)]
@@ -136,7 +136,24 @@ impl Program {
 
     /// Starts it with these keys only.
     pub(crate) fn start_with(keys: &[(&str, &str)]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), keys)
+    }
+
+    /// Kills it, as a power cut would.
+    pub(crate) fn killed(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self
+    }
+
+    /// Starts it once more, with what the one that has ended left behind.
+    pub(crate) fn start_again(self, keys: &[(&str, &str)]) -> Self {
+        let mut all = vec![("session.admin_password", ADMIN)];
+        all.extend(keys);
+        Self::start_in(Arc::clone(&self.data), &all)
+    }
+
+    fn start_in(data: Arc<tempfile::TempDir>, keys: &[(&str, &str)]) -> Self {
         let mut child = command(data.path(), keys).spawn().unwrap();
         let log = Arc::new(Log::default());
         log.follow(child.stderr.take().unwrap());
@@ -313,6 +330,7 @@ impl Local {
             ..Config::default()
         };
         config.session.admin_password = Some(Secret::new(ADMIN.to_owned()));
+        config.durability.flush = Flush::Off;
         change(&mut config);
         let server = Server::start(config, None).await.unwrap();
         Self {

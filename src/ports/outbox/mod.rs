@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::state::{Mark, Marks, Queued, State};
+use crate::session::gate::Gate;
 use crate::session::outlet::{Edit, Joins, Repeat, Slot};
 use crate::wire::identity::NodeId;
 use crate::wire::message::Encoded;
@@ -65,12 +66,15 @@ pub(crate) struct Outbox {
     command: Notify,
     data: Notify,
     budget: usize,
+    gate: Gate,
 }
 
 impl Outbox {
-    /// An empty queue that calls itself full at `budget` bytes.
-    pub(crate) fn new(budget: usize) -> Self {
+    /// An empty queue that calls itself full at `budget` bytes, and gives nothing out while the
+    /// gate is closed.
+    pub(crate) fn new(budget: usize, gate: Gate) -> Self {
         Self {
+            gate,
             state: Mutex::default(),
             command: Notify::new(),
             data: Notify::new(),
@@ -316,6 +320,9 @@ impl Outbox {
     /// The next batch of about `target` bytes for a link, waiting until there is one.
     pub(crate) async fn next(&self, lane: Lane, target: usize) -> Batch {
         loop {
+            if self.gate.is_closed() {
+                self.gate.opened().await;
+            }
             let batch = self.take(lane, target);
             if !batch.segments.is_empty() {
                 return batch;
@@ -330,7 +337,8 @@ impl Outbox {
     fn take(&self, lane: Lane, target: usize) -> Batch {
         let mut state = self.state();
         let mut batch = Batch::default();
-        if state.held {
+        // (What was queued behind a gate that is closed was queued after it was.)
+        if state.held || self.gate.is_closed() {
             return batch;
         }
         while batch.bytes < target {

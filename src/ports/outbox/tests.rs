@@ -31,7 +31,7 @@ fn drain(outbox: &Outbox, lane: Lane, now: Instant) -> (Vec<String>, Vec<Repeat>
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_state_takes_the_older_ones_place() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
     outbox.data(node(2), Joins::Replaces, &[], bytes("b1"));
     outbox.data(node(1), Joins::Replaces, &[], bytes("a2"));
@@ -41,7 +41,7 @@ async fn a_newer_state_takes_the_older_ones_place() {
 
 #[tokio::test(start_paused = true)]
 async fn a_state_goes_behind_what_it_newly_depends_on() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
     outbox.data(node(2), Joins::Replaces, &[], bytes("b1"));
     outbox.data(node(1), Joins::Replaces, &[node(2)], bytes("a2"));
@@ -50,7 +50,7 @@ async fn a_state_goes_behind_what_it_newly_depends_on() {
 
 #[tokio::test(start_paused = true)]
 async fn deltas_pile_up_until_a_whole_state_replaces_them() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     outbox.data(node(1), Joins::Follows, &[], bytes("d1"));
     assert_eq!(outbox.data(node(1), Joins::Follows, &[], bytes("d2")), 4);
     assert_eq!(outbox.data(node(1), Joins::Replaces, &[], bytes("w")), 1);
@@ -60,7 +60,7 @@ async fn deltas_pile_up_until_a_whole_state_replaces_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     let now = Instant::now();
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
     outbox.edit(node(1), Edit::Right, bytes("right"));
@@ -81,7 +81,7 @@ async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
 
 #[tokio::test(start_paused = true)]
 async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     let now = Instant::now();
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
     let batch = outbox.take(Lane::Data, usize::MAX);
@@ -93,7 +93,7 @@ async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delete_drops_what_has_not_been_started() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     let now = Instant::now();
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
     outbox.edit(node(1), Edit::Right, bytes("right"));
@@ -105,7 +105,7 @@ async fn a_delete_drops_what_has_not_been_started() {
 
 #[tokio::test(start_paused = true)]
 async fn data_of_a_node_created_anew_takes_the_place_of_its_delete() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     let now = Instant::now();
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     outbox.data(node(1), Joins::Replaces, &[], bytes("anew"));
@@ -127,7 +127,7 @@ async fn data_of_a_node_created_anew_takes_the_place_of_its_delete() {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_latest_users_dict_is_sent_and_it_keeps_its_place() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     outbox.command(Slot::Users, bytes("users1"));
     outbox.command(Slot::Metadata("bob".into()), bytes("bob1"));
     outbox.command(Slot::Users, bytes("users2"));
@@ -143,7 +143,7 @@ async fn only_the_latest_users_dict_is_sent_and_it_keeps_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn unseen_until_a_round_trip_has_passed() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     let now = Instant::now() + RTT * 10;
     assert!(!outbox.unseen(node(1), now, RTT));
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
@@ -158,7 +158,7 @@ async fn unseen_until_a_round_trip_has_passed() {
 
 #[tokio::test(start_paused = true)]
 async fn says_once_that_it_has_drained() {
-    let outbox = Outbox::new(4);
+    let outbox = Outbox::new(4, Gate::default());
     let now = Instant::now();
     assert!(outbox.has_room());
     outbox.data(node(1), Joins::Replaces, &[], bytes("12345"));
@@ -172,10 +172,36 @@ async fn says_once_that_it_has_drained() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_leaves_while_it_is_held() {
-    let outbox = Outbox::new(1000);
+    let outbox = Outbox::new(1000, Gate::default());
     outbox.hold(true);
     outbox.command(Slot::Plain, bytes("x"));
     assert!(outbox.take(Lane::Command, 10).segments.is_empty());
     outbox.hold(false);
     assert_eq!(texts(&outbox.take(Lane::Command, 10)), ["x"]);
+}
+
+/// What is queued while the gate is closed goes out when it opens, and wakes who waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_closed_gate_holds_everything_back() {
+    let gate = Gate::default();
+    let outbox = std::sync::Arc::new(Outbox::new(1000, gate.clone()));
+    gate.close();
+    let waiting = std::sync::Arc::clone(&outbox);
+    let next = tokio::spawn(async move { waiting.next(Lane::Command, 1000).await.segments.len() });
+    tokio::task::yield_now().await;
+    outbox.command(Slot::Plain, Encoded::new(vec!["x".into()]));
+    tokio::task::yield_now().await;
+    assert!(!next.is_finished());
+    gate.open();
+    assert_eq!(next.await.unwrap(), 1);
+    // Closed before something is queued, although somebody waits already.
+    let waiting = std::sync::Arc::clone(&outbox);
+    let next = tokio::spawn(async move { waiting.next(Lane::Command, 1000).await.segments.len() });
+    tokio::task::yield_now().await;
+    gate.close();
+    outbox.command(Slot::Plain, Encoded::new(vec!["y".into()]));
+    tokio::task::yield_now().await;
+    assert!(!next.is_finished());
+    gate.open();
+    assert_eq!(next.await.unwrap(), 1);
 }

@@ -6,6 +6,7 @@
 mod edits;
 mod folding;
 mod join;
+mod keeping;
 mod leave;
 mod live;
 mod login;

@@ -21,6 +21,7 @@ use crate::counters::Counters;
 use crate::ports::outbox::{Batch, Lane, Outbox};
 use crate::session::event::{End, Event};
 use crate::session::folding::Done;
+use crate::session::gate::Gate;
 use crate::session::outlet::{Edit, Joins, Outlet, Slot};
 use crate::session::{Session, Settings};
 use crate::wire::client::OwnedAnswer;
@@ -254,7 +255,7 @@ impl World {
             hostile,
             line: Line(Arc::new(Inner {
                 identity: Identity::new(&identity).unwrap(),
-                outbox: Outbox::new(self.budget),
+                outbox: Outbox::new(self.budget, Gate::default()),
                 dialect: Mutex::default(),
                 clock: Arc::clone(&self.clock),
             })),

@@ -2,7 +2,6 @@
 
 use super::room::{Room, VERSIONS, auth, id, node, without_users};
 use crate::session::quarantine::ReleaseError;
-use crate::wire::command::Request;
 use crate::wire::dialect::MissingNode;
 
 fn quarantine(room: &mut Room, n: u32) -> bool {
@@ -50,15 +49,15 @@ fn what_is_set_aside_is_gone_for_everybody_and_comes_back() {
 }
 
 #[test]
-fn it_is_kept_when_somebody_makes_it_anew() {
+fn nobody_can_make_it_anew() {
     let (mut room, alice, _) = Room::busy("0.9.11");
     assert!(quarantine(&mut room, 3));
     assert!(!quarantine(&mut room, 3));
     room.pass(60_000);
+    room.hush(&[&alice]);
     room.push(&alice, node(3, "COMMON", &[], "anew"));
-    assert!(room.session.replicas.contains(id(3)));
-    assert_eq!(release(&mut room, 3), Err(ReleaseError::Exists));
-    room.ask(&alice, Request::Delete(id(3)));
+    assert!(!room.session.replicas.contains(id(3)));
+    assert_eq!(without_users(room.told(&alice)), ["delete 3"]);
     assert_eq!(release(&mut room, 3), Ok(()));
     let replica = room.session.replicas.get(id(3)).unwrap();
     assert_eq!(&replica.base()[..], b"three");

@@ -1,0 +1,324 @@
+//! Runs the session: one task applies what the ports and the operator send, in order, and does
+//! beside it what takes time (jobs on nodes, the disk) without waiting for it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::error;
+
+use super::event::Event;
+use super::folding::Done;
+use super::gate::Gate;
+use super::keeping::Keeping;
+use super::outlet::Outlet;
+use super::settings::Settings;
+use super::state::Session;
+use crate::counters::{Count, Counters};
+use crate::store::{Keeper, Written};
+
+/// Events that may wait for the session. Each connection's bytes in flight are bounded by a
+/// budget of its own, so this only has to keep the session busy.
+const INBOX: usize = 1024;
+/// Events applied before timers get their turn.
+const BATCH: usize = 256;
+/// Nodes that are worked on at a time, off the session's task.
+const JOBS: usize = 2;
+
+/// What goes through the session's inbox.
+enum Letter<O> {
+    Events {
+        peer: O,
+        events: Vec<Event>,
+        /// The connection's budget for what it has in flight; given back when they are applied.
+        _paid: Option<OwnedSemaphorePermit>,
+    },
+    DismissAll {
+        reason: String,
+        done: oneshot::Sender<()>,
+    },
+    Ask(Question<O>),
+    Save(oneshot::Sender<Result<(), String>>),
+}
+
+/// What the operator asks, and to whom it is answered.
+type Question<O> = Box<dyn FnOnce(&mut Session<O>, Instant) + Send>;
+
+/// Sends events to the session. Cheap to clone.
+#[derive(Debug)]
+pub struct Handle<O> {
+    inbox: mpsc::Sender<Letter<O>>,
+    user_count: watch::Receiver<usize>,
+    loaded: watch::Receiver<Loaded>,
+    gate: Gate,
+}
+
+/// How far the session is with what was kept of it.
+#[derive(Clone, Debug)]
+enum Loaded {
+    NotYet,
+    /// Since then it answers.
+    Since(Instant),
+    /// Why it never will.
+    Never(String),
+}
+
+impl<O> Clone for Handle<O> {
+    fn clone(&self) -> Self {
+        Self {
+            inbox: self.inbox.clone(),
+            user_count: self.user_count.clone(),
+            loaded: self.loaded.clone(),
+            gate: self.gate.clone(),
+        }
+    }
+}
+
+impl<O: Outlet> Handle<O> {
+    /// Sends events of one peer, waiting while the inbox is full. `paid` is given back when they
+    /// are applied. Events after the session's end vanish.
+    pub async fn send(&self, peer: O, events: Vec<Event>, paid: Option<OwnedSemaphorePermit>) {
+        if events.is_empty() {
+            return;
+        }
+        let letter = Letter::Events {
+            peer,
+            events,
+            _paid: paid,
+        };
+        let _ = self.inbox.send(letter).await;
+    }
+
+    /// Sends everybody away; resolves when their Disconnects are queued.
+    pub async fn dismiss_all(&self, reason: &str) {
+        let (done, applied) = oneshot::channel();
+        let letter = Letter::DismissAll {
+            reason: reason.to_owned(),
+            done,
+        };
+        if self.inbox.send(letter).await.is_ok() {
+            let _ = applied.await;
+        }
+    }
+
+    /// Asks something of the session, or has it do something, in its turn. `None` if the session
+    /// has ended.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Session<O>, Instant) -> R + Send + 'static,
+    ) -> Option<R> {
+        let (answer, answered) = oneshot::channel();
+        let question: Question<O> = Box::new(move |session, now| {
+            let _ = answer.send(question(session, now));
+        });
+        self.inbox.send(Letter::Ask(question)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Resolves when everything that has changed so far is safe on the disk.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn save(&self) -> Result<(), String> {
+        let (done, saved) = oneshot::channel();
+        if self.inbox.send(Letter::Save(done)).await.is_err() {
+            return Ok(());
+        }
+        saved
+            .await
+            .unwrap_or_else(|_| Err("the session has ended".to_owned()))
+    }
+
+    /// Why the session could not be loaded, if that is so; waits for as long as it can.
+    pub async fn load_failed(&self) -> String {
+        let mut loaded = self.loaded.clone();
+        let failed = loaded.wait_for(|loaded| matches!(loaded, Loaded::Never(_)));
+        match failed.await.map(|loaded| loaded.clone()) {
+            Ok(Loaded::Never(why)) => why,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Since when it answers; `None` while it is being loaded.
+    pub fn loaded_at(&self) -> Option<Instant> {
+        match &*self.loaded.borrow() {
+            Loaded::Since(at) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// Holds back what peers are told while it is closed.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
+    /// How many users are logged in, as it changes.
+    pub fn user_count(&self) -> watch::Receiver<usize> {
+        self.user_count.clone()
+    }
+}
+
+/// Where a session is kept, and how soon changes are to be safe there.
+#[derive(Debug)]
+pub struct Kept {
+    /// The store.
+    pub keeper: Keeper,
+    /// At the latest after so long.
+    pub within: Duration,
+}
+
+/// Starts a session, which goes on with what was kept of it. It ends when all handles are gone.
+pub fn spawn<O: Outlet + Sync>(
+    settings: Settings,
+    counters: Arc<Counters>,
+    kept: Option<Kept>,
+) -> Handle<O> {
+    let (inbox, letters) = mpsc::channel(INBOX);
+    let (counted, user_count) = watch::channel(0);
+    let (told, loaded) = watch::channel(Loaded::NotYet);
+    let gate = Gate::default();
+    let closing = gate.clone();
+    tokio::spawn(async move {
+        let mut session = Session::new(settings, Arc::clone(&counters), Instant::now());
+        let mut keeping = None;
+        if let Some(Kept { keeper, within }) = kept {
+            // Who comes meanwhile waits in the inbox.
+            match keeper.kept.await {
+                Ok(Ok(kept)) => session.restore(kept),
+                Ok(Err(error)) => {
+                    told.send_replace(Loaded::Never(error.to_string()));
+                    return;
+                }
+                Err(_) => {
+                    let why = "the thread that loads the session is gone".to_owned();
+                    told.send_replace(Loaded::Never(why));
+                    return;
+                }
+            }
+            keeping = Some(Keeping::new(keeper.batches, keeper.reports, within));
+        }
+        told.send_replace(Loaded::Since(Instant::now()));
+        run(session, keeping, closing, letters, counters, counted).await;
+    });
+    Handle {
+        inbox,
+        user_count,
+        loaded,
+        gate,
+    }
+}
+
+/// What the actor woke up for.
+enum Woken {
+    Letters(usize),
+    Done(Result<Done, JoinError>),
+    Report(Written),
+    Timer,
+}
+
+async fn run<O: Outlet>(
+    mut session: Session<O>,
+    mut keeping: Option<Keeping>,
+    gate: Gate,
+    mut letters: mpsc::Receiver<Letter<O>>,
+    counters: Arc<Counters>,
+    user_count: watch::Sender<usize>,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut jobs = JoinSet::new();
+    loop {
+        while jobs.len() < JOBS
+            && let Some(job) = session.next_job(Instant::now())
+        {
+            jobs.spawn_blocking(move || job.run());
+        }
+        let timer = session.next_timer().unwrap_or_else(Instant::now);
+        let due = keeping.as_ref().and_then(Keeping::due).unwrap_or(timer);
+        let woken = tokio::select! {
+            received = letters.recv_many(&mut batch, BATCH) => Woken::Letters(received),
+            Some(done) = jobs.join_next() => Woken::Done(done),
+            Some(report) = report(keeping.as_mut()) => Woken::Report(report),
+            () = sleep_until(timer.min(due)) => Woken::Timer,
+        };
+        // Where nobody may be told of a change before it is safe, nobody is told of anything
+        // until what comes of this turn has been written.
+        let each = keeping.as_ref().is_some_and(Keeping::is_each);
+        if each {
+            gate.close();
+        }
+        match woken {
+            Woken::Letters(0) => return,
+            Woken::Done(Ok(done)) => {
+                guarded(&counters, || session.folded(done, Instant::now()));
+            }
+            Woken::Done(Err(error)) => {
+                error!(name: "session.job_lost", %error, "work on a node was lost");
+            }
+            Woken::Report(report) => {
+                if let Some(keeping) = &mut keeping {
+                    keeping.heard(&mut session, report, &counters, Instant::now());
+                }
+            }
+            Woken::Letters(_) | Woken::Timer => {}
+        }
+        for letter in batch.drain(..) {
+            match letter {
+                Letter::Events {
+                    peer,
+                    events,
+                    _paid,
+                } => {
+                    for event in events {
+                        let now = Instant::now();
+                        guarded(&counters, || session.handle(&peer, event, now));
+                    }
+                }
+                Letter::DismissAll { reason, done } => {
+                    guarded(&counters, || session.dismiss_all(&reason, Instant::now()));
+                    let _ = done.send(());
+                }
+                Letter::Save(done) => match &mut keeping {
+                    Some(keeping) => keeping.save(done),
+                    None => drop(done.send(Ok(()))),
+                },
+                Letter::Ask(question) => {
+                    guarded(&counters, || question(&mut session, Instant::now()));
+                }
+            }
+        }
+        guarded(&counters, || session.tick(Instant::now()));
+        if let Some(keeping) = &mut keeping {
+            keeping.step(&mut session, Instant::now());
+            if each
+                && keeping.is_writing()
+                && let Some(report) = keeping.report().await
+            {
+                keeping.heard(&mut session, report, &counters, Instant::now());
+            }
+        }
+        if each {
+            gate.open();
+        }
+        let count = session.user_count();
+        user_count.send_if_modified(|known| std::mem::replace(known, count) != count);
+    }
+}
+
+/// What the store says next; never, if there is none.
+async fn report(keeping: Option<&mut Keeping>) -> Option<Written> {
+    match keeping {
+        Some(keeping) => keeping.report().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One event's panic must not end the session for everybody.
+fn guarded(counters: &Counters, work: impl FnOnce()) {
+    if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+        counters.add(Count::Panics);
+        error!(name: "session.panic", "a fault in the session was contained; please report it");
+    }
+}

@@ -1,0 +1,191 @@
+//! What the session has to do with the disk: it says what changed, and hears what is safe.
+//!
+//! The session never waits for the disk. [`Keeping`] runs beside it in the actor: when something
+//! has changed and the last batch is written, it takes the present state of all changed nodes, as
+//! shared bytes, and hands it to the thread that owns the [`Store`](crate::store::Store). So
+//! batches are states after prefixes of what happened; what changes twice between two of them is
+//! written once; and a slow disk costs no memory but for what is being written.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use super::outlet::Outlet;
+use super::state::{Phase, Session};
+use crate::counters::{Count, Counters};
+use crate::store::{Batch, Kept, Meta, Written};
+use crate::wire::dialect;
+use crate::wire::identity::NodeId;
+
+/// How long to wait after the disk has failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl<O: Outlet> Session<O> {
+    /// Takes over what was kept, before anybody comes, and remembers from now on what changes.
+    pub fn restore(&mut self, kept: Kept) {
+        self.keeps = true;
+        for (id, stored) in kept.nodes {
+            self.replicas.restore(id, stored);
+        }
+        self.replicas.watch(kept.sequence);
+        self.author = kept.meta.family.and_then(|family| {
+            let mut rows = dialect::dialects().iter();
+            rows.find(|row| row.family == family)
+        });
+        if !self.replicas.is_empty() {
+            self.phase = Phase::Active;
+        }
+    }
+
+    /// What has changed since the last batch.
+    pub fn take_batch(&mut self) -> Batch {
+        Batch {
+            sequence: self.replicas.sequence(),
+            meta: Meta {
+                family: self.author.map(|author| author.family),
+                version: self
+                    .present
+                    .as_ref()
+                    .and_then(|present| present.version.clone()),
+                active: matches!(self.phase, Phase::Active),
+            },
+            nodes: self.replicas.take_changes(),
+        }
+    }
+}
+
+/// The session's side of the store.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    batches: mpsc::Sender<Batch>,
+    reports: mpsc::Receiver<Written>,
+    within: Duration,
+    /// When the next batch is due.
+    due: Option<Instant>,
+    /// The nodes of the batch that is being written, and its sequence.
+    writing: Option<(u64, Vec<NodeId>)>,
+    /// Since when writing fails.
+    trouble: Option<Instant>,
+    /// Who waits for everything to be safe.
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+}
+
+impl Keeping {
+    pub(super) fn new(
+        batches: mpsc::Sender<Batch>,
+        reports: mpsc::Receiver<Written>,
+        within: Duration,
+    ) -> Self {
+        Self {
+            batches,
+            reports,
+            within,
+            due: None,
+            writing: None,
+            trouble: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// What the store says next.
+    pub(super) async fn report(&mut self) -> Option<Written> {
+        self.reports.recv().await
+    }
+
+    /// Whether every change is to be safe before anybody is told of it (and can be).
+    pub(super) fn is_each(&self) -> bool {
+        self.within.is_zero() && self.trouble.is_none()
+    }
+
+    /// Whether a batch is being written.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// When [`Self::step`] has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due.filter(|_| self.writing.is_none())
+    }
+
+    /// Tells when everything that has changed so far is safe, or that it cannot be.
+    pub(super) fn save(&mut self, done: oneshot::Sender<Result<(), String>>) {
+        self.waiting.push(done);
+    }
+
+    /// Hands over a batch if one is due.
+    pub(super) fn step<O: Outlet>(&mut self, session: &mut Session<O>, now: Instant) {
+        if self.writing.is_some() {
+            return;
+        }
+        if !session.replicas.has_changes() {
+            self.due = None;
+            self.answer(&Ok(()));
+            return;
+        }
+        let mut due = *self.due.get_or_insert(now + self.within);
+        let hurry = session.is_settling() || !self.waiting.is_empty();
+        if hurry && self.trouble.is_none() {
+            due = now;
+        }
+        if now < due {
+            return;
+        }
+        self.due = None;
+        let batch = session.take_batch();
+        let nodes = batch.nodes.iter().map(|(id, _)| *id).collect();
+        self.writing = Some((batch.sequence, nodes));
+        if self.batches.try_send(batch).is_err() {
+            let reason = "the thread that writes is gone".to_owned();
+            self.failed(session, reason, now);
+        }
+    }
+
+    /// What the store said.
+    pub(super) fn heard<O: Outlet>(
+        &mut self,
+        session: &mut Session<O>,
+        report: Written,
+        counters: &Counters,
+        now: Instant,
+    ) {
+        match report {
+            Written::Safe => {
+                let Some((sequence, _)) = self.writing.take() else {
+                    return;
+                };
+                if let Some(since) = self.trouble.take() {
+                    let seconds = now.duration_since(since).as_secs();
+                    info!(name: "store.recovered", seconds, "changes are kept again; nothing is missing");
+                }
+                session.settled(sequence, now);
+            }
+            Written::Failed(reason) => {
+                counters.add(Count::DiskFailures);
+                self.failed(session, reason, now);
+            }
+        }
+    }
+
+    /// The session goes on; what could not be written is tried again, with what changes until then.
+    fn failed<O: Outlet>(&mut self, session: &mut Session<O>, reason: String, now: Instant) {
+        if let Some((sequence, nodes)) = self.writing.take() {
+            session.replicas.untake_changes(nodes);
+            session.settled(sequence, now);
+        }
+        if self.trouble.is_none() {
+            self.trouble = Some(now);
+            error!(name: "store.degraded", %reason,
+                "changes cannot be written; the session goes on, and would be lost with the server");
+        }
+        self.due = Some(now + RETRY);
+        self.answer(&Err(reason));
+    }
+
+    fn answer(&mut self, result: &Result<(), String>) {
+        for done in self.waiting.drain(..) {
+            let _ = done.send(result.clone());
+        }
+    }
+}

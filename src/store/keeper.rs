@@ -1,0 +1,95 @@
+//! The thread that owns the store: it loads what was kept, and writes what the session hands over.
+//!
+//! Started by the server; the session's actor holds the other end of its channels.
+
+use std::path::Path;
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::info;
+
+use super::{Batch, Meta, Options, Store, StoreError, Stored};
+use crate::wire::identity::NodeId;
+
+/// What was kept of a session.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// What it was, apart from its nodes.
+    pub meta: Meta,
+    /// How many changes it had seen.
+    pub sequence: u64,
+    /// Its nodes, in no order.
+    pub nodes: Vec<(NodeId, Stored)>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Written {
+    /// It is on the disk.
+    Safe,
+    /// It is not, because of this.
+    Failed(String),
+}
+
+/// The session's end of the thread.
+#[derive(Debug)]
+pub struct Keeper {
+    /// What was kept, once it is loaded.
+    pub kept: oneshot::Receiver<Result<Kept, StoreError>>,
+    /// Takes one batch at a time.
+    pub batches: mpsc::Sender<Batch>,
+    /// Answers each of them.
+    pub reports: mpsc::Receiver<Written>,
+}
+
+/// Opens the store of a session and starts the thread. It ends, and gives the store free, when
+/// nobody can hand over batches any more.
+///
+/// # Errors
+/// If the directory cannot be used, or another server uses it.
+pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
+    let mut store = Store::open(directory, options)?;
+    let (loaded, kept) = oneshot::channel();
+    let (batches, mut handed_over) = mpsc::channel::<Batch>(1);
+    let (report, reports) = mpsc::channel(1);
+    let work = move || {
+        let mut nodes = Vec::new();
+        let mut bytes = 0usize;
+        let result = store.load(|id, stored| {
+            bytes = bytes.saturating_add(stored.base.len());
+            nodes.push((id, stored));
+        });
+        let result = result.map(|(meta, sequence)| {
+            if !nodes.is_empty() {
+                info!(name: "session.loaded", nodes = nodes.len(), bytes, "session loaded");
+            }
+            Kept {
+                meta,
+                sequence,
+                nodes,
+            }
+        });
+        let failed = result.is_err();
+        if loaded.send(result).is_err() || failed {
+            return;
+        }
+        while let Some(batch) = handed_over.blocking_recv() {
+            let outcome = match store.commit(&batch) {
+                Ok(()) => Written::Safe,
+                Err(error) => Written::Failed(error.to_string()),
+            };
+            if report.blocking_send(outcome).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("store".to_owned())
+        .spawn(work)
+        .map_err(StoreError::Thread)?;
+    Ok(Keeper {
+        kept,
+        batches,
+        reports,
+    })
+}

@@ -1,0 +1,119 @@
+//! What was accepted is there again, however the server ended.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::client::{As, Client};
+use common::link::Via;
+use common::server::Program;
+use common::{node, uuid};
+use multi_user_server::wire::command::Request;
+use multi_user_server::wire::node::NodeState;
+
+const VERSIONS: [&str; 3] = ["0.1.26", "0.9.11", "0.10.2"];
+
+fn made(client: &Client, n: u32, payload: &str) -> NodeState {
+    let mut node = node(uuid(n), "COMMON", payload.to_owned());
+    if !client.dialect.typed_nodes() {
+        node.kind.clear();
+    }
+    node
+}
+
+async fn host(program: &Program, version: &'static str) -> Client {
+    let ports = &program.ports;
+    let mut alice = Client::enter(ports, version, Via::Hand, "alice", As::Admin).await;
+    let nodes = [made(&alice, 1, "one"), made(&alice, 2, "two")];
+    alice.upload(&nodes).await;
+    alice
+}
+
+async fn joined(program: &Program, version: &'static str, name: &str) -> Client {
+    let mut client = Client::enter(&program.ports, version, Via::Hand, name, As::User).await;
+    client.join().await;
+    client
+}
+
+fn payloads(client: &Client) -> Vec<String> {
+    let nodes = client.nodes.values();
+    nodes
+        .map(|node| String::from_utf8_lossy(&node.payload).into_owned())
+        .collect()
+}
+
+/// DONE means safe: not even a moment later is anything missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_done_survives_everything() {
+    for version in VERSIONS {
+        let program = Program::start(&[("durability.flush", "60s")]);
+        let _alice = host(&program, version).await;
+        let program = program.killed().start_again(&[]);
+        let bob = joined(&program, version, "bob").await;
+        assert_eq!(payloads(&bob), ["one", "two"], "{version}");
+    }
+}
+
+/// An end in order loses nothing, however long changes may take to be written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_in_order_loses_nothing() {
+    for version in VERSIONS {
+        let mut program = Program::start(&[("durability.flush", "60s")]);
+        let alice = host(&program, version).await;
+        let mut bob = joined(&program, version, "bob").await;
+        alice.push(&made(&alice, 2, "second"));
+        alice.push(&made(&alice, 3, "three"));
+        bob.until("the last node", |bob| bob.nodes.contains_key(&uuid(3)))
+            .await;
+        alice.request(&Request::Delete(uuid(1)));
+        bob.until("the delete", |bob| !bob.nodes.contains_key(&uuid(1)))
+            .await;
+        program.signal("TERM");
+        assert!(program.wait(Duration::from_secs(20)).success());
+        let program = program.start_again(&[]);
+        let carol = joined(&program, version, "carol").await;
+        assert_eq!(payloads(&carol), ["second", "three"], "{version}");
+    }
+}
+
+/// Where nobody is told of a change before it is safe, what somebody was told of is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_of_what_is_not_safe() {
+    for version in VERSIONS {
+        let program = Program::start(&[("durability.flush", "0")]);
+        let alice = host(&program, version).await;
+        let mut bob = joined(&program, version, "bob").await;
+        for n in 3..20 {
+            alice.push(&made(&alice, n, &format!("node {n}")));
+        }
+        bob.until("the last node", |bob| bob.nodes.contains_key(&uuid(19)))
+            .await;
+        let program = program.killed().start_again(&[]);
+        let carol = joined(&program, version, "carol").await;
+        assert_eq!(payloads(&carol), payloads(&bob), "{version}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_kept_that_need_not_be() {
+    let program = Program::start(&[("durability.flush", "off")]);
+    let _alice = host(&program, "0.9.11").await;
+    let program = program.killed().start_again(&[("durability.flush", "off")]);
+    let mut alice = Client::enter(&program.ports, "0.9.11", Via::Hand, "alice", As::Admin).await;
+    let again = made(&alice, 1, "anew");
+    alice.upload(&[again]).await;
+}
+
+/// Two servers on one session would undo each other's work.
+#[test]
+fn a_second_server_is_refused() {
+    let program = Program::start(&[]);
+    let output = common::server::command(program.data.path(), &[])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("another server"), "{error}");
+}
