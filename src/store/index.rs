@@ -1,7 +1,8 @@
 //! The index: tables of rows in one file, changed by transactions that happen or don't.
 //!
 //! The library inside is redb. It is told to commit in two phases: a state that was once
-//! acknowledged is then never given up for an older one, so a damaged one is noticed as such.
+//! acknowledged is then never given up for an older one, so a damaged one is noticed as such; and
+//! what could not be synced is written anew, even if the system takes it for synced.
 //! Once an operation has failed it refuses all others, and what is on disk is known only after
 //! the file has been opened again: who calls does so.
 
@@ -9,7 +10,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, StorageBackend, Table, TableDefinition};
 
@@ -25,9 +25,6 @@ const HEADS: TableDefinition<'_, NodeKey, &[u8]> = TableDefinition::new("heads")
 const LINKS: TableDefinition<'_, NodeKey, &[u8]> = TableDefinition::new("links");
 const BASES: TableDefinition<'_, NodeKey, &[u8]> = TableDefinition::new("bases");
 const DELTAS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deltas");
-
-/// Bytes that are read and written back at once.
-const PIECE: usize = 1 << 20;
 
 /// The tables, to change them.
 pub(super) struct Tables<'t> {
@@ -59,26 +56,12 @@ pub(super) struct Index {
 
 impl Index {
     /// Opens the file at `path` and checks all of it; an empty one becomes an index.
-    ///
-    /// `unsynced` says that a sync has failed before, and is set when one fails.
-    pub(super) fn open(
-        disk: &dyn Disk,
-        path: &Path,
-        cache: usize,
-        unsynced: &Arc<AtomicBool>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Self, StoreError> {
         let file = disk
             .open(path, How::Write)
             .map_err(|error| StoreError::io("open", path, error))?;
         let file: Arc<dyn DiskFile> = file.into();
-        if unsynced.load(Ordering::Relaxed) {
-            write_back(&*file).map_err(|error| StoreError::io("write", path, error))?;
-            unsynced.store(false, Ordering::Relaxed);
-        }
-        let backend = Backend {
-            file: Arc::clone(&file),
-            unsynced: Arc::clone(unsynced),
-        };
+        let backend = Backend(Arc::clone(&file));
         // It is checked, and so should not panic; but whatever it does, damage is an answer.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             redb::Builder::new()
@@ -168,53 +151,28 @@ fn failure(doing: &'static str, path: &Path, error: impl Into<redb::Error>) -> S
     }
 }
 
-/// Reads the file and writes the same back.
-///
-/// A system that could not sync what was written may take it for synced nevertheless, and show it
-/// until it is ended. It does not if it was written again.
-fn write_back(file: &dyn DiskFile) -> io::Result<()> {
-    let len = file.len()?;
-    let mut piece = vec![0; PIECE];
-    let mut offset = 0_u64;
-    while offset < len {
-        let left = usize::try_from(len.saturating_sub(offset)).unwrap_or(PIECE);
-        let (piece, _) = piece.split_at_mut(left.min(PIECE));
-        file.read_at(offset, piece)?;
-        file.write_at(offset, piece)?;
-        offset = offset.saturating_add(piece.len() as u64);
-    }
-    file.sync()
-}
-
 /// A file as the library wants to see it.
 #[derive(Debug)]
-struct Backend {
-    file: Arc<dyn DiskFile>,
-    unsynced: Arc<AtomicBool>,
-}
+struct Backend(Arc<dyn DiskFile>);
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        self.0.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, out)
+        self.0.read_at(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.0.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let synced = self.file.sync();
-        if synced.is_err() {
-            self.unsynced.store(true, Ordering::Relaxed);
-        }
-        synced
+        self.0.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_at(offset, data)
+        self.0.write_at(offset, data)
     }
 }

@@ -27,7 +27,6 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
@@ -122,7 +121,6 @@ pub struct Store {
     options: Options,
     /// `None` after an error, until it is opened again.
     index: Option<Index>,
-    unsynced: Arc<AtomicBool>,
     payloads: Payloads,
     nodes: Nodes,
     _lock: Box<dyn DiskFile>,
@@ -142,9 +140,8 @@ impl Store {
         disk.create_dir(dir)
             .map_err(|error| StoreError::io("make", dir, error))?;
         let lock = lock(&*disk, dir, How::Write)?;
-        let unsynced = Arc::new(AtomicBool::new(false));
         if !format::check(&*disk, dir)? {
-            create(&*disk, dir, &options, &unsynced)?;
+            create(&*disk, dir, &options)?;
         }
         let path = dir.join(INDEX);
         let there = disk.exists(&path);
@@ -157,7 +154,6 @@ impl Store {
             dir: dir.to_owned(),
             options,
             index: None,
-            unsynced,
             payloads,
             nodes: Nodes::default(),
             _lock: lock,
@@ -169,7 +165,7 @@ impl Store {
     /// Opens the index, and learns from it what is on disk.
     fn reopen(&mut self) -> Result<&Index, StoreError> {
         let path = self.dir.join(INDEX);
-        let index = Index::open(&*self.disk, &path, self.options.cache, &self.unsynced)?;
+        let index = Index::open(&*self.disk, &path, self.options.cache)?;
         self.nodes = Nodes::scan(&index)?;
         self.payloads.sweep(&self.nodes.files());
         Ok(self.index.insert(index))
@@ -316,17 +312,12 @@ fn lock(disk: &dyn Disk, dir: &Path, how: How) -> Result<Box<dyn DiskFile>, Stor
 }
 
 /// Makes an empty store. What says that there is one comes last.
-fn create(
-    disk: &dyn Disk,
-    dir: &Path,
-    options: &Options,
-    unsynced: &Arc<AtomicBool>,
-) -> Result<(), StoreError> {
+fn create(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<(), StoreError> {
     let (path, unfinished) = (dir.join(INDEX), dir.join(UNFINISHED));
     let io = |error| StoreError::io("make", &path, error);
     // One that was begun has no nodes; another has lost what said that it is one.
     if disk.exists(&path).map_err(io)? {
-        let index = Index::open(disk, &path, options.cache, unsynced)?;
+        let index = Index::open(disk, &path, options.cache)?;
         if Nodes::scan(&index)?.len() > 0 {
             return Err(StoreError::damaged(dir, "the file `format` is missing"));
         }
@@ -334,7 +325,7 @@ fn create(
     Payloads::create(disk, dir)?;
     // One that was begun in vain may be there.
     drop(disk.open(&unfinished, How::Anew).map_err(io)?);
-    let index = Index::open(disk, &unfinished, options.cache, unsynced)?;
+    let index = Index::open(disk, &unfinished, options.cache)?;
     index.change(|tables| {
         let session = row::session(&Meta::default(), 0);
         tables.session.insert(THE_SESSION, &*session)?;

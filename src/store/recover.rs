@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -167,8 +166,7 @@ fn read_sound(
     copy: &Path,
     target: &mut Target<'_>,
 ) -> Result<(), StoreError> {
-    let unsynced = Arc::new(AtomicBool::new(false));
-    let index = Index::open(&**disk, copy, Options::default().cache, &unsynced)?;
+    let index = Index::open(&**disk, copy, Options::default().cache)?;
     let view = index.view()?;
     let session = known::read_session(&index, &view)?;
     let nodes = Nodes::scan(&index)?;
