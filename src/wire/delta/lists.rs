@@ -10,7 +10,8 @@ use crate::wire::pickle::{Dict, Items, Value, python_eq};
 
 /// `iterable_item_removed` and `dictionary_item_removed`: the last paths first.
 pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
-    for (path, expected) in sorted(document, entries, true)? {
+    let (entries, same_order) = sorted(document, entries, true)?;
+    for (path, expected) in entries {
         let (parent, element) = path
             .split()
             .ok_or(DeltaError::Raises("the removal of the document"))?;
@@ -18,6 +19,8 @@ pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), Delta
             document.alike = false;
             continue;
         };
+        // Keys can go in any order.
+        document.alike &= same_order || matches!(object, Value::Dict(_));
         if element.is_none() {
             // From 6.7 on deepdiff takes it for "not found".
             document.alike = false;
@@ -94,7 +97,9 @@ fn nearest(
 
 /// `iterable_item_added`: the first paths first.
 pub(super) fn insert(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
-    for (path, value) in sorted(document, entries, false)? {
+    let (entries, same_order) = sorted(document, entries, false)?;
+    document.alike &= same_order;
+    for (path, value) in entries {
         let (parent, element) = path
             .split()
             .ok_or(DeltaError::Raises("an element added beside the document"))?;
@@ -200,12 +205,13 @@ pub(super) fn equal(one: &Value, two: &Value, work: &mut Work) -> Result<bool, D
     }
 }
 
-/// The entries by path: 5.x sorts the texts of the paths, later ones what they mean.
+/// The entries by path, and whether all versions have this order: 5.x sorts the texts of the paths,
+/// later ones what they mean.
 fn sorted(
     document: &mut Document,
     entries: Dict,
     descending: bool,
-) -> Result<Vec<(Path, Value)>, DeltaError> {
+) -> Result<(Vec<(Path, Value)>, bool), DeltaError> {
     let mut read = Vec::with_capacity(entries.len());
     for (path, value) in &entries {
         read.push((path.clone(), read_path(document, path)?, value.clone()));
@@ -227,11 +233,9 @@ fn sorted(
         }
         _ => true,
     };
-    document.alike &= read.windows(2).all(texts);
-    Ok(read
-        .into_iter()
-        .map(|(_, path, value)| (path, value))
-        .collect())
+    let same = read.windows(2).all(texts);
+    let read = read.into_iter().map(|(_, path, value)| (path, value));
+    Ok((read.collect(), same))
 }
 
 /// Python's order of lists of texts and numbers; `None` if it has none.

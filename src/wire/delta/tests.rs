@@ -149,3 +149,11 @@ fn differences_say_no_more_than_they_must() {
         "{delta:?}"
     );
 }
+
+#[test]
+fn keys_may_go_in_any_order() {
+    let old = Value::from(Dict::new().with(10, 1).with(9, 1).with(1, 1));
+    let new = Value::from(Dict::new().with(9, 1));
+    let applied = apply(&old, &difference(&old, &new)).unwrap();
+    assert_eq!((applied.document, applied.alike), (new, true));
+}
