@@ -427,7 +427,7 @@ proptest! {
 }
 
 /// What `marshal` writes for a small node: texts that are referred to, a tuple, a list, a long.
-const NODE: &[u8] = b"{\xda\x04name\xda\x01a\xda\x01l[\x03\0\0\0i\x01\0\0\0g\0\0\0\0\0\0\xf0?l\x03\0\0\0\x01\0\x02\0\x03\0\xda\x01t)\x02r\x01\0\0\0NTFz\x03abc<\x01\0\0\0i\x02\0\0\00";
+const NODE: &[u8] = b"{\xda\x04name\xda\x01a\xda\x01l[\x03\0\0\0i\x01\0\0\0g\0\0\0\0\0\0\xf0?l\x03\0\0\0\x01\0\x02\0\x03\0\xda\x01t)\x02r\x01\0\0\0NTFz\x03abc<\x01\0\0\0i\x02\0\0\x000";
 
 proptest! {
     #![proptest_config(cases(512))]

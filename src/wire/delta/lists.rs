@@ -8,6 +8,9 @@ use super::path::Path;
 use super::{DeltaError, Work};
 use crate::wire::pickle::{Dict, Items, Value, python_eq};
 
+/// What an element costs that comes to be in several places: memory more than time.
+const ELEMENT: usize = 32;
+
 /// `iterable_item_removed` and `dictionary_item_removed`: the last paths first.
 pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
     let (entries, same_order) = sorted(document, entries, true)?;
@@ -15,7 +18,7 @@ pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), Delta
         let (parent, element) = path
             .split()
             .ok_or(DeltaError::Raises("the removal of the document"))?;
-        let Some(object) = document::find(&document.root, parent) else {
+        let Some(object) = document.find(parent)? else {
             document.alike = false;
             continue;
         };
@@ -26,7 +29,7 @@ pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), Delta
             document.alike = false;
             continue;
         }
-        let present = document::index(&object, element);
+        let present = document.index(&object, element)?;
         let same = match &present {
             Some(present) => equal(present, &expected, &mut document.work)?,
             None => false,
@@ -52,7 +55,7 @@ pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), Delta
                 document.work.spend(items.len())?;
                 // Another reference would make it a copy.
                 drop(items);
-                document.thaw(parent);
+                document.thaw(parent)?;
                 if let Some(items) = document.list_mut(parent) {
                     items.to_mut().remove(place);
                 }
@@ -103,7 +106,7 @@ pub(super) fn insert(document: &mut Document, entries: Dict) -> Result<(), Delta
         let (parent, element) = path
             .split()
             .ok_or(DeltaError::Raises("an element added beside the document"))?;
-        let Some(object) = document::find(&document.root, parent) else {
+        let Some(object) = document.find(parent)? else {
             document.alike = false;
             continue;
         };
@@ -128,7 +131,7 @@ pub(super) fn insert(document: &mut Document, entries: Dict) -> Result<(), Delta
             };
             items.insert(place.min(items.len()), Value::None);
         }
-        document.set(&path.elements, value);
+        document.set(&path.elements, value)?;
     }
     Ok(())
 }
@@ -138,13 +141,13 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
     for (path, opcodes) in &entries {
         let path = read_path(document, path)?;
         if let Some((parent, _)) = path.split()
-            && document::find(&document.root, parent).is_none()
+            && document.find(parent)?.is_none()
         {
             document.alike = false;
             continue;
         }
         let missing = DeltaError::Raises("parts of a list that is not there");
-        let object = document::find(&document.root, &path.elements).ok_or(missing)?;
+        let object = document.find(&path.elements)?.ok_or(missing)?;
         let (Value::List(opcodes) | Value::Tuple(opcodes)) = opcodes else {
             return Err(DeltaError::Raises("parts of a list that are none"));
         };
@@ -161,7 +164,10 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
                 return Err(DeltaError::Raises("parts of a list of another make"));
             };
             let part = part(old, opcode)?;
-            document.work.spend(part.len())?;
+            document.work.spend(part.len().saturating_mul(ELEMENT))?;
+            for item in part {
+                document::weigh(item, &mut document.work)?;
+            }
             parts.extend_from_slice(part);
         }
         // The document itself stays as it is if it is a tuple.
