@@ -247,6 +247,36 @@ fn many_tuples_are_changed_in_good_time() {
 }
 
 #[test]
+fn plain_deltas_do_not_nest_deeper_and_deeper() {
+    let nested = |levels| (0..levels).fold(Value::Int(1), |inner, _| Value::list([inner]));
+    let at = |levels| format!("root{}", "['a']".repeat(levels));
+    assert!(is_plain(&changed("root['a']", nested(40))));
+    assert!(!is_plain(&changed("root['a']", nested(100))));
+    assert!(!is_plain(&changed(&at(100), 1)));
+    assert!(!is_plain(&changed(&at(40), nested(40))));
+
+    let deep = Value::from(Dict::new().with("a", nested(200)));
+    let further = format!("root['a']{}", "[0]".repeat(200));
+    let error = checked(&deep, &changed(&further, nested(100))).unwrap_err();
+    assert_eq!(error, FoldError::Levels);
+}
+
+#[test]
+fn bytearrays_are_in_no_delta() {
+    let bytes = Value::ByteArray("abc".into());
+    let delta = changed("root['a']", bytes.clone());
+    assert!(!is_plain(&delta));
+    assert!(apply(&document(), &delta).is_err());
+    // A place in one takes numbers up to 255, and clients raise at 300.
+    let document = Value::from(Dict::new().with("b", bytes).with("x", 1));
+    assert!(has_tuples(&document));
+    assert!(checked(&document, &changed("root['b'][0]", 300)).is_err());
+    assert!(checked(&document, &changed("root['x']", 2)).is_ok());
+    let moved = section("dictionary_item_removed", "root['x']", 1);
+    assert!(checked(&document, &moved).is_ok());
+}
+
+#[test]
 fn large_differences_take_no_more_than_the_document() {
     let list = |first| Value::from(Dict::new().with("l", Value::list(first..first + 20_000i64)));
     let delta = difference(&list(0), &list(1));
