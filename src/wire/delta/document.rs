@@ -4,7 +4,7 @@ use super::{DeltaError, Work};
 use crate::wire::pickle::{Dict, Items, Value};
 
 /// Bytes of a text that count as one value.
-const TEXT: usize = 64;
+const TEXT: usize = 8;
 
 /// What `object[element]` is in Python; `None` where that fails.
 fn index(object: &Value, element: &Value) -> Option<Value> {

@@ -76,7 +76,7 @@ fn same_bytes(one: &[u8], two: &[u8], steps: &mut u64) -> Option<bool> {
     if one.len() != two.len() {
         return Some(false);
     }
-    spend(steps, one.len() / 64)?;
+    spend(steps, one.len() / 8)?;
     Some(one == two)
 }
 
