@@ -8,12 +8,11 @@
 //! [`Done`]. What comes meanwhile for a node that is looked into waits its turn; everything else
 //! goes on.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
-use indexmap::{IndexMap, IndexSet};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -93,15 +92,21 @@ impl Job {
 #[derive(Debug, Default)]
 pub(super) struct Folds {
     running: HashMap<NodeId, Running>,
-    /// Deltas to be looked into, first come, first served.
-    checks: VecDeque<NodeId>,
-    /// Nodes to be folded.
-    wanted: IndexSet<NodeId>,
+    /// Deltas to be looked into, of each user first come, first served. The users take turns: one
+    /// who sends many makes nobody else wait for all of them.
+    checks: VecDeque<(Identity, VecDeque<NodeId>)>,
+    /// Nodes to be folded, in order.
+    wanted: VecDeque<NodeId>,
+    is_wanted: HashSet<NodeId>,
+    /// Checks and foldings take turns, too: joiners wait for foldings.
+    fold_next: bool,
     /// Updates of nodes that are looked into, in order.
     waiting: HashMap<NodeId, VecDeque<Push>>,
-    waiting_bytes: usize,
+    /// Bytes of each user's updates that wait or are looked into.
+    bytes: HashMap<Identity, usize>,
     /// Nodes with a tail, and when it last grew; the longest ago first.
-    grown: IndexMap<NodeId, Instant>,
+    grown: BTreeSet<(Instant, NodeId)>,
+    grown_at: HashMap<NodeId, Instant>,
 }
 
 #[derive(Debug)]
@@ -112,7 +117,7 @@ enum Running {
 
 impl Folds {
     fn wait(&mut self, push: Push, first: bool) {
-        self.waiting_bytes = self.waiting_bytes.saturating_add(push.cost());
+        self.charge(&push);
         let queue = self.waiting.entry(push.id()).or_default();
         if first {
             queue.push_front(push);
@@ -128,15 +133,101 @@ impl Folds {
             self.waiting.remove(&id);
         }
         let push = push?;
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(push.cost());
+        self.discharge(&push);
         Some(push)
+    }
+
+    fn check(&mut self, push: Push) {
+        self.charge(&push);
+        let (who, id) = (push.who.clone(), push.id());
+        self.running.insert(id, Running::Check(Box::new(push)));
+        match self.checks.iter_mut().find(|(user, _)| *user == who) {
+            Some((_, nodes)) => nodes.push_back(id),
+            None => self.checks.push_back((who, VecDeque::from([id]))),
+        }
+    }
+
+    /// The node whose check comes next.
+    fn next_check(&mut self) -> Option<NodeId> {
+        let (who, mut nodes) = self.checks.pop_front()?;
+        let id = nodes.pop_front();
+        if !nodes.is_empty() {
+            self.checks.push_back((who, nodes));
+        }
+        id
+    }
+
+    /// The node whose folding comes next.
+    fn next_fold(&mut self) -> Option<NodeId> {
+        for _ in 0..self.wanted.len() {
+            let id = self.wanted.pop_front()?;
+            if !self.running.contains_key(&id) {
+                self.is_wanted.remove(&id);
+                return Some(id);
+            }
+            self.wanted.push_back(id);
+        }
+        None
+    }
+
+    /// Takes what is under way for a node out.
+    fn end(&mut self, id: NodeId) -> Option<Running> {
+        let running = self.running.remove(&id);
+        if let Some(Running::Check(push)) = &running {
+            self.discharge(push);
+        }
+        running
+    }
+
+    fn charge(&mut self, push: &Push) {
+        let bytes = self.bytes.entry(push.who.clone()).or_default();
+        *bytes = bytes.saturating_add(push.cost());
+    }
+
+    fn discharge(&mut self, push: &Push) {
+        if let Some(bytes) = self.bytes.get_mut(&push.who) {
+            *bytes = bytes.saturating_sub(push.cost());
+            if *bytes == 0 {
+                self.bytes.remove(&push.who);
+            }
+        }
+    }
+
+    /// Whether a user has so much waiting that this is too much.
+    fn is_full(&self, push: &Push, most: usize) -> bool {
+        let bytes = self.bytes.get(&push.who);
+        bytes.is_some_and(|bytes| bytes.saturating_add(push.cost()) > most)
+    }
+
+    fn note_grown(&mut self, id: NodeId, now: Instant) {
+        self.forget_grown(id);
+        self.grown_at.insert(id, now);
+        self.grown.insert((now, id));
+    }
+
+    fn forget_grown(&mut self, id: NodeId) {
+        if let Some(at) = self.grown_at.remove(&id) {
+            self.grown.remove(&(at, id));
+        }
     }
 }
 
 impl<O: Outlet> Session<O> {
     /// The next work to be done on a node, if there is any.
     pub fn next_job(&mut self, now: Instant) -> Option<Job> {
-        while let Some(id) = self.folds.checks.pop_front() {
+        let job = if self.folds.fold_next {
+            self.next_fold(now).or_else(|| self.next_check(now))
+        } else {
+            self.next_check(now).or_else(|| self.next_fold(now))
+        };
+        if let Some(job) = &job {
+            self.folds.fold_next = job.delta.is_some();
+        }
+        job
+    }
+
+    fn next_check(&mut self, now: Instant) -> Option<Job> {
+        while let Some(id) = self.folds.next_check() {
             if let Some(Running::Check(push)) = self.folds.running.get(&id)
                 && let Update::Delta(delta) = &push.update
                 && let Some(replica) = self.replicas.get(id)
@@ -145,21 +236,27 @@ impl<O: Outlet> Session<O> {
                 return Some(self.job(id, replica, delta));
             }
             // Deleted meanwhile.
-            self.folds.running.remove(&id);
+            self.folds.end(id);
             self.go_on(id, now);
+            self.serve_folded(id, now);
         }
-        let busy: HashSet<NodeId> = self.folds.running.keys().copied().collect();
-        let place = self.folds.wanted.iter().position(|id| !busy.contains(id))?;
-        let id = self.folds.wanted.shift_remove_index(place)?;
-        self.folds.grown.shift_remove(&id);
-        match self.replicas.get(id) {
-            Some(replica) if self.replicas.wants_fold(id) => {
+        None
+    }
+
+    fn next_fold(&mut self, now: Instant) -> Option<Job> {
+        while let Some(id) = self.folds.next_fold() {
+            self.folds.forget_grown(id);
+            if let Some(replica) = self.replicas.get(id)
+                && self.replicas.wants_fold(id)
+            {
                 let job = self.job(id, replica, None);
                 self.folds.running.insert(id, Running::Fold);
-                Some(job)
+                return Some(job);
             }
-            _ => self.next_job(now),
+            // Deleted or replaced meanwhile, with somebody waiting for it perhaps.
+            self.serve_folded(id, now);
         }
+        None
     }
 
     fn job(&self, id: NodeId, replica: &Replica, delta: Option<Bytes>) -> Job {
@@ -181,34 +278,37 @@ impl<O: Outlet> Session<O> {
         if !checked && !self.folds.waiting.contains_key(&id) {
             return Some(push);
         }
-        let bytes = self.folds.waiting_bytes;
-        let full = bytes.saturating_add(push.cost()) > self.settings.waiting_bytes;
-        if full && bytes > 0 {
-            let what = "an update of a node with too many before it";
-            self.counters.refuse(Count::RefusedFull, &push.who, what);
-            self.correct(&push.who, id);
+        if self.folds.is_full(&push, self.settings.waiting_bytes) {
+            self.refuse_waiting(&push);
         } else {
             self.folds.wait(push, false);
         }
         None
     }
 
+    fn refuse_waiting(&mut self, push: &Push) {
+        let what = "an update with too many waiting before it";
+        self.counters.refuse(Count::RefusedFull, &push.who, what);
+        self.correct(&push.who, push.id());
+    }
+
     /// Looks into a delta before it is applied.
     pub(super) fn check_first(&mut self, push: Push) {
-        let id = push.id();
-        if self.folds.running.contains_key(&id) {
+        if self.folds.is_full(&push, self.settings.waiting_bytes) {
+            self.refuse_waiting(&push);
+        } else if self.folds.running.contains_key(&push.id()) {
             // It is being folded.
-            return self.folds.wait(push, true);
+            self.folds.wait(push, true);
+        } else {
+            self.folds.check(push);
         }
-        self.folds
-            .running
-            .insert(id, Running::Check(Box::new(push)));
-        self.folds.checks.push_back(id);
     }
 
     /// Has a node folded.
     pub(super) fn fold_soon(&mut self, id: NodeId) {
-        self.folds.wanted.insert(id);
+        if self.folds.is_wanted.insert(id) {
+            self.folds.wanted.push_back(id);
+        }
     }
 
     /// A node's tail has grown: it is folded when it is too long.
@@ -223,20 +323,18 @@ impl<O: Outlet> Session<O> {
         if replica.tail_bytes() > most || replica.tail().len() > self.settings.tail_deltas {
             self.fold_soon(id);
         } else {
-            self.folds.grown.shift_remove(&id);
-            self.folds.grown.insert(id, now);
+            self.folds.note_grown(id, now);
         }
     }
 
     /// Has the nodes folded that nobody edits any more.
     pub(super) fn fold_idle(&mut self, now: Instant) {
         let then = past(now, IDLE);
-        while let Some((id, at)) = self.folds.grown.get_index(0) {
-            if *at >= then {
+        while let Some((at, id)) = self.folds.grown.first().copied() {
+            if at >= then {
                 break;
             }
-            let id = *id;
-            self.folds.grown.shift_remove_index(0);
+            self.folds.forget_grown(id);
             if self.replicas.wants_fold(id) {
                 self.fold_soon(id);
             }
@@ -251,7 +349,7 @@ impl<O: Outlet> Session<O> {
             end,
             outcome,
         } = done;
-        let running = self.folds.running.remove(&id);
+        let running = self.folds.end(id);
         let present = self.replicas.get(id).map(Replica::version) == Some(version);
         match (running, outcome) {
             (Some(Running::Check(push)), _) if !present => {
@@ -297,13 +395,26 @@ impl<O: Outlet> Session<O> {
             let Some(push) = self.folds.next_waiting(id) else {
                 break;
             };
-            let before = self.folds.waiting_bytes;
+            let before = self.folds.waiting.get(&id).map_or(0, VecDeque::len);
             self.apply(push, now);
-            if running && self.folds.waiting_bytes > before {
+            if running && self.folds.waiting.get(&id).map_or(0, VecDeque::len) > before {
                 // It needs to be looked into, which has to wait for the folding.
                 break;
             }
         }
+    }
+
+    /// Whether nothing is under way or waits.
+    #[cfg(test)]
+    pub(super) fn folds_nothing(&self) -> bool {
+        let Folds {
+            running,
+            checks,
+            waiting,
+            bytes,
+            ..
+        } = &self.folds;
+        running.is_empty() && checks.is_empty() && waiting.is_empty() && bytes.is_empty()
     }
 
     fn checked(&mut self, push: Push, result: Result<Checked, FoldError>, now: Instant) {

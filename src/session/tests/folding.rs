@@ -219,3 +219,106 @@ fn a_node_that_rests_is_one_state() {
     assert_eq!(&replica.base()[..], b"one+a");
     assert_eq!(replica.tail().len(), 0);
 }
+
+/// What is left of an event when nobody works yet.
+fn handle(room: &mut Room, peer: &super::room::Recorder, event: crate::session::Event) {
+    let now = room.now();
+    room.session.handle(peer, event, now);
+}
+
+fn ask(room: &mut Room, peer: &super::room::Recorder, request: Request) {
+    let command = crate::wire::command::Command {
+        framing: room.dialect().commands,
+        owner: "somebody".to_owned(),
+        request,
+    };
+    handle(room, peer, crate::session::Event::Command(command));
+}
+
+#[test]
+fn a_joiner_does_not_wait_for_a_folding_that_is_needless_by_now() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.update(&alice, delta(1, &[], "+a"));
+    room.update(&alice, delta(3, &[], "+a"));
+    let eve = room.enter(super::room::auth("eve", DELTAS));
+    let adam = room.enter(super::room::auth("adam", DELTAS));
+    room.catalog(&eve);
+    room.catalog(&adam);
+    ask(&mut room, &eve, Request::Get(id(1)));
+    ask(&mut room, &adam, Request::Get(id(3)));
+    let (began, plain) = (room.now(), true);
+    let update = crate::wire::node::Update::Node(node(1, "COMMON", &[], "new"));
+    let event = crate::session::Event::Update {
+        update,
+        began,
+        plain,
+    };
+    handle(&mut room, &alice, event);
+    ask(&mut room, &bob, Request::Delete(id(3)));
+    room.work();
+    assert_eq!(without_users(room.told(&eve)), ["node 1 COMMON [] new"]);
+    assert_eq!(without_users(room.told(&adam)), ["removed"]);
+}
+
+#[test]
+fn any_number_of_needless_foldings_is_skipped() {
+    let (mut room, _, _) = Room::busy(DELTAS);
+    for n in 0..200_000 {
+        room.session.fold_soon(id(n));
+    }
+    let now = room.now();
+    assert!(room.session.next_job(now).is_none());
+}
+
+#[test]
+fn checks_and_foldings_take_turns() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.update(&alice, delta(2, &[], "+a"));
+    room.session.fold_soon(id(2));
+    room.odd_update(&alice, delta(1, &[], "odd"));
+    room.odd_update(&bob, delta(3, &[], "odd"));
+    let now = room.now();
+    let jobs: Vec<_> = std::iter::from_fn(|| room.session.next_job(now)).collect();
+    let order: Vec<_> = jobs.iter().map(|job| super::room::number(job.id)).collect();
+    assert_eq!(order.len(), 3);
+    assert_ne!(order.last(), Some(&2), "{order:?}");
+}
+
+#[test]
+fn nobody_waits_for_all_that_another_has_to_be_looked_into() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.push(&alice, node(4, "COMMON", &[], "four"));
+    for n in [1, 2, 3] {
+        room.odd_update(&alice, delta(n, &[], "odd"));
+    }
+    room.odd_update(&bob, delta(4, &[], "odd"));
+    let now = room.now();
+    let jobs: Vec<_> = std::iter::from_fn(|| room.session.next_job(now)).collect();
+    let order: Vec<_> = jobs.iter().map(|job| super::room::number(job.id)).collect();
+    assert_eq!(order, [1, 4, 2, 3]);
+}
+
+#[test]
+fn what_is_yet_to_be_looked_into_is_bounded_for_each() {
+    let mut room = Room::with(DELTAS, |settings| settings.waiting_bytes = 100);
+    let alice = room.enter(super::room::admin_auth("alice", DELTAS));
+    let nodes = [1, 2, 3, 4].map(|n| node(n, "COMMON", &[], "text"));
+    room.upload(&alice, &nodes);
+    let bob = room.enter(super::room::auth("bob", DELTAS));
+    room.join(&bob);
+    for n in [1, 2, 3] {
+        room.odd_update(&alice, delta(n, &[], &"x".repeat(60)));
+    }
+    assert_eq!(room.counters.value(Count::RefusedFull), 2);
+    // Others have their own share.
+    room.odd_update(&bob, delta(4, &[], &"x".repeat(60)));
+    room.odd_update(&bob, delta(1, &[], &"x".repeat(30)));
+    assert_eq!(room.counters.value(Count::RefusedFull), 2);
+    room.work();
+    for n in [1, 4] {
+        room.odd_update(&alice, delta(n, &[], &"x".repeat(40)));
+    }
+    room.work();
+    assert_eq!(room.counters.value(Count::RefusedFull), 2);
+    assert!(room.session.folds_nothing());
+}

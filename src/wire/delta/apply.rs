@@ -1,7 +1,7 @@
 //! Applies a delta to a document as deepdiff 8.1.1 does: section by section in a fixed order, each
 //! entry on its own, what does not fit skipped.
 
-use super::document::{self, Document};
+use super::document::Document;
 use super::path::Path;
 use super::plain::brings_types;
 use super::{DeltaError, convert, ignore_order, lists, sets};
@@ -38,6 +38,11 @@ const SECTIONS: [&str; 11] = [
 /// If it cannot be done exactly as deepdiff 8.1.1 does it, or if that would raise. The document is
 /// unchanged then.
 pub fn apply(document: &Value, delta: &Value) -> Result<Applied, DeltaError> {
+    apply_to(document.clone(), delta)
+}
+
+/// The same to a document that is nobody else's, which need not be copied for that.
+pub(super) fn apply_to(document: Value, delta: &Value) -> Result<Applied, DeltaError> {
     let delta = delta.as_dict().ok_or(DeltaError::Shape("no dict"))?;
     for (section, entries) in delta {
         let known = section
@@ -55,7 +60,7 @@ pub fn apply(document: &Value, delta: &Value) -> Result<Applied, DeltaError> {
     if brings_types(delta) {
         return Err(DeltaError::Shape("a type as a value"));
     }
-    let mut document = Document::new(document.clone());
+    let mut document = Document::new(document);
     change(&mut document, section(delta, "values_changed")?, false)?;
     sets::add(&mut document, section(delta, "set_item_added")?)?;
     sets::remove(&mut document, section(delta, "set_item_removed")?)?;
@@ -96,7 +101,7 @@ fn change(document: &mut Document, entries: Dict, types: bool) -> Result<(), Del
         let Value::Dict(change) = change else {
             return Err(DeltaError::Raises("a change that is no dict"));
         };
-        let Some(present) = document::find(&document.root, &path.elements) else {
+        let Some(present) = document.find(&path.elements)? else {
             document.alike = false;
             continue;
         };
@@ -114,7 +119,7 @@ fn change(document: &mut Document, entries: Dict, types: bool) -> Result<(), Del
                 }
             },
         };
-        document.set(&path.elements, value);
+        document.set(&path.elements, value)?;
     }
     Ok(())
 }
@@ -124,11 +129,13 @@ fn add_entries(document: &mut Document, entries: Dict) -> Result<(), DeltaError>
     for (path, value) in &entries {
         let path = read_path(document, path)?;
         let parent = path.split().map(|(parent, _)| parent);
-        if parent.is_some_and(|parent| document::find(&document.root, parent).is_none()) {
+        if let Some(parent) = parent
+            && document.find(parent)?.is_none()
+        {
             document.alike = false;
             continue;
         }
-        document.set(&path.elements, value.clone());
+        document.set(&path.elements, value.clone())?;
     }
     Ok(())
 }

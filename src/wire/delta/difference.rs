@@ -8,7 +8,7 @@ use crate::wire::pickle::{Dict, Value};
 
 /// Deeper than this whole values are replaced.
 const DEPTH: usize = 64;
-/// So many changes are replaced by one of the whole document.
+/// So many changes are replaced by one of the whole document, or of the part they are in.
 const CHANGES: usize = 10_000;
 
 /// A delta that turns one document into another: values and keys, never elements of lists, which
@@ -107,6 +107,9 @@ impl Found {
                 return false;
             };
             pending.push(next);
+            if pending.len() > CHANGES {
+                return false;
+            }
         }
         let mut added = Vec::new();
         for (key, value) in entries {
@@ -186,6 +189,9 @@ fn lists<'a>(
             return false;
         };
         pending.push(next);
+        if pending.len() > CHANGES {
+            return false;
+        }
     }
     true
 }

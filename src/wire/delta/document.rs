@@ -1,10 +1,13 @@
 //! A document while a delta is applied to it: indexing and changing with Python's rules.
 
 use super::{DeltaError, Work};
-use crate::wire::pickle::{Items, Value};
+use crate::wire::pickle::{Dict, Items, Value};
+
+/// Bytes of a text that count as one value.
+const TEXT: usize = 8;
 
 /// What `object[element]` is in Python; `None` where that fails.
-pub(super) fn index(object: &Value, element: &Value) -> Option<Value> {
+fn index(object: &Value, element: &Value) -> Option<Value> {
     match object {
         Value::Dict(dict) => dict.get_key(element).cloned(),
         Value::List(items) | Value::Tuple(items) | Value::Opcode(items) => {
@@ -44,13 +47,25 @@ pub(super) fn whole(element: &Value) -> Option<i64> {
     }
 }
 
-/// What a path leads to.
-pub(super) fn find(document: &Value, path: &[Value]) -> Option<Value> {
-    let mut at = document.clone();
-    for element in path {
-        at = index(&at, element)?;
+/// How many values there are in one, long texts as several: what it takes to go through it. Shared
+/// ones count each time.
+pub(super) fn weigh(value: &Value, work: &mut Work) -> Result<(), DeltaError> {
+    let mut pending = vec![value];
+    while let Some(value) = pending.pop() {
+        work.spend(1)?;
+        match value {
+            Value::Str(text) => work.spend(text.as_bytes().len() / TEXT)?,
+            Value::Bytes(bytes) | Value::ByteArray(bytes) => work.spend(bytes.len() / TEXT)?,
+            Value::List(items)
+            | Value::Tuple(items)
+            | Value::Set(items)
+            | Value::FrozenSet(items)
+            | Value::Opcode(items) => pending.extend(items.iter()),
+            Value::Dict(dict) => pending.extend(dict.iter().flat_map(|(key, value)| [key, value])),
+            _ => {}
+        }
     }
-    Some(at)
+    Ok(())
 }
 
 /// What a path leads to, to change it in place. `None` also for parts of texts and bytes: a change
@@ -96,15 +111,12 @@ pub(super) fn put(object: &mut Value, element: &Value, value: Value) -> bool {
     }
 }
 
-/// Tuples that were changed, which deepdiff turns into lists for the time being.
-#[derive(Debug, Default)]
-pub(super) struct Thawed(Vec<Vec<Value>>);
-
 /// A document, the tuples in it that are lists for now, and what came up on the way.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) root: Value,
-    thawed: Thawed,
+    /// Paths of tuples that were changed, which deepdiff turns into lists for the time being.
+    thawed: Dict,
     pub(super) work: Work,
     /// Whether all versions of deepdiff have done the same so far.
     pub(super) alike: bool,
@@ -114,52 +126,82 @@ impl Document {
     pub(super) fn new(root: Value) -> Self {
         Self {
             root,
-            thawed: Thawed::default(),
+            thawed: Dict::new(),
             work: Work::FULL,
             alike: true,
         }
     }
 
+    /// What a path leads to.
+    pub(super) fn find(&mut self, path: &[Value]) -> Result<Option<Value>, DeltaError> {
+        let mut at = self.root.clone();
+        for element in path {
+            let Some(next) = self.index(&at, element)? else {
+                return Ok(None);
+            };
+            at = next;
+        }
+        Ok(Some(at))
+    }
+
+    /// What `object[element]` is in Python; `None` where that fails.
+    pub(super) fn index(
+        &mut self,
+        object: &Value,
+        element: &Value,
+    ) -> Result<Option<Value>, DeltaError> {
+        if let Value::Str(text) = object {
+            // Its characters have to be counted.
+            self.work.spend(text.as_bytes().len() / TEXT)?;
+        }
+        Ok(index(object, element))
+    }
+
     /// Sets what a path leads to, thawing a tuple around it.
-    pub(super) fn set(&mut self, path: &[Value], value: Value) {
+    pub(super) fn set(&mut self, path: &[Value], value: Value) -> Result<(), DeltaError> {
         let Some((element, parent)) = path.split_last() else {
             self.root = value;
-            return;
+            return Ok(());
         };
-        self.thaw(parent);
-        let done =
-            find_mut(&mut self.root, parent).is_some_and(|object| put(object, element, value));
+        self.thaw(parent)?;
+        let done = match find_mut(&mut self.root, parent) {
+            // It takes numbers up to 255, and raises at others.
+            Some(Value::ByteArray(_)) => {
+                return Err(DeltaError::Unclear("a change of a bytearray"));
+            }
+            Some(object) => put(object, element, value),
+            None => false,
+        };
         self.alike &= done;
+        Ok(())
     }
 
     /// Turns the tuple at a path into a list, if one is there. In another tuple that is lost on
     /// the document, but remembered.
-    pub(super) fn thaw(&mut self, path: &[Value]) {
-        let Some(Value::Tuple(items)) = find(&self.root, path) else {
-            return;
+    pub(super) fn thaw(&mut self, path: &[Value]) -> Result<(), DeltaError> {
+        let Some(Value::Tuple(items)) = self.find(path)? else {
+            return Ok(());
         };
-        if !self.thawed.0.iter().any(|thawed| thawed == path) {
-            self.thawed.0.push(path.to_vec());
-        }
-        let in_tuple = path
-            .split_last()
-            .and_then(|(_, parent)| find(&self.root, parent))
-            .is_some_and(|parent| matches!(parent, Value::Tuple(_)));
+        self.thawed
+            .insert(Value::Tuple(path.to_vec().into()), Value::None);
+        let in_tuple = match path.split_last() {
+            Some((_, parent)) => matches!(self.find(parent)?, Some(Value::Tuple(_))),
+            None => false,
+        };
         if in_tuple {
             self.alike = false;
         } else if let Some(place) = find_mut(&mut self.root, path) {
             *place = Value::List(items);
         }
+        Ok(())
     }
 
     /// Turns the lists that were tuples back.
     pub(super) fn freeze(&mut self) -> Result<(), DeltaError> {
-        let count = self.thawed.0.len();
-        for place in 0..count {
-            let Some(path) = self.thawed.0.get(place).cloned() else {
-                break;
-            };
-            let tuple = match find(&self.root, &path) {
+        let thawed = self.thawed.clone();
+        for (path, _) in &thawed {
+            let path = path.as_sequence().unwrap_or_default();
+            let tuple = match self.find(path)? {
                 Some(Value::List(items) | Value::Tuple(items)) => Value::Tuple(items),
                 Some(_) => return Err(DeltaError::Unclear("a tuple that became something else")),
                 // deepdiff fails on saying where.
@@ -171,8 +213,8 @@ impl Document {
                     continue;
                 }
             };
-            self.set(&path, tuple);
-            if self.thawed.0.len() != count {
+            self.set(path, tuple)?;
+            if self.thawed.len() != thawed.len() {
                 // deepdiff walks through a dict that grows.
                 return Err(DeltaError::Raises("a change of a tuple in a tuple"));
             }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::apply::apply_to;
+use super::plain::brings_types;
 use super::{DeltaError, apply, difference, has_tuples, is_plain};
 use crate::wire::pickle::{Budget, PickleError, Protocol, ScanPolicy, Value, read, scan, write};
 
@@ -20,6 +22,12 @@ pub enum FoldError {
     /// What comes of it is beyond the limits.
     #[error("a delta that makes the node too large: {0}")]
     Outcome(PickleError),
+    /// What comes of it has more values than a node may have.
+    #[error("a delta that makes the node too large")]
+    Values,
+    /// What comes of it is nested deeper than a node may be.
+    #[error("a delta that nests the node too deep")]
+    Levels,
 }
 
 /// What became of a delta that is not plain.
@@ -41,6 +49,7 @@ pub struct Checked {
 /// If the whole state cannot be read, or what comes of it would be beyond the budget.
 pub fn fold(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Bytes, usize), FoldError> {
     let (document, refused) = document(base, deltas, budget)?;
+    is_within(&document, budget)?;
     let payload = write(&document, Protocol::Four);
     fits(&payload, budget)?;
     Ok((payload, refused))
@@ -59,10 +68,15 @@ pub fn check(
     let delta = read(delta, budget).map_err(FoldError::Dump)?;
     let (before, _) = document(base, deltas, budget)?;
     let applied = apply(&before, &delta)?;
+    is_within(&applied.document, budget)?;
     let plain = if is_plain(&delta) && !has_tuples(&before) {
         None
     } else {
-        let plain = write(&difference(&before, &applied.document), Protocol::Four);
+        let plain = difference(&before, &applied.document);
+        if plain.as_dict().is_some_and(brings_types) {
+            return Err(DeltaError::Shape("a bytearray").into());
+        }
+        let plain = write(&plain, Protocol::Four);
         fits(&plain, budget)?;
         Some(plain)
     };
@@ -74,6 +88,16 @@ pub fn check(
 }
 
 fn document(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Value, usize), FoldError> {
+    let document = read(base, budget).map_err(FoldError::Payload)?;
+    // In place: each copy of a large dict would cost more than the change.
+    let all = deltas.iter().try_fold(document, |document, delta| {
+        let delta = read(delta, budget).ok()?;
+        Some(apply_to(document, &delta).ok()?.document)
+    });
+    if let Some(all) = all {
+        return Ok((all, 0));
+    }
+    // One cannot be applied: once more, with what was before it at hand.
     let mut document = read(base, budget).map_err(FoldError::Payload)?;
     let mut refused = 0usize;
     for delta in deltas {
@@ -84,6 +108,38 @@ fn document(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Value, u
         }
     }
     Ok((document, refused))
+}
+
+/// Whether a value keeps within the budget once it is written, where nothing is shared any more.
+fn is_within(value: &Value, budget: &Budget) -> Result<(), FoldError> {
+    let mut left = budget.items;
+    let mut pending = vec![(value, 0usize)];
+    while let Some((value, level)) = pending.pop() {
+        let text = match value {
+            Value::Str(text) => text.as_bytes().len(),
+            Value::Bytes(bytes) | Value::ByteArray(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let cost = (text / 64).saturating_add(1);
+        left = left.checked_sub(cost).ok_or(FoldError::Values)?;
+        if level > budget.depth {
+            return Err(FoldError::Levels);
+        }
+        let inside = level.saturating_add(1);
+        match value {
+            Value::List(items)
+            | Value::Tuple(items)
+            | Value::Set(items)
+            | Value::FrozenSet(items)
+            | Value::Opcode(items) => pending.extend(items.iter().map(|item| (item, inside))),
+            Value::Dict(dict) => {
+                let values = dict.iter().flat_map(|(key, value)| [key, value]);
+                pending.extend(values.map(|value| (value, inside)));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn fits(payload: &Bytes, budget: &Budget) -> Result<(), FoldError> {

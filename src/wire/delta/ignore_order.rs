@@ -26,18 +26,18 @@ pub(super) fn rebuild(
         let added = entries(&added, &path)?;
         let removed = entries(&removed, &path)?;
         let path = path_of_list(document, &path)?;
-        let Some(object) = document::find(&document.root, &path.elements) else {
+        let Some(object) = document.find(&path.elements)? else {
             document.alike = false;
             continue;
         };
         let (Value::List(old) | Value::Tuple(old)) = &object else {
             return Err(DeltaError::Raises("elements of what is no list"));
         };
-        let cost = old
-            .len()
-            .saturating_add(added.len())
-            .saturating_add(removed.len());
-        document.work.spend(cost)?;
+        // Each is looked through, whether it can be hashed and what it is then.
+        document::weigh(&object, &mut document.work)?;
+        document
+            .work
+            .spend(added.len().saturating_add(removed.len()))?;
         let new = merge(document, old, added, &removed)?;
         let new = match &object {
             Value::Tuple(_) => Value::Tuple(new),
@@ -152,7 +152,7 @@ impl Values {
             return Err(DeltaError::Raises("bytes in a list without order"));
         }
         for other in &self.others {
-            work.spend(1)?;
+            document::weigh(item, work)?;
             if other == item {
                 return Ok(true);
             }

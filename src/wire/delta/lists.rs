@@ -8,16 +8,22 @@ use super::path::Path;
 use super::{DeltaError, Work};
 use crate::wire::pickle::{Dict, Items, Value, python_eq};
 
+/// What an element costs that comes to be in several places: memory more than time.
+const ELEMENT: usize = 32;
+
 /// `iterable_item_removed` and `dictionary_item_removed`: the last paths first.
 pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
-    for (path, expected) in sorted(document, entries, true)? {
+    let (entries, same_order) = sorted(document, entries, true)?;
+    for (path, expected) in entries {
         let (parent, element) = path
             .split()
             .ok_or(DeltaError::Raises("the removal of the document"))?;
-        let Some(object) = document::find(&document.root, parent) else {
+        let Some(object) = document.find(parent)? else {
             document.alike = false;
             continue;
         };
+        // Keys can go in any order.
+        document.alike &= same_order || matches!(object, Value::Dict(_));
         if element.is_none() {
             if matches!(&object, Value::List(items) if !items.is_empty()) {
                 return Err(DeltaError::Raises("a place in a list that is no number"));
@@ -26,7 +32,7 @@ pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), Delta
             document.alike = false;
             continue;
         }
-        let present = document::index(&object, element);
+        let present = document.index(&object, element)?;
         let same = match &present {
             Some(present) => equal(present, &expected, &mut document.work)?,
             None => false,
@@ -52,7 +58,7 @@ pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), Delta
                 document.work.spend(items.len())?;
                 // Another reference would make it a copy.
                 drop(items);
-                document.thaw(parent);
+                document.thaw(parent)?;
                 if let Some(items) = document.list_mut(parent) {
                     items.to_mut().remove(place);
                 }
@@ -97,11 +103,13 @@ fn nearest(
 
 /// `iterable_item_added`: the first paths first.
 pub(super) fn insert(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
-    for (path, value) in sorted(document, entries, false)? {
+    let (entries, same_order) = sorted(document, entries, false)?;
+    document.alike &= same_order;
+    for (path, value) in entries {
         let (parent, element) = path
             .split()
             .ok_or(DeltaError::Raises("an element added beside the document"))?;
-        let Some(object) = document::find(&document.root, parent) else {
+        let Some(object) = document.find(parent)? else {
             document.alike = false;
             continue;
         };
@@ -126,7 +134,7 @@ pub(super) fn insert(document: &mut Document, entries: Dict) -> Result<(), Delta
             };
             items.insert(place.min(items.len()), Value::None);
         }
-        document.set(&path.elements, value);
+        document.set(&path.elements, value)?;
     }
     Ok(())
 }
@@ -136,13 +144,13 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
     for (path, opcodes) in &entries {
         let path = read_path(document, path)?;
         if let Some((parent, _)) = path.split()
-            && document::find(&document.root, parent).is_none()
+            && document.find(parent)?.is_none()
         {
             document.alike = false;
             continue;
         }
         let missing = DeltaError::Raises("parts of a list that is not there");
-        let object = document::find(&document.root, &path.elements).ok_or(missing)?;
+        let object = document.find(&path.elements)?.ok_or(missing)?;
         let (Value::List(opcodes) | Value::Tuple(opcodes)) = opcodes else {
             return Err(DeltaError::Raises("parts of a list that are none"));
         };
@@ -159,7 +167,10 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
                 return Err(DeltaError::Raises("parts of a list of another make"));
             };
             let part = part(old, opcode)?;
-            document.work.spend(part.len())?;
+            document.work.spend(part.len().saturating_mul(ELEMENT))?;
+            for item in part {
+                document::weigh(item, &mut document.work)?;
+            }
             parts.extend_from_slice(part);
         }
         // The document itself stays as it is if it is a tuple.
@@ -203,12 +214,13 @@ pub(super) fn equal(one: &Value, two: &Value, work: &mut Work) -> Result<bool, D
     }
 }
 
-/// The entries by path: 5.x sorts the texts of the paths, later ones what they mean.
+/// The entries by path, and whether all versions have this order: 5.x sorts the texts of the paths,
+/// later ones what they mean.
 fn sorted(
     document: &mut Document,
     entries: Dict,
     descending: bool,
-) -> Result<Vec<(Path, Value)>, DeltaError> {
+) -> Result<(Vec<(Path, Value)>, bool), DeltaError> {
     let mut read = Vec::with_capacity(entries.len());
     for (path, value) in &entries {
         read.push((path.clone(), read_path(document, path)?, value.clone()));
@@ -230,11 +242,9 @@ fn sorted(
         }
         _ => true,
     };
-    document.alike &= read.windows(2).all(texts);
-    Ok(read
-        .into_iter()
-        .map(|(_, path, value)| (path, value))
-        .collect())
+    let same = read.windows(2).all(texts);
+    let read = read.into_iter().map(|(_, path, value)| (path, value));
+    Ok((read.collect(), same))
 }
 
 /// Python's order of lists of texts and numbers; `None` if it has none.

@@ -3,6 +3,9 @@
 use super::path::is_strict;
 use crate::wire::pickle::{Dict, Value};
 
+/// Levels of containers up to which no look at the document is needed. Users have fewer.
+const LEVELS: usize = 64;
+
 /// Whether every version of deepdiff from 5.5 to 8.6 applies the delta alike to any document
 /// without tuples, and raises at none: new values, keys and types with their values, at paths that
 /// all read alike. (Removals and lists depend on the document: deepdiff raises where it finds
@@ -23,17 +26,46 @@ pub fn is_plain(delta: &Value) -> bool {
             let mut paths = entries.iter().map(|(path, _)| path.as_str());
             paths.all(|path| path.is_some_and(is_strict))
         };
+        let flat = |entries: &Dict| {
+            let mut entries = entries.iter();
+            entries.all(|(path, entry)| is_flat(path.as_str().unwrap_or_default(), entry))
+        };
         match section {
-            "values_changed" | "type_changes" => strict(entries) && values(entries),
-            "dictionary_item_added" => strict(entries),
+            "values_changed" | "type_changes" => {
+                strict(entries) && values(entries) && flat(entries)
+            }
+            "dictionary_item_added" => strict(entries) && flat(entries),
             _ => false,
         }
     });
     plain && !brings_types(delta) && delta.iter().all(|(_, entries)| !has_tuples(entries))
 }
 
+/// Whether a document that takes this in stays within the levels that Python's deepcopy can do,
+/// however many such deltas come.
+fn is_flat(path: &str, entry: &Value) -> bool {
+    // At most; brackets in keys are not strict.
+    let above = path.matches('[').count();
+    let mut pending = vec![(entry, above)];
+    while let Some((value, level)) = pending.pop() {
+        if level > LEVELS {
+            return false;
+        }
+        let inside = level.saturating_add(1);
+        match value {
+            Value::List(items) => pending.extend(items.iter().map(|item| (item, inside))),
+            Value::Dict(dict) => {
+                pending.extend(dict.iter().map(|(_, value)| (value, inside)));
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
 /// Whether a delta would put a type (or what deepdiff itself makes) into the document. Nodes are
-/// unpickled without deepdiff, and must not have any.
+/// unpickled without deepdiff, and must not have any. A `bytearray`, which deepdiff refuses to
+/// unpickle, must not be in a delta either.
 pub(super) fn brings_types(delta: &Dict) -> bool {
     let mut pending = Vec::new();
     for (section, entries) in delta {
@@ -57,7 +89,7 @@ pub(super) fn brings_types(delta: &Dict) -> bool {
     }
     while let Some(value) = pending.pop() {
         match value {
-            Value::Type(_) | Value::Opcode(_) => return true,
+            Value::Type(_) | Value::Opcode(_) | Value::ByteArray(_) => return true,
             Value::List(items)
             | Value::Tuple(items)
             | Value::Set(items)
@@ -69,13 +101,13 @@ pub(super) fn brings_types(delta: &Dict) -> bool {
     false
 }
 
-/// Whether there is a tuple anywhere in a value: what deltas change in those is known only when
-/// the document is.
+/// Whether there is a tuple anywhere in a value (or a `bytearray`, which no client of ours sends):
+/// what deltas change in those is known only when the document is.
 pub fn has_tuples(value: &Value) -> bool {
     let mut pending = vec![value];
     while let Some(value) = pending.pop() {
         match value {
-            Value::Tuple(_) | Value::Opcode(_) => return true,
+            Value::Tuple(_) | Value::Opcode(_) | Value::ByteArray(_) => return true,
             Value::List(items) => pending.extend(items.iter()),
             // Keys are not changed.
             Value::Dict(dict) => pending.extend(dict.iter().map(|(_, value)| value)),

@@ -1,8 +1,8 @@
 //! The sections of a delta about sets.
 
+use super::DeltaError;
 use super::apply::read_path;
 use super::document::{self, Document};
-use super::{DeltaError, Work};
 use crate::wire::pickle::{Dict, Items, KeySet, Value};
 
 /// `set_item_added`.
@@ -30,20 +30,16 @@ fn each(
     for (path, given) in &entries {
         let path = read_path(document, path)?;
         let missing = DeltaError::Raises("a change of a set that is not there");
-        let set = document::find(&document.root, &path.elements).ok_or(missing)?;
+        let set = document.find(&path.elements)?.ok_or(missing)?;
         let (Value::Set(given) | Value::FrozenSet(given) | Value::List(given)) = given else {
             return Err(DeltaError::Unclear("elements of a set that are in none"));
         };
         let given = keys(given)?;
+        document.work.spend(given.len())?;
+        document::weigh(&set, &mut document.work)?;
         let changed = match &set {
-            Value::Set(items) => {
-                spend(&mut document.work, items, &given)?;
-                Value::Set(change(items, &given)?)
-            }
-            Value::FrozenSet(items) => {
-                spend(&mut document.work, items, &given)?;
-                Value::FrozenSet(change(items, &given)?)
-            }
+            Value::Set(items) => Value::Set(change(items, &given)?),
+            Value::FrozenSet(items) => Value::FrozenSet(change(items, &given)?),
             _ => return Err(DeltaError::Raises("a change of a set that is none")),
         };
         // Here a tuple is not thawed.
@@ -60,8 +56,4 @@ fn each(
 
 fn keys(items: &[Value]) -> Result<KeySet, DeltaError> {
     KeySet::of(items).ok_or(DeltaError::Unclear("sets in sets"))
-}
-
-fn spend(work: &mut Work, items: &[Value], given: &KeySet) -> Result<(), DeltaError> {
-    work.spend(items.len().saturating_add(given.len()))
 }

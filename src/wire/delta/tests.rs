@@ -1,7 +1,7 @@
 //! What deltas do, in the cases worth naming; chance and Python's own are tested beside the crate.
 
 use super::*;
-use crate::wire::pickle::{Dict, Items, PyType, Value};
+use crate::wire::pickle::{self, Budget, Dict, Items, PyType, Value};
 
 fn changed(path: &str, value: impl Into<Value>) -> Value {
     let change = Dict::new().with("new_value", value);
@@ -148,4 +148,140 @@ fn differences_say_no_more_than_they_must() {
         format!("{delta:?}").starts_with(r#"{"values_changed": {"root":"#),
         "{delta:?}"
     );
+}
+
+#[test]
+fn keys_may_go_in_any_order() {
+    let old = Value::from(Dict::new().with(10, 1).with(9, 1).with(1, 1));
+    let new = Value::from(Dict::new().with(9, 1));
+    let applied = apply(&old, &difference(&old, &new)).unwrap();
+    assert_eq!((applied.document, applied.alike), (new, true));
+}
+
+fn opcodes(count: usize, length: i64) -> Value {
+    let [from, to] = [0, length].map(Value::from);
+    let parts = [
+        "equal".into(),
+        from.clone(),
+        to.clone(),
+        from,
+        to,
+        Value::None,
+        Value::None,
+    ];
+    Value::list(vec![Value::Opcode(Items::from(parts.to_vec())); count])
+}
+
+fn checked(document: &Value, delta: &Value) -> Result<Checked, FoldError> {
+    let bytes = |value| pickle::write(value, pickle::Protocol::Four);
+    check(&bytes(document), &[], &bytes(delta), &Budget::NODE)
+}
+
+#[test]
+fn a_delta_cannot_make_much_of_little() {
+    let nested = Value::list([Value::list([Value::list([Value::list([Value::list([
+        1,
+    ])])])])]);
+    let paths = ["root[0][0][0]", "root[0][0]", "root[0]", "root"];
+    let entries: Dict = paths
+        .map(|path| (path, opcodes(60, 1)))
+        .into_iter()
+        .collect();
+    let delta = Value::from(Dict::new().with("_iterable_opcodes", entries));
+    assert!(checked(&nested, &delta).is_err());
+
+    let wide = Value::list(vec![Value::None; 100_000]);
+    let delta = section("_iterable_opcodes", "root", opcodes(100, 100_000));
+    assert_eq!(apply(&wide, &delta), Err(DeltaError::Work));
+}
+
+#[test]
+fn long_texts_cost_what_they_take() {
+    let text = |end: &str| Value::str("x".repeat(1 << 20) + end);
+    let texts = Value::from(
+        Dict::new()
+            .with("l", vec![text("a"); 300])
+            .with("t", text("")),
+    );
+    let each = |paths: Vec<String>, entry: &Value| -> Dict {
+        paths
+            .into_iter()
+            .map(|path| (path, entry.clone()))
+            .collect()
+    };
+    let items = (0..300).map(|i| format!("root['l'][{i}]")).collect();
+    let delta = Dict::new().with("iterable_item_removed", each(items, &text("b")));
+    assert_eq!(apply(&texts, &delta.into()), Err(DeltaError::Work));
+
+    let change = Value::from(Dict::new().with("new_value", 1));
+    let letters = (0..20_000).map(|i| format!("root['t'][{i}]")).collect();
+    let delta = Dict::new().with("values_changed", each(letters, &change));
+    assert_eq!(apply(&texts, &delta.into()), Err(DeltaError::Work));
+
+    let set: Items = (0..200).map(|i| text(&i.to_string())).collect();
+    let sets = Value::from(Dict::new().with("s", Value::Set(set)));
+    let ways = (0..1000).map(|i| format!("root['s'][__{i}]")).collect();
+    let given = Value::Set(Items::from(vec![Value::Int(1)]));
+    let delta = Dict::new().with("set_item_added", each(ways, &given));
+    assert_eq!(apply(&sets, &delta.into()), Err(DeltaError::Work));
+
+    let large = Value::list([Value::list(vec![text(""); 300])]);
+    let ways = (0..1000).map(|i| format!("root[__{i}]")).collect();
+    let given = Value::from(Dict::new().with(9, Value::list([7])));
+    let delta = Dict::new().with("iterable_items_added_at_indexes", each(ways, &given));
+    assert_eq!(apply(&large, &delta.into()), Err(DeltaError::Work));
+}
+
+#[test]
+fn many_tuples_are_changed_in_good_time() {
+    let tuples = Value::list(vec![Value::tuple([1]); 20_000]);
+    let change = Value::from(Dict::new().with("new_value", 2));
+    let entries: Dict = (0..20_000)
+        .map(|i| (format!("root[{i}][0]"), change.clone()))
+        .collect();
+    let start = std::time::Instant::now();
+    let delta = Value::from(Dict::new().with("values_changed", entries));
+    let outcome = apply(&tuples, &delta).unwrap().document;
+    assert_eq!(outcome, Value::list(vec![Value::tuple([2]); 20_000]));
+    assert!(start.elapsed() < std::time::Duration::from_secs(10));
+}
+
+#[test]
+fn plain_deltas_do_not_nest_deeper_and_deeper() {
+    let nested = |levels| (0..levels).fold(Value::Int(1), |inner, _| Value::list([inner]));
+    let at = |levels| format!("root{}", "['a']".repeat(levels));
+    assert!(is_plain(&changed("root['a']", nested(40))));
+    assert!(!is_plain(&changed("root['a']", nested(100))));
+    assert!(!is_plain(&changed(&at(100), 1)));
+    assert!(!is_plain(&changed(&at(40), nested(40))));
+
+    let deep = Value::from(Dict::new().with("a", nested(200)));
+    let further = format!("root['a']{}", "[0]".repeat(200));
+    let error = checked(&deep, &changed(&further, nested(100))).unwrap_err();
+    assert_eq!(error, FoldError::Levels);
+}
+
+#[test]
+fn bytearrays_are_in_no_delta() {
+    let bytes = Value::ByteArray("abc".into());
+    let delta = changed("root['a']", bytes.clone());
+    assert!(!is_plain(&delta));
+    assert!(apply(&document(), &delta).is_err());
+    // A place in one takes numbers up to 255, and clients raise at 300.
+    let document = Value::from(Dict::new().with("b", bytes).with("x", 1));
+    assert!(has_tuples(&document));
+    assert!(checked(&document, &changed("root['b'][0]", 300)).is_err());
+    assert!(checked(&document, &changed("root['x']", 2)).is_ok());
+    let moved = section("dictionary_item_removed", "root['x']", 1);
+    assert!(checked(&document, &moved).is_ok());
+}
+
+#[test]
+fn large_differences_take_no_more_than_the_document() {
+    let list = |first| Value::from(Dict::new().with("l", Value::list(first..first + 20_000i64)));
+    let delta = difference(&list(0), &list(1));
+    let entries = delta
+        .as_dict()
+        .and_then(|delta| delta.get("values_changed"));
+    assert_eq!(entries.and_then(Value::as_dict).map(Dict::len), Some(1));
 }

@@ -38,9 +38,9 @@ fn compare<'a>(
 ) -> Option<bool> {
     Some(match (one, two) {
         (Value::None, Value::None) => true,
-        (Value::Str(one), Value::Str(two)) => one == two,
+        (Value::Str(one), Value::Str(two)) => same_bytes(one.as_bytes(), two.as_bytes(), steps)?,
         (Value::Bytes(one) | Value::ByteArray(one), Value::Bytes(two) | Value::ByteArray(two)) => {
-            one == two
+            same_bytes(one, two, steps)?
         }
         (Value::Type(one), Value::Type(two)) => one == two,
         (Value::List(one), Value::List(two)) | (Value::Tuple(one), Value::Tuple(two)) => {
@@ -71,9 +71,24 @@ fn compare<'a>(
     })
 }
 
+/// Long ones cost several steps.
+fn same_bytes(one: &[u8], two: &[u8], steps: &mut u64) -> Option<bool> {
+    if one.len() != two.len() {
+        return Some(false);
+    }
+    spend(steps, one.len() / 8)?;
+    Some(one == two)
+}
+
+/// `None` if there are not so many left; then there are none.
+fn spend(steps: &mut u64, cost: usize) -> Option<()> {
+    let left = steps.checked_sub(u64::try_from(cost).ok()?);
+    *steps = left.unwrap_or(0);
+    left.map(drop)
+}
+
 fn same_sets(one: &Items, two: &Items, steps: &mut u64) -> Option<bool> {
-    let cost = u64::try_from(one.len().saturating_add(two.len())).ok()?;
-    *steps = steps.checked_sub(cost)?;
+    spend(steps, one.len().saturating_add(two.len()))?;
     let (one, two) = (dict::KeySet::of(one)?, dict::KeySet::of(two)?);
     Some(one.len() == two.len() && one.iter().all(|key| two.contains(key)))
 }
