@@ -47,8 +47,8 @@ pub enum StoreError {
     },
     /// It is not what was written.
     #[error(
-        "{} is damaged ({what}). Nothing was changed. Put the session back from a backup, or copy \
-         what can still be read to a new one with `multi-user-server session recover`",
+        "{} is damaged ({what}). Nothing was changed. Put the session's directory back from a copy of \
+         yours, or move it away to begin with an empty session",
         path.display()
     )]
     Damaged {

@@ -73,7 +73,7 @@ fn check_lost(disk: &MemoryDisk, state: &State, what: &str) {
         if path.ends_with("nodes/0000000000000001")),
         "{what}: {error}"
     );
-    assert!(error.to_string().contains("session recover"), "{error}");
+    assert!(error.to_string().contains("move it away"), "{error}");
     let (report, rescued) = rescued(disk);
     assert_eq!(report.lost, [id(2)], "{what}");
     assert_eq!((report.nodes, report.searched), (2, false), "{what}");
