@@ -298,7 +298,11 @@ class Artist:
         info = self.call("info")
         os.kill(self.process.pid, signal.SIGKILL)
         if child and info["child"]:
-            os.kill(info["child"], signal.SIGKILL)
+            try:
+                os.kill(info["child"], signal.SIGKILL)
+            except ProcessLookupError:
+                # Without a server it ends by itself.
+                pass
         self.process.wait(5)
 
     def expect(self, *patterns):
