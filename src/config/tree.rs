@@ -154,7 +154,8 @@ pub struct SessionConfig {
     pub max_nodes: usize,
     /// Most nodes one node may depend on.
     pub max_dependencies: usize,
-    /// Levels of containers in a node's content. Python itself ends somewhere near 1000.
+    /// Levels of containers in a node's content. Clients fail on comparing some 200, and users nest
+    /// a few dozen.
     pub max_nesting: usize,
     /// Values in a node's content, those referred to repeatedly counted each time.
     pub max_values: usize,
@@ -189,7 +190,7 @@ impl Default for SessionConfig {
             max_node: ByteSize::gib(2),
             max_nodes: 1_000_000,
             max_dependencies: 100_000,
-            max_nesting: 256,
+            max_nesting: 128,
             max_values: 8_388_608,
             extra_globals: Vec::new(),
             max_session: MemoryLimit::Share(60),

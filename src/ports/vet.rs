@@ -20,10 +20,12 @@ use crate::wire::dialect::{Dialect, Family, Live};
 use crate::wire::identity::NodeId;
 use crate::wire::marshal::{self, MarshalError};
 use crate::wire::node::Update;
-use crate::wire::pickle::{PickleError, Protocol, ScanPolicy, Top, read, scan, write};
+use crate::wire::pickle::{PickleError, Protocol, ScanPolicy, Top, least_size, read, scan, write};
 
 /// A payload larger than this is looked into on a thread where it holds up nothing.
 const LARGE: usize = 512 * 1024;
+/// How much larger a payload may become by writing out what it refers to repeatedly.
+const GROWTH: usize = 16;
 /// After one larger than this others get their turn: a read may bring hundreds, which together
 /// would keep a thread for a tenth of a second.
 const TURN: usize = 4 * 1024;
@@ -81,6 +83,8 @@ enum Unfit {
     Marshal(#[from] MarshalError),
     #[error("something else than a dict")]
     NoDict,
+    #[error("much more than it takes to say it, by naming the same thing again and again")]
+    Grows,
     #[error("the scan failed")]
     Fault,
 }
@@ -141,6 +145,10 @@ fn look_into(
         // What names something the operator permits is not read, and stays as it is.
         if let Ok(value) = read(payload, &budget) {
             looked.plain = part == Part::Delta && is_plain(&value);
+            let most = payload.len().saturating_mul(GROWTH).max(LARGE);
+            if rewrite && least_size(&value) > most.min(budget.bytes) {
+                return Err(Unfit::Grows);
+            }
             looked.rewritten = rewrite.then(|| write(&value, Protocol::Four));
         }
     }
@@ -291,6 +299,21 @@ mod tests {
         assert_eq!(looked.rewritten.as_deref(), Some(&apart[..]));
         // Where there are no deltas nothing is changed in its place.
         assert_eq!(look("0.1.26", Part::Node, twice).unwrap().rewritten, None);
+    }
+
+    /// A hundred bytes of 64 KiB that are one in the pickle would be many of them.
+    #[test]
+    fn a_little_does_not_become_much() {
+        let mut payload = b"\x80\x04}\x94(\x8c\x01a]\x94B\0\0\x01\0".to_vec();
+        payload.extend([7; 1 << 16]);
+        payload.extend(b"\x94a");
+        for n in 0..100u8 {
+            // Under each number the list that is memo entry 1.
+            payload.extend([b'K', n, b'h', 1]);
+        }
+        payload.extend(b"u.");
+        let unfit = look("0.9.11", Part::Node, &payload).unwrap_err();
+        assert_eq!(unfit, Unfit::Grows);
     }
 
     #[test]

@@ -45,4 +45,4 @@ pub use scan::{ScanPolicy, Scanned, Top, scan};
 pub(super) use text::is_text;
 pub use text::{NotText, Str};
 pub use value::{PyType, Value};
-pub use write::{Protocol, write};
+pub use write::{Protocol, least_size, write};

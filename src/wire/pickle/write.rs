@@ -54,6 +54,12 @@ pub fn write(value: &Value, protocol: Protocol) -> Bytes {
     writer.out.into()
 }
 
+/// Bytes that [`write()`] will take at least, without taking them: what is shared in a value may be
+/// written many times.
+pub fn least_size(value: &Value) -> usize {
+    Survey::of(value).bytes
+}
+
 /// What is still to be written.
 enum Step<'a> {
     Value(&'a Value),
