@@ -4,20 +4,18 @@
 //! node when it sent its own, the two artists would end apart; then the resulting whole state
 //! goes to the sender, too, once it has paused for a round trip.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::authority;
 use super::join::{delta_bytes, encode_right, send_missing, whole};
-use super::outlet::{Edit, Joins, Outlet, Slot};
+use super::outlet::{Edit, Joins, Outlet};
 use super::replicas::{COMMON, cost};
 use super::state::{Phase, Session, Timer};
 use super::users::{Behind, Missing, User};
 use crate::counters::Count;
-use crate::wire::command::Answer;
-use crate::wire::dialect::{Dialect, Live, MetadataFanOut};
+use crate::wire::dialect::{Dialect, Live};
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node::{Delta, NodeState, Update};
 use crate::wire::pickle::{self, Dict, Protocol, Value};
@@ -436,64 +434,6 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// Merges a user's metadata and tells the others.
-    pub(super) fn metadata(&mut self, who: &Identity, data: Value, now: Instant) {
-        let Some(dialect) = self.dialect() else {
-            return;
-        };
-        let Some(user) = self.users.get_mut(who) else {
-            return;
-        };
-        let Value::Dict(update) = data else { return };
-        let mut merged = user.metadata.clone();
-        for (key, value) in update.iter() {
-            merged.insert(key.clone(), value.clone());
-        }
-        // An upper bound, made exact only when it passes the limit: updates are small and many.
-        let mut bytes = user.metadata_bytes.saturating_add(size(&update));
-        if bytes > self.settings.max_metadata {
-            bytes = size(&merged);
-        }
-        if bytes > self.settings.max_metadata {
-            self.counters
-                .refuse(Count::RefusedMetadata, who, "metadata beyond the limit");
-            return;
-        }
-        user.metadata = merged;
-        user.metadata_bytes = bytes;
-        match dialect.metadata {
-            MetadataFanOut::UsersDictToAll => self.tell_users_soon(now),
-            MetadataFanOut::RelayToOthers => self.relay_metadata(who, &update),
-        }
-    }
-
-    fn relay_metadata(&mut self, who: &Identity, update: &Dict) {
-        let Some(user) = self.users.get(who) else {
-            return;
-        };
-        let name = Arc::clone(&user.name);
-        let update = Value::Dict(update.clone());
-        let all = Value::Dict(user.metadata.clone());
-        let encode = |data| self.encode(&Answer::Metadata { owner: &name, data });
-        let Some(news) = encode(&update) else {
-            return;
-        };
-        let replaces = self
-            .users
-            .iter()
-            .any(|(id, other)| id != who && other.outlet.holds_metadata(&name));
-        // What is queued is replaced, so the new one has to hold all of it.
-        let full = if replaces { encode(&all) } else { None };
-        for other in self.users.others_mut(who) {
-            let bytes = match &full {
-                Some(full) if other.outlet.holds_metadata(&name) => full,
-                _ => &news,
-            };
-            let slot = Slot::Metadata(Arc::clone(&name));
-            other.outlet.command(slot, bytes.clone());
-        }
-    }
-
     /// Takes over the round trips measured since the last tick.
     pub(super) fn refresh_latencies(&mut self) {
         for (_, user) in self.users.iter_mut() {
@@ -527,9 +467,4 @@ pub(super) fn is_unseen<O: Outlet>(user: &User<O>, id: NodeId, began: Instant) -
         .get(id)
         .is_some_and(|behind| behind.data.is_some())
         || user.outlet.unseen(id, began)
-}
-
-/// Bytes of a dict on the wire.
-fn size(dict: &Dict) -> usize {
-    pickle::write(&Value::Dict(dict.clone()), Protocol::Four).len()
 }

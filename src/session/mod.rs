@@ -1,7 +1,7 @@
 //! The session: who is there, which nodes exist, who owns what, and who is told what.
 //!
 //! [`Session`] is plain single-owner data with pure transitions; the modules beside it hold those
-//! by subject: `login`, `upload`, `join`, `live`, `edits`, `folding`, `leave`, `quarantine`. This module runs it as an
+//! by subject: `login`, `upload`, `join`, `live`, `metadata`, `edits`, `folding`, `leave`, `quarantine`. This module runs it as an
 //! actor: the ports send [`Event`]s through a [`Handle`], one task applies them in order. The
 //! session never waits for a peer; what it says goes into the peers' [`outlet`]s.
 
@@ -16,6 +16,7 @@ mod keeping;
 mod leave;
 mod live;
 pub(crate) mod login;
+mod metadata;
 pub mod operator;
 pub mod outlet;
 pub mod quarantine;

@@ -3,6 +3,11 @@
 //! Plain data, owned by the session. Payloads are shared bytes that are never looked into here:
 //! `folding` makes one whole state of a base and its deltas, elsewhere.
 
+mod aside;
+mod kept;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -10,7 +15,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use tokio::time::Instant;
 
-use crate::store::Stored;
+use self::aside::Aside;
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node::{Delta, NodeState};
 
@@ -158,14 +163,6 @@ struct Grave {
     by: Vec<(Identity, Instant)>,
 }
 
-/// A node that is kept and given to nobody.
-#[derive(Debug)]
-struct Aside {
-    replica: Replica,
-    /// The nodes that needed it.
-    dependents: Vec<NodeId>,
-}
-
 /// All nodes of the session.
 #[derive(Debug, Default)]
 pub struct Replicas {
@@ -211,93 +208,6 @@ impl Replicas {
     /// All uuids in the order of creation.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.places.values().copied()
-    }
-
-    /// Remembers from now on which nodes change, and counts on from here.
-    pub fn watch(&mut self, sequence: u64) {
-        self.sequence = sequence;
-        self.changed.get_or_insert_default();
-    }
-
-    /// How many changes there have been.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    /// Whether anything has changed since [`Self::take_changes`].
-    pub fn has_changes(&self) -> bool {
-        self.changed.as_ref().is_some_and(|ids| !ids.is_empty())
-    }
-
-    /// What has changed since the last call, as it is now; `None` is gone.
-    pub fn take_changes(&mut self) -> Vec<(NodeId, Option<Stored>)> {
-        let ids = self.changed.as_mut().map(std::mem::take);
-        let ids = ids.unwrap_or_default();
-        ids.into_iter().map(|id| (id, self.stored(id))).collect()
-    }
-
-    /// These are to be told again.
-    pub fn untake_changes(&mut self, ids: impl IntoIterator<Item = NodeId>) {
-        if let Some(changed) = &mut self.changed {
-            changed.extend(ids);
-        }
-    }
-
-    fn stored(&self, id: NodeId) -> Option<Stored> {
-        let (replica, aside) = match self.nodes.get(&id) {
-            Some(replica) => (replica, None),
-            None => {
-                let aside = self.aside.get(&id)?;
-                (&aside.replica, Some(aside.dependents.clone()))
-            }
-        };
-        Some(Stored {
-            place: replica.place,
-            owner: Arc::clone(&replica.owner),
-            kind: replica.kind.clone(),
-            dependencies: replica.dependencies.clone(),
-            version: replica.version,
-            base: replica.base.clone(),
-            tail_start: replica.tail_start,
-            tail: replica.tail.clone(),
-            aside,
-        })
-    }
-
-    /// Puts a node in place that was kept. Nobody is there, so nobody owns it.
-    pub fn restore(&mut self, id: NodeId, stored: Stored) {
-        let replica = Replica {
-            owner: COMMON.into(),
-            kind: stored.kind,
-            dependencies: Vec::new(),
-            tail_bytes: stored.tail.iter().map(Bytes::len).sum(),
-            base: stored.base,
-            version: stored.version,
-            tail: stored.tail,
-            tail_start: stored.tail_start,
-            tuples: None,
-            unfoldable: false,
-            place: stored.place,
-            former: None,
-        };
-        self.counter = self.counter.max(stored.version).max(stored.place);
-        self.bytes = self.bytes.saturating_add(replica.bytes());
-        if let Some(dependents) = stored.aside {
-            let dependencies = stored.dependencies;
-            let replica = Replica {
-                dependencies,
-                ..replica
-            };
-            let aside = Aside {
-                replica,
-                dependents,
-            };
-            self.aside.insert(id, aside);
-            return;
-        }
-        self.places.insert(replica.place, id);
-        self.nodes.insert(id, replica);
-        self.depend(id, stored.dependencies);
     }
 
     fn touch(&mut self, id: NodeId) {
@@ -490,68 +400,6 @@ impl Replicas {
         Some(replica)
     }
 
-    /// Keeps a deleted node, with the nodes that needed it.
-    pub fn set_aside(&mut self, id: NodeId, replica: Replica, dependents: Vec<NodeId>) {
-        self.bytes = self.bytes.saturating_add(replica.bytes());
-        let aside = Aside {
-            replica,
-            dependents,
-        };
-        if let Some(older) = self.aside.insert(id, aside) {
-            self.bytes = self.bytes.saturating_sub(older.replica.bytes());
-        }
-        self.touch(id);
-    }
-
-    /// Whether a node is kept aside.
-    pub fn is_aside(&self, id: NodeId) -> bool {
-        self.aside.contains_key(&id)
-    }
-
-    /// The nodes that are kept aside.
-    pub fn aside(&self) -> impl Iterator<Item = (NodeId, &Replica)> {
-        self.aside.iter().map(|(id, aside)| (*id, &aside.replica))
-    }
-
-    /// Puts a node back that was kept aside, as a new one; gives those of the nodes that needed it
-    /// which are there, and need it again. `None` if it is not aside, or there is another.
-    pub fn put_back(&mut self, id: NodeId) -> Option<Vec<NodeId>> {
-        if self.nodes.contains_key(&id) {
-            return None;
-        }
-        let Aside {
-            replica,
-            dependents,
-        } = self.aside.shift_remove(&id)?;
-        self.bytes = self.bytes.saturating_sub(replica.bytes());
-        let mut dependencies = replica.dependencies.clone();
-        dependencies.retain(|d| self.nodes.contains_key(d));
-        let (tail, tail_bytes) = (replica.tail.clone(), replica.tail_bytes);
-        self.store(NodeState {
-            dependencies,
-            ..replica.base_state(id)
-        });
-        if let Some(stored) = self.nodes.get_mut(&id) {
-            stored.tail = tail;
-            stored.tail_bytes = tail_bytes;
-            stored.tuples = replica.tuples;
-            self.bytes = self.bytes.saturating_add(tail_bytes);
-        }
-        let present = dependents
-            .into_iter()
-            .filter(|d| self.nodes.contains_key(d));
-        let present: Vec<_> = present.collect();
-        for dependent in &present {
-            let mut dependencies = self.get(*dependent)?.dependencies.clone();
-            if !dependencies.contains(&id) {
-                dependencies.push(id);
-                self.depend(*dependent, dependencies);
-                self.touch(*dependent);
-            }
-        }
-        Some(present)
-    }
-
     /// Whether a node was deleted not long ago and has not come back.
     pub fn is_grave(&self, id: NodeId) -> bool {
         self.graves.contains_key(&id)
@@ -586,148 +434,5 @@ pub(super) fn compact(bytes: Bytes) -> Bytes {
         Bytes::copy_from_slice(&bytes)
     } else {
         bytes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(n: u8) -> NodeId {
-        NodeId::new(format!("{n:02}345678-0000-4000-8000-000000000000").as_bytes()).unwrap()
-    }
-
-    fn state(n: u8, owner: &str, dependencies: &[NodeId], payload: &'static [u8]) -> NodeState {
-        NodeState {
-            id: id(n),
-            owner: owner.to_owned(),
-            kind: Bytes::from_static(b"BlObject"),
-            dependencies: dependencies.to_vec(),
-            payload: Bytes::from_static(payload),
-        }
-    }
-
-    fn me() -> Identity {
-        Identity::new(b"0123456789abcdef").unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_update_changes_neither_owner_nor_place() {
-        let mut replicas = Replicas::default();
-        replicas.store(state(1, COMMON, &[], b"one"));
-        replicas.store(state(2, "bob", &[id(1)], b"two"));
-        replicas.store(state(1, "eve", &[], b"uno"));
-        assert_eq!(replicas.ids().collect::<Vec<_>>(), [id(1), id(2)]);
-        let replica = replicas.get(id(1)).unwrap();
-        assert_eq!(&**replica.owner(), COMMON);
-        assert_eq!(&replica.base_state(id(1)).payload[..], b"uno");
-        assert_eq!(replicas.owned_by("bob"), [id(2)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_delete_leaves_no_dependency_and_no_bytes() {
-        let now = Instant::now();
-        let mut replicas = Replicas::default();
-        replicas.store(state(1, COMMON, &[], b"one"));
-        replicas.store(state(2, COMMON, &[id(1), id(3)], b"two"));
-        replicas.append(&Delta {
-            id: id(2),
-            owner: None,
-            kind: Bytes::new(),
-            dependencies: vec![id(1), id(3)],
-            delta: Bytes::from_static(b"delta"),
-        });
-        assert!(replicas.delete(id(1), &me(), now).is_some());
-        assert_eq!(replicas.get(id(2)).unwrap().dependencies(), [id(3)]);
-        assert!(replicas.delete(id(2), &me(), now).is_some());
-        assert!(replicas.delete(id(2), &me(), now).is_none());
-        assert_eq!(
-            (replicas.bytes(), replicas.len(), replicas.dependents.len()),
-            (0, 0, 0)
-        );
-        assert!(replicas.is_grave(id(1)));
-        replicas.store(state(1, COMMON, &[], b"anew"));
-        assert!(!replicas.is_grave(id(1)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_set_aside_counts_and_comes_back_whole() {
-        let now = Instant::now();
-        let mut replicas = Replicas::default();
-        replicas.store(state(1, "bob", &[], b"one"));
-        replicas.store(state(2, COMMON, &[id(1)], b"two"));
-        replicas.append(&Delta {
-            id: id(1),
-            owner: None,
-            kind: Bytes::new(),
-            dependencies: Vec::new(),
-            delta: Bytes::from_static(b"delta"),
-        });
-        let before = replicas.bytes();
-        let dependents = replicas.dependents(id(1));
-        let replica = replicas.delete(id(1), &me(), now).unwrap();
-        replicas.set_aside(id(1), replica, dependents);
-        assert_eq!(replicas.bytes(), before - DEPENDENCY);
-        assert!(!replicas.contains(id(1)));
-        assert_eq!(replicas.put_back(id(1)), Some(vec![id(2)]));
-        assert_eq!(replicas.bytes(), before);
-        assert_eq!(replicas.get(id(2)).unwrap().dependencies(), [id(1)]);
-        assert_eq!(replicas.get(id(1)).unwrap().tail(), ["delta"]);
-        assert_eq!(replicas.put_back(id(1)), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_changed_is_told_once_and_can_be_put_back() {
-        let now = Instant::now();
-        let mut replicas = Replicas::default();
-        replicas.watch(0);
-        replicas.store(state(1, "bob", &[], b"one"));
-        replicas.store(state(2, "bob", &[id(1)], b"two"));
-        assert_eq!(replicas.take_changes().len(), 2);
-        assert!(!replicas.has_changes());
-        replicas.append(&Delta {
-            id: id(2),
-            owner: None,
-            kind: Bytes::new(),
-            dependencies: vec![id(1)],
-            delta: Bytes::from_static(b"delta"),
-        });
-        let changes = replicas.take_changes();
-        assert_eq!(changes.len(), 1);
-        replicas.store(state(3, "bob", &[], b"three"));
-        replicas.delete(id(1), &me(), now);
-        let ids = |changes: Vec<(NodeId, Option<Stored>)>| {
-            let mut ids: Vec<_> = changes
-                .iter()
-                .map(|(id, kept)| (*id, kept.is_some()))
-                .collect();
-            ids.sort();
-            ids
-        };
-        let later = replicas.take_changes();
-        // What needed the deleted one has changed, too.
-        assert_eq!(ids(later), [(id(1), false), (id(2), true), (id(3), true)]);
-
-        replicas.untake_changes([id(2), id(3)]);
-        let mut restored = Replicas::default();
-        for (id, stored) in replicas.take_changes() {
-            restored.restore(id, stored.unwrap());
-        }
-        assert_eq!(restored.bytes(), replicas.bytes());
-        assert_eq!(restored.ids().collect::<Vec<_>>(), [id(2), id(3)]);
-        let replica = restored.get(id(2)).unwrap();
-        assert_eq!((&**replica.owner(), replica.tail().len()), (COMMON, 1));
-        restored.store(state(4, "bob", &[], b"four"));
-        assert_eq!(restored.ids().last(), Some(id(4)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_former_owner_is_remembered() {
-        let now = Instant::now();
-        let mut replicas = Replicas::default();
-        replicas.store(state(1, "bob", &[], b"one"));
-        assert!(replicas.give(id(1), &COMMON.into(), now));
-        assert!(!replicas.give(id(1), &COMMON.into(), now));
-        assert_eq!(replicas.get(id(1)).unwrap().former(), Some(("bob", now)));
     }
 }

@@ -1,0 +1,79 @@
+//! What users say of themselves: cursor, selection, frame. Merged per user, and told to the others the
+//! way their generation expects it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::outlet::{Outlet, Slot};
+use super::state::Session;
+use crate::counters::Count;
+use crate::wire::command::Answer;
+use crate::wire::dialect::MetadataFanOut;
+use crate::wire::identity::Identity;
+use crate::wire::pickle::{self, Dict, Protocol, Value};
+
+impl<O: Outlet> Session<O> {
+    /// Merges a user's metadata and tells the others.
+    pub(super) fn metadata(&mut self, who: &Identity, data: Value, now: Instant) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let Value::Dict(update) = data else { return };
+        let mut merged = user.metadata.clone();
+        for (key, value) in update.iter() {
+            merged.insert(key.clone(), value.clone());
+        }
+        // An upper bound, made exact only when it passes the limit: updates are small and many.
+        let mut bytes = user.metadata_bytes.saturating_add(size(&update));
+        if bytes > self.settings.max_metadata {
+            bytes = size(&merged);
+        }
+        if bytes > self.settings.max_metadata {
+            self.counters
+                .refuse(Count::RefusedMetadata, who, "metadata beyond the limit");
+            return;
+        }
+        user.metadata = merged;
+        user.metadata_bytes = bytes;
+        match dialect.metadata {
+            MetadataFanOut::UsersDictToAll => self.tell_users_soon(now),
+            MetadataFanOut::RelayToOthers => self.relay_metadata(who, &update),
+        }
+    }
+
+    fn relay_metadata(&mut self, who: &Identity, update: &Dict) {
+        let Some(user) = self.users.get(who) else {
+            return;
+        };
+        let name = Arc::clone(&user.name);
+        let update = Value::Dict(update.clone());
+        let all = Value::Dict(user.metadata.clone());
+        let encode = |data| self.encode(&Answer::Metadata { owner: &name, data });
+        let Some(news) = encode(&update) else {
+            return;
+        };
+        let replaces = self
+            .users
+            .iter()
+            .any(|(id, other)| id != who && other.outlet.holds_metadata(&name));
+        // What is queued is replaced, so the new one has to hold all of it.
+        let full = if replaces { encode(&all) } else { None };
+        for other in self.users.others_mut(who) {
+            let bytes = match &full {
+                Some(full) if other.outlet.holds_metadata(&name) => full,
+                _ => &news,
+            };
+            let slot = Slot::Metadata(Arc::clone(&name));
+            other.outlet.command(slot, bytes.clone());
+        }
+    }
+}
+
+/// Bytes of a dict on the wire.
+fn size(dict: &Dict) -> usize {
+    pickle::write(&Value::Dict(dict.clone()), Protocol::Four).len()
+}
