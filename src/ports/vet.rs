@@ -1,9 +1,6 @@
 //! Looks into what users push before anybody else gets it.
 //!
-//! Clients unpickle nodes with everything Python has, so a node that names a function to call
-//! would run it on every other artist's machine; and Python's marshal, of the oldest generations,
-//! makes code objects and crashes on what it would not have written. What is no dict of plain data,
-//! or names anything outside a short list, goes no further.
+//! What is not fit for others ([`fit`]) goes no further: its sender gets the node's true state back.
 
 use std::sync::Arc;
 
@@ -15,17 +12,14 @@ use crate::counters::Count;
 use crate::session::Event;
 use crate::session::outlet::Outlet;
 use crate::wire::command::{Command, Request};
-use crate::wire::delta::is_plain;
-use crate::wire::dialect::{Dialect, Family, Live};
+use crate::wire::dialect::{Dialect, Live};
+use crate::wire::fit::{self, Looked, Part, Unfit};
 use crate::wire::identity::NodeId;
-use crate::wire::marshal::{self, MarshalError};
 use crate::wire::node::Update;
-use crate::wire::pickle::{PickleError, Protocol, ScanPolicy, Top, least_size, read, scan, write};
+use crate::wire::pickle::ScanPolicy;
 
 /// A payload larger than this is looked into on a thread where it holds up nothing.
 const LARGE: usize = 512 * 1024;
-/// How much larger a payload may become by writing out what it refers to repeatedly.
-const GROWTH: usize = 16;
 /// After one larger than this others get their turn: a read may bring hundreds, which together
 /// would keep a thread for a tenth of a second.
 const TURN: usize = 4 * 1024;
@@ -74,96 +68,23 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
     }
 }
 
-/// Why a payload is not passed on.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Unfit {
-    #[error(transparent)]
-    Pickle(#[from] PickleError),
-    #[error(transparent)]
-    Marshal(#[from] MarshalError),
-    #[error("something else than a dict")]
-    NoDict,
-    #[error("much more than it takes to say it, by naming the same thing again and again")]
-    Grows,
-    #[error("the scan failed")]
-    Fault,
-}
-
-/// What a payload is part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// A node of an upload by commands.
-    Set,
-    /// A whole node on a data link.
-    Node,
-    Delta,
-}
-
-/// What is known of a payload that is fit.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Looked {
-    /// What takes its place, if not everybody would understand it alike: artists have several
-    /// ages of deepdiff in one session, and the newer ones refuse a type of the oldest; and a
-    /// change of something that is in two places at once would be one of both to Python.
-    rewritten: Option<Bytes>,
-    /// Whether it is a delta that needs no look at the node.
-    plain: bool,
-}
-
-/// Checks a payload.
+/// Checks a payload of a client of this dialect.
 fn look_into(
     payload: &Bytes,
     part: Part,
     dialect: &Dialect,
     limits: &PortLimits,
 ) -> Result<Looked, Unfit> {
-    let budget = limits.content;
-    if dialect.family == Family::Marshal {
-        marshal::scan(payload, &budget)?;
-        return Ok(Looked::default());
-    }
     let extra = limits.extra_globals.iter();
     let extra: Vec<_> = extra
         .map(|global| (global.module(), global.name()))
         .collect();
     let policy = ScanPolicy {
-        budget,
+        budget: limits.content,
         extra_globals: &extra,
     };
-    let scanned = scan(payload, &policy)?;
-    if !may_be(scanned.top, part, dialect) {
-        return Err(Unfit::NoDict);
-    }
-    if part != Part::Delta
-        && let Some(what) = scanned.of_deltas
-    {
-        return Err(PickleError::OfDeltas(what).into());
-    }
-    let rewrite = scanned.dated || (scanned.shared && dialect.live != Live::Whole);
-    let mut looked = Looked::default();
-    if rewrite || part == Part::Delta {
-        // What names something the operator permits is not read, and stays as it is.
-        if let Ok(value) = read(payload, &budget) {
-            looked.plain = part == Part::Delta && is_plain(&value);
-            let most = payload.len().saturating_mul(GROWTH).max(LARGE);
-            if rewrite && least_size(&value) > most.min(budget.bytes) {
-                return Err(Unfit::Grows);
-            }
-            looked.rewritten = rewrite.then(|| write(&value, Protocol::Four));
-        }
-    }
-    Ok(looked)
-}
-
-/// Whether a payload may be that: a dict. `None` is a node that was registered but never dumped,
-/// which since G8 some uploads contain. (Bytes, a node pickled twice, are what the server of
-/// 0.1.34 sent to its clients. No client sends them, and what they hold would be unpickled, too.)
-fn may_be(top: Top, part: Part, dialect: &Dialect) -> bool {
-    match top {
-        Top::Dict => true,
-        Top::None => part == Part::Set && dialect.live != Live::Whole,
-        Top::Bytes | Top::Other => false,
-    }
+    let deltas = dialect.live != Live::Whole;
+    fit::look_into(payload, part, dialect.family, deltas, &policy)
 }
 
 /// The payload of an event, whose it is, and what it is part of.
@@ -190,6 +111,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::wire::dialect::for_version;
+    use crate::wire::marshal::MarshalError;
+    use crate::wire::pickle::PickleError;
 
     fn look(version: &str, part: Part, payload: &[u8]) -> Result<Looked, Unfit> {
         let limits = PortLimits::new(&Config::default(), 1 << 20);

@@ -5,7 +5,7 @@
 //! much a peer may send. Above them one codec, [`command`] and [`node`], is driven by a row of
 //! the [`dialect`] table: the published client versions differ only in the traits listed there.
 //! Payloads inside are Python pickles, read by the bounded, non-executing reader in [`pickle`];
-//! nodes of the oldest clients are in [`marshal`].
+//! nodes of the oldest clients are in [`marshal`]. What of it others may get is said in [`fit`].
 
 #![warn(clippy::arithmetic_side_effects)]
 
@@ -14,6 +14,7 @@ pub mod command;
 pub mod delta;
 pub mod detect;
 pub mod dialect;
+pub mod fit;
 pub mod framed;
 mod gather;
 pub mod identity;

@@ -3,6 +3,7 @@
 //! The data ports feed what a connection received into its [`Reassembler`]; the session sends
 //! state down with [`encode_node`] and relays changes with [`encode_delta`].
 
+pub(crate) mod raw;
 mod receive;
 mod send;
 

@@ -1,4 +1,4 @@
-//! Steps through the bytes of a pickle. Used by the stack machine only.
+//! Steps through the bytes of a pickle. Used by the stack machine and by `token`.
 
 use super::{error::PickleError, op};
 
@@ -35,6 +35,16 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Where the next byte is read.
+    pub(super) fn next(&self) -> usize {
+        self.next
+    }
+
+    /// Passes over so many bytes.
+    pub(super) fn skip(&mut self, length: usize) -> Result<(), PickleError> {
+        self.block(length).map(drop)
     }
 
     /// Bytes not read yet.
