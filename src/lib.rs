@@ -9,7 +9,8 @@
 //!   generation of clients; it knows neither sockets nor the session.
 //! - `ports` has one task per port role between the connections and the session.
 //! - [`session`] is the actor that owns nodes, users, rights and passwords.
-//! - [`store`] keeps the session on disk, so that it is there after the next start.
+//! - [`store`] keeps the session on disk, so that it is there after the next start; [`session_file`]
+//!   exchanges it with the add-on, as the file that the add-on itself saves.
 //! - [`server`] puts these together, on the [`platform`] it finds itself on; [`config`] says how; [`counters`] count.
 //!
 //! Beside the server stands [`probe`], which tells from outside whether one can be reached.
@@ -28,6 +29,7 @@ mod ports;
 pub mod probe;
 pub mod server;
 pub mod session;
+pub mod session_file;
 pub mod store;
 mod text;
 pub mod wire;

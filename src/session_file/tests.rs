@@ -1,0 +1,644 @@
+//! Files written and read again, and files that nobody would write.
+
+use std::convert::Infallible;
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::Stored;
+use crate::wire::identity::NodeId;
+use crate::wire::node::NodeState;
+use crate::wire::pickle::{self, Budget, Dict, Protocol, Value};
+
+const FORMATS: [Format; 5] = [
+    Format::Chunks,
+    Format::Decoded { typed: true },
+    Format::Decoded { typed: false },
+    Format::Ours { marshal: false },
+    Format::Ours { marshal: true },
+];
+
+/// Marshal of `{'a': 1}`.
+const MARSHAL: &[u8] = b"{\xda\x01ai\x01\0\0\x000";
+
+fn id(n: u32) -> NodeId {
+    NodeId::new(format!("{n:08x}-0000-4000-8000-000000000000").as_bytes()).unwrap()
+}
+
+fn state(n: u32, format: Format, payload: Bytes) -> NodeState {
+    NodeState {
+        id: id(n),
+        owner: if n.is_multiple_of(2) {
+            "COMMON"
+        } else {
+            "Zoë"
+        }
+        .to_owned(),
+        kind: match format.family() {
+            crate::wire::dialect::Family::UntypedPickle => Bytes::new(),
+            _ => Bytes::from_static(b"BlObject"),
+        },
+        dependencies: (0..n.min(3)).map(id).collect(),
+        payload,
+    }
+}
+
+fn payload(format: Format, n: u32) -> Bytes {
+    if format == (Format::Ours { marshal: true }) {
+        return Bytes::from_static(MARSHAL);
+    }
+    let key = Value::str("location");
+    let data = Dict::new()
+        .with("name", format!("Cube {n}"))
+        .with(&key, Value::list([1.5, -0.0, f64::INFINITY]))
+        .with(
+            "inner",
+            Value::from(Dict::new().with(&key, Value::tuple([n, 1]))),
+        )
+        .with("buffer", Value::bytes(vec![7; 5000]));
+    pickle::write(&data.into(), Protocol::Four)
+}
+
+fn about() -> About {
+    About::now(Some("0.9.11"), "default")
+}
+
+fn file(format: Format, nodes: &[NodeState]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let nodes = nodes.iter().cloned().map(Ok::<_, Infallible>);
+    write(&mut file, format, &about(), nodes).unwrap();
+    file
+}
+
+fn take(file: &[u8], limits: &Limits<'_>) -> Result<(Vec<NodeState>, Summary), FileError> {
+    let mut nodes = Vec::new();
+    let read = Reader::open(file)?.read(limits, |node| {
+        nodes.push(node);
+        Ok::<_, Infallible>(())
+    });
+    match read {
+        Ok(summary) => Ok((nodes, summary)),
+        Err(ReadError::File(error)) => Err(error),
+    }
+}
+
+fn read(file: &[u8]) -> Result<(Vec<NodeState>, Summary), FileError> {
+    take(file, &Limits::default())
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn unpacked(file: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// What a node is to Python: which strings are shared does not count.
+fn value(payload: &Bytes) -> Value {
+    pickle::read(payload, &Budget::NODE).unwrap()
+}
+
+#[test]
+fn all_formats_are_read_as_they_were_written() {
+    for format in FORMATS {
+        let nodes: Vec<_> = (0..20)
+            .map(|n| state(n, format, payload(format, n)))
+            .collect();
+        let (found, summary) = read(&file(format, &nodes)).unwrap();
+        assert_eq!(found, nodes, "{format:?}");
+        assert_eq!(summary.format, Some(format));
+        assert_eq!((summary.nodes, summary.without_data), (20, 0));
+        assert!(summary.missing.is_empty());
+        let expected = (format == Format::Chunks).then(|| "0.9.11".to_owned());
+        assert_eq!(summary.version, expected, "{format:?}");
+    }
+}
+
+#[test]
+fn the_pickle_is_the_add_ons() {
+    let node = state(2, Format::Chunks, Bytes::from_static(b"\x80\x04}."));
+    let chunks = unpacked(&file(Format::Chunks, std::slice::from_ref(&node)));
+    let dependencies = pickle::write(
+        &Value::list([id(0).as_str(), id(1).as_str()]),
+        Protocol::Four,
+    );
+    let bytes = |bytes: &[u8]| Value::bytes(bytes.to_vec());
+    let expected = Dict::new().with(
+        "nodes",
+        Value::list([Value::list([
+            bytes(b"\x80\x04K\x02."),
+            bytes(id(2).as_bytes()),
+            bytes(b"COMMON"),
+            Value::Bytes(dependencies),
+            bytes(b"\x80\x04}."),
+        ])]),
+    );
+    assert_eq!(value(&chunks.into()), expected.into());
+
+    let format = Format::Decoded { typed: true };
+    let node = state(1, format, Bytes::from_static(b"\x80\x04}K\x01K\x02s."));
+    let decoded = unpacked(&file(format, &[node]));
+    let parts = Dict::new()
+        .with("owner", "Zoë")
+        .with("str_type", "BlObject")
+        .with("data", Dict::new().with(1, 2))
+        .with("dependencies", Value::list([id(0).as_str()]));
+    let expected = Dict::new()
+        .with(
+            "nodes",
+            Value::list([Value::tuple([Value::str(id(1).as_str()), parts.into()])]),
+        )
+        .with("users", Dict::new());
+    assert_eq!(value(&decoded.into()), expected.into());
+}
+
+#[test]
+fn a_file_says_where_it_comes_from() {
+    let file = file(Format::Chunks, &[]);
+    let reader = Reader::open(file.as_slice()).unwrap();
+    let found = reader.about().unwrap();
+    assert_eq!(found.client.as_deref(), Some("0.9.11"));
+    assert_eq!(found.session, "default");
+    let (_, summary) = read(&file).unwrap();
+    assert_eq!((summary.format, summary.nodes), (None, 0));
+}
+
+/// As Python's pickler writes it: all chunks in one batch, everything remembered, in frames, the
+/// users first or last.
+#[test]
+fn files_of_python_are_read() {
+    let node = |n: u32| {
+        let id = id(n);
+        let mut node = b"]\x94(".to_vec();
+        for chunk in [
+            &b"\x80\x04K\x02."[..],
+            id.as_bytes(),
+            b"COMMON",
+            b"\x80\x04N.",
+            b"\x80\x04}\x94.",
+        ] {
+            node.extend([b'C', u8::try_from(chunk.len()).unwrap()]);
+            node.extend(chunk);
+            node.push(0x94);
+        }
+        node.push(b'e');
+        node
+    };
+    let users = b"\x8c\x05users\x94}\x94\x8c\x03Zoe\x94}\x94(\x8c\x07latency\x94K\x05\x8c\x01s\x94\x8f\x94(\x8c\x01x\x94\x90\
+          \x8c\x01n\x94cnumpy\nint64\nK\x01\x85Rus";
+    for users_first in [true, false] {
+        let mut nodes = b"\x8c\x05nodes\x94]\x94(".to_vec();
+        (0..5).for_each(|n| nodes.extend(node(n)));
+        nodes.push(b'e');
+        let mut pickle = b"\x80\x04\x95\x01\0\0\0\0\0\0\0}\x94(".to_vec();
+        if users_first {
+            pickle.extend(users);
+        }
+        pickle.extend(nodes);
+        if !users_first {
+            pickle.extend(users);
+        }
+        pickle.extend(b"u.");
+        for file in [gzip(&pickle), pickle] {
+            let (nodes, summary) = read(&file).unwrap();
+            assert_eq!((nodes.len(), summary.nodes), (5, 5));
+            assert_eq!(nodes[4].id, id(4));
+            assert_eq!(summary.format, Some(Format::Chunks));
+            assert_eq!(summary.version, None);
+        }
+    }
+}
+
+#[test]
+fn what_no_node_may_hold_is_refused() {
+    for format in FORMATS {
+        let good = state(1, format, payload(format, 1));
+        let mut bad = state(
+            2,
+            format,
+            Bytes::from_static(b"\x80\x04}\x8c\x01xcos\nsystem\n\x8c\x04true\x85Rs."),
+        );
+        if format == (Format::Ours { marshal: true }) {
+            bad.payload = Bytes::from_static(b"{\xda\x01kc\0\0\0\0");
+        }
+        let error = read(&file(format, &[good, bad])).unwrap_err();
+        match format {
+            // The whole of the file is one pickle.
+            Format::Decoded { .. } => assert!(matches!(error, FileError::Pickle(_)), "{error}"),
+            _ => {
+                let expected = format!("node 2 of the file ({}): ", id(2));
+                assert!(error.to_string().starts_with(&expected), "{error}");
+            }
+        }
+    }
+    let list = state(1, Format::Chunks, Bytes::from_static(b"\x80\x04]."));
+    for format in [Format::Chunks, Format::Decoded { typed: false }] {
+        let error = read(&file(format, std::slice::from_ref(&list))).unwrap_err();
+        assert!(error.to_string().contains("than a dict"), "{error}");
+    }
+}
+
+#[test]
+fn payloads_are_made_fit_for_all() {
+    // One list in two places.
+    let twice = Bytes::from_static(b"\x80\x04}\x94(\x8c\x01a]\x94K\x01a\x8c\x01bh\x01u.");
+    for format in [Format::Chunks, Format::Decoded { typed: false }] {
+        let (nodes, _) = read(&file(format, &[state(0, format, twice.clone())])).unwrap();
+        assert_eq!(
+            nodes[0].payload.as_ref(),
+            b"\x80\x04}(\x8c\x01a]K\x01a\x8c\x01b]K\x01au."
+        );
+    }
+    // What Python 3.7 cannot read is written so that it can.
+    let five = Bytes::from_static(b"\x80\x05}\x8c\x01a\x96\x01\0\0\0\0\0\0\0xs.");
+    for format in [Format::Chunks, Format::Decoded { typed: false }] {
+        let (nodes, _) = read(&file(format, &[state(0, format, five.clone())])).unwrap();
+        assert_eq!(nodes[0].payload[1], 4);
+        assert!(value(&nodes[0].payload) == value(&five));
+    }
+}
+
+#[test]
+fn nodes_without_data_are_counted() {
+    let none = Bytes::from_static(b"\x80\x04N.");
+    for (format, fit) in [
+        (Format::Chunks, true),
+        (Format::Decoded { typed: false }, true),
+        (Format::Decoded { typed: true }, true),
+        (Format::Ours { marshal: false }, false),
+    ] {
+        let found = read(&file(format, &[state(0, format, none.clone())]));
+        assert_eq!(found.is_ok(), fit, "{format:?}");
+        if let Ok((nodes, summary)) = found {
+            assert_eq!(
+                (nodes[0].payload.clone(), summary.without_data),
+                (none.clone(), 1)
+            );
+        }
+    }
+}
+
+#[test]
+fn nodes_may_lack_what_they_need_but_are_not_there_twice() {
+    for format in FORMATS {
+        let mut node = state(0, format, payload(format, 0));
+        node.dependencies = vec![id(0), id(1), id(7), id(6)];
+        let mut circle = state(1, format, payload(format, 1));
+        circle.dependencies = vec![id(0)];
+        let (_, summary) = read(&file(format, &[node.clone(), circle])).unwrap();
+        assert_eq!(summary.missing, [id(6), id(7)], "{format:?}");
+        let error = read(&file(format, &[node.clone(), node])).unwrap_err();
+        assert!(matches!(error, FileError::Twice { id: twice } if twice == id(0)));
+    }
+}
+
+#[test]
+fn limits_hold() {
+    for format in FORMATS {
+        let nodes: Vec<_> = (0..10)
+            .map(|n| state(n, format, payload(format, n)))
+            .collect();
+        let file = file(format, &nodes);
+        let all = Limits::default();
+        let few = Limits { nodes: 9, ..all };
+        assert!(matches!(
+            take(&file, &few),
+            Err(FileError::TooManyNodes { limit: 9 })
+        ));
+        let bytes = unpacked(&file).len() as u64;
+        assert!(take(&file, &Limits { bytes, ..all }).is_ok());
+        let limit = bytes - 1;
+        assert!(matches!(
+            take(&file, &Limits { bytes: limit, ..all }),
+            Err(FileError::TooLarge { limit: found }) if found == limit
+        ));
+        let mut short = all;
+        short.node.payload = 9;
+        short.policy.budget.bytes = 9;
+        let error = take(&file, &short).unwrap_err();
+        assert!(
+            matches!(error, FileError::Node { number: 1, .. }),
+            "{error}"
+        );
+    }
+}
+
+/// Sixteen megabytes of zeros in some kilobytes.
+#[test]
+fn a_bomb_takes_no_memory_and_ends_at_the_limit() {
+    let mut start = b"\x80\x04}\x8c\x05nodes](](C\x05\x80\x04K\x02.C\x24".to_vec();
+    start.extend(id(0).as_bytes());
+    start.extend(b"C\x06COMMONC\x04\x80\x04].B\xff\xff\xff\0");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&start).unwrap();
+    let zeros = vec![0; 1 << 20];
+    (0..16).for_each(|_| gzip.write_all(&zeros).unwrap());
+    let bomb = gzip.finish().unwrap();
+    assert!(bomb.len() < 1 << 18);
+    // The chunk is longer than a node may be.
+    let mut limits = Limits::default();
+    limits.node.payload = 1 << 20;
+    let error = take(&bomb, &limits).unwrap_err();
+    let what = "node 1 of the file: it is longer than";
+    assert!(error.to_string().starts_with(what), "{error}");
+    // A file may not be so long.
+    limits.node.payload = 32 << 20;
+    limits.bytes = 1 << 20;
+    assert!(matches!(
+        take(&bomb, &limits),
+        Err(FileError::TooLarge { .. })
+    ));
+    // A file that is read as a whole.
+    let mut whole = b"\x80\x04}\x8c\x05nodes](\x8c\x24".to_vec();
+    whole.extend(id(0).as_bytes());
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&whole).unwrap();
+    (0..8).for_each(|_| gzip.write_all(&zeros).unwrap());
+    assert!(matches!(
+        take(&gzip.finish().unwrap(), &limits),
+        Err(FileError::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn a_text_that_grows_by_reference_is_refused() {
+    // 30 levels of lists of the one below, twice each.
+    let mut data = b"}\x8c\x01x]\x94".to_vec();
+    (0..30u8).for_each(|level| data.extend([b']', 0x94, b'(', b'h', level, b'h', level, b'e']));
+    data.push(b's');
+    let mut whole = b"\x80\x04}\x8c\x05nodes]\x8c\x24".to_vec();
+    whole.extend(id(0).as_bytes());
+    whole.extend(b"}(\x8c\x05owner\x8c\x01x\x8c\x0cdependenciesN\x8c\x04data");
+    whole.extend(&data);
+    whole.extend(b"u\x86as.");
+    assert!(matches!(
+        read(&gzip(&whole)),
+        Err(FileError::Pickle(
+            pickle::PickleError::Budget { .. }
+                | pickle::PickleError::Operand { .. }
+                | pickle::PickleError::Leftover
+        ))
+    ));
+}
+
+#[test]
+fn broken_files_say_what_is_wrong() {
+    let node = state(0, Format::Chunks, payload(Format::Chunks, 0));
+    let good = file(Format::Chunks, &[node]);
+    let says = |file: &[u8], expected: &str| {
+        let error = read(file).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    says(b"", "ends too early");
+    says(b"PK\x03\x04", "neither gzip nor a pickle");
+    says(&good[..good.len() / 2], "ends too early");
+    says(&good[..good.len() - 1], "ends too early");
+    says(&[&good[..], b"something else"].concat(), "damaged");
+    says(&[&good[..], &gzip(b"x")].concat(), "something follows");
+    let mut bad = good.clone();
+    let checksum = bad.len() - 6;
+    bad[checksum] ^= 1;
+    says(&bad, "damaged");
+    let mut pickle = unpacked(&good);
+    says(&gzip(&[&pickle[..], b"x"].concat()), "something follows");
+    pickle.pop();
+    says(&gzip(&pickle), "ends too early");
+    // Several members are one file.
+    let (one, two) = pickle.split_at(40);
+    let members = [gzip(one), gzip(b""), gzip(two), gzip(b".")].concat();
+    assert_eq!(read(&members).unwrap().0.len(), 1);
+
+    let begin = b"\x80\x04}\x8c\x05nodes";
+    for (rest, expected) in [
+        (&b"}s."[..], "no list"),
+        (b"]s\x8c\x01xK\x01s", "ends too early"),
+        (b"]]as.", "no list of five"),
+        (b"](K\x01es.", "no list of five"),
+        (b"](](K\x01ees.", "no list of five"),
+        (
+            b"](](C\x01aC\x01aC\x01aC\x01aC\x01aees.",
+            "node 1 of the file",
+        ),
+        (
+            b"](](C\x01aC\x01aC\x01aC\x01aC\x01aC\x01aees.",
+            "no list of five",
+        ),
+        (b"]Ks.", "no dict"),
+        (b"]s\x82\x01.", "EXT1"),
+        (b"]s0.", "POP"),
+        (b"]s\x8c\x05nodes]s.", "no list"),
+        (b"h\x05s.", "memo"),
+        (b"](]\x94h\x00es.", "refers back"),
+        (b"](\x8c\x01xes.", "node 1 of the file"),
+        (b"](\x8c\x24", "pickle ends early"),
+        (b"]\x85s.", "do not belong"),
+    ] {
+        says(&[&begin[..], rest].concat(), expected);
+    }
+    for (pickle, expected) in [
+        (&b"\x80\x04}."[..], "no nodes"),
+        (b"\x80\x04].", "no dict"),
+        (b"\x80\x04N.", "no dict"),
+        (b"\x80\x04e.", "not there"),
+        (b"\x80\x04}\x8c\x06family\x8c\x01xs.", "not known"),
+    ] {
+        says(pickle, expected);
+    }
+}
+
+#[test]
+fn who_takes_the_nodes_can_stop() {
+    let format = Format::Chunks;
+    let nodes = [0, 1].map(|n| state(n, format, payload(format, n)));
+    let mut given = 0;
+    let stopped =
+        Reader::open(file(format, &nodes).as_slice())
+            .unwrap()
+            .read(&Limits::default(), |_| {
+                given += 1;
+                Err(std::fmt::Error)
+            });
+    assert!(matches!(stopped, Err(ReadError::Taker(std::fmt::Error))));
+    assert_eq!(given, 1);
+    let nodes = [Err(std::fmt::Error)];
+    let written = write(Vec::new(), format, &about(), nodes.into_iter());
+    assert!(matches!(written, Err(WriteError::Giver(std::fmt::Error))));
+}
+
+#[test]
+fn deltas_are_folded_and_nodes_set_aside_left_out() {
+    let base = pickle::write(&Dict::new().with("a", 1).into(), Protocol::Four);
+    let change = Dict::new().with("root['a']", Dict::new().with("new_value", 2));
+    let delta = Dict::new().with("values_changed", change);
+    let mut stored = Stored {
+        place: 0,
+        owner: "COMMON".into(),
+        kind: Bytes::new(),
+        dependencies: vec![id(1)],
+        version: 1,
+        base,
+        tail_start: 0,
+        tail: vec![
+            pickle::write(&delta.into(), Protocol::Four),
+            Bytes::from_static(b"\x80\x04K\x01."),
+        ],
+        aside: None,
+    };
+    let folded = whole(id(0), &stored, &Budget::NODE).unwrap().unwrap();
+    assert_eq!(folded.refused, 1);
+    assert_eq!(folded.node.dependencies, [id(1)]);
+    assert_eq!(value(&folded.node.payload), Dict::new().with("a", 2).into());
+    stored.aside = Some(Vec::new());
+    assert_eq!(whole(id(0), &stored, &Budget::NODE), Ok(None));
+}
+
+/// Values as nodes hold them.
+fn values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::None),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-zäß]{0,8}".prop_map(Value::from),
+        Just(Value::from("x".repeat(300))),
+        proptest::collection::vec(any::<u8>(), 0..300).prop_map(Value::bytes),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        let many = || proptest::collection::vec(inner.clone(), 0..6);
+        prop_oneof![
+            many().prop_map(Value::list),
+            many().prop_map(Value::tuple),
+            proptest::collection::vec(("[a-c]{1,2}", inner.clone()), 0..6).prop_map(|pairs| pairs
+                .into_iter()
+                .map(|(key, value)| (Value::from(key), value))
+                .collect::<Dict>()
+                .into()),
+        ]
+    })
+}
+
+fn nodes() -> impl Strategy<Value = Vec<(String, Vec<u32>, Vec<Value>, Protocol)>> {
+    let protocol = prop_oneof![Just(Protocol::Three), Just(Protocol::Four)];
+    let node = (
+        "[A-Za-zé]{1,10}",
+        proptest::collection::vec(0u32..40, 0..4),
+        proptest::collection::vec(values(), 0..4),
+        protocol,
+    );
+    proptest::collection::vec(node, 0..8)
+}
+
+fn states(format: Format, nodes: Vec<(String, Vec<u32>, Vec<Value>, Protocol)>) -> Vec<NodeState> {
+    let nodes = nodes.into_iter().enumerate();
+    let nodes = nodes.map(|(n, (owner, dependencies, values, protocol))| {
+        let n = u32::try_from(n).unwrap();
+        let data: Dict = values
+            .into_iter()
+            .enumerate()
+            .map(|(key, value)| (i64::try_from(key).unwrap(), value))
+            .collect();
+        NodeState {
+            owner,
+            dependencies: dependencies.into_iter().map(id).collect(),
+            payload: pickle::write(&data.into(), protocol),
+            ..state(n, format, Bytes::new())
+        }
+    });
+    nodes.collect()
+}
+
+/// Opcodes, some with what they need.
+const OPS: [&[u8]; 23] = [
+    b"(",
+    b"e",
+    b"a",
+    b"u",
+    b"s",
+    b"]",
+    b"}",
+    b"\x94",
+    b"h\x00",
+    b"h\x01",
+    b"C\x01x",
+    b"\x8c\x05nodes",
+    b"\x8c\x01x",
+    b"N",
+    b"\x85",
+    b"\x86",
+    b"t",
+    b"R",
+    b".",
+    b"\x8f",
+    b"\x90",
+    b"\x8c\x06family\x8c\x05typeds",
+    b"](C\x01aC\x01aC\x01aC\x01aC\x01ae",
+];
+
+proptest! {
+    #[test]
+    fn any_nodes_come_back(nodes in nodes()) {
+        for format in FORMATS {
+            let mut nodes = states(format, nodes.clone());
+            if format == (Format::Ours { marshal: true }) {
+                nodes.iter_mut().for_each(|node| node.payload = Bytes::from_static(MARSHAL));
+            }
+            let (found, summary) = read(&file(format, &nodes)).unwrap();
+            prop_assert_eq!(found.len(), nodes.len());
+            prop_assert_eq!(summary.nodes, nodes.len());
+            for (found, node) in found.iter().zip(&nodes) {
+                prop_assert_eq!(found.id, node.id);
+                prop_assert_eq!(&found.owner, &node.owner);
+                prop_assert_eq!(&found.kind, &node.kind);
+                prop_assert_eq!(&found.dependencies, &node.dependencies);
+                if format == (Format::Ours { marshal: true }) {
+                    prop_assert_eq!(&found.payload, &node.payload);
+                } else {
+                    prop_assert!(value(&found.payload) == value(&node.payload));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn mutations_and_cuts_never_panic(
+        format in prop::sample::select(&FORMATS[..]),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+        packed in any::<bool>(),
+    ) {
+        let nodes: Vec<_> = (0..4).map(|n| state(n, format, payload(format, n))).collect();
+        let mut bytes = file(format, &nodes);
+        if !packed {
+            bytes = unpacked(&bytes);
+        }
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let limits = Limits { bytes: 1 << 20, nodes: 100, values: 1 << 16, ..Limits::default() };
+        if let Ok((nodes, summary)) = take(&bytes, &limits) {
+            prop_assert_eq!(summary.nodes, nodes.len());
+            prop_assert!(summary.bytes <= limits.bytes);
+        }
+    }
+
+    #[test]
+    fn anything_that_looks_like_a_pickle_never_panics(
+        ops in proptest::collection::vec(prop::sample::select(&OPS[..]), 0..40),
+        begun in any::<bool>(),
+    ) {
+        let begin = if begun { &b"\x80\x04}\x8c\x05nodes]"[..] } else { b"\x80\x04" };
+        let _ = read(&[begin, &ops.concat()].concat());
+    }
+}
