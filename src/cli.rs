@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::Order;
 use crate::config::{Era, Secret, parse_millis_or_duration};
 use crate::probe::Address;
 
@@ -58,6 +59,12 @@ Exit status:
   2  mistakes in the command line or configuration, or the name is unknown
   3  there is no session server, or no way to it")]
     Probe(ProbeArgs),
+    /// Have the running server do something: who is there, kick, backup, stop, …
+    ///
+    /// Works on the machine of the server, for the user who runs it, through a socket in the data
+    /// directory; in a container as "podman exec NAME /multi-user-server ctl …".
+    #[cfg(unix)]
+    Ctl(CtlArgs),
     /// Print a script that completes flags and subcommands in a shell
     Completions {
         /// Which shell
@@ -78,6 +85,18 @@ pub struct AdminPasswordArgs {
     /// Generate another one
     #[arg(long, conflicts_with = "set")]
     pub new: bool,
+}
+
+/// What the running server is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct CtlArgs {
+    /// Print one JSON object instead of words
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub order: Order,
 }
 
 /// Whom to probe, and how to tell.

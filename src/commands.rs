@@ -7,6 +7,8 @@ use anyhow::{Context, bail};
 use clap::CommandFactory;
 
 use multi_user_server::admin_password;
+#[cfg(unix)]
+use multi_user_server::cli::CtlArgs;
 use multi_user_server::cli::{AdminPasswordArgs, Cli, ProbeArgs, Shell};
 use multi_user_server::config::{Clients, Config, Loaded, Origin, Secret};
 use multi_user_server::probe::{self, Address, ProbeError};
@@ -105,6 +107,30 @@ pub(crate) fn probe(args: &ProbeArgs, config: &Config) -> Result<u8, ProbeError>
     // Who does not read the report still gets the status.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(report.exit_status)
+}
+
+/// `ctl`: has the running server do something.
+///
+/// # Errors
+///
+/// If there is none, or it did not do it.
+#[cfg(unix)]
+pub(crate) fn ctl(args: &CtlArgs, config: &Config) -> anyhow::Result<()> {
+    use multi_user_server::admin::client;
+
+    let answered = client::order(&config.data_dir, &args.order)?;
+    print(args.json, &answered.text, &answered.data)
+}
+
+fn print(json: bool, text: &str, data: &serde_json::Value) -> anyhow::Result<()> {
+    let text = if json {
+        format!("{data}\n")
+    } else {
+        text.to_owned()
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("can't print")
 }
 
 /// `completions`: a script for a shell.

@@ -17,7 +17,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod admin_password;
+pub mod backup;
 pub mod cli;
 pub mod config;
 mod console;
@@ -36,7 +38,7 @@ pub mod wire;
 
 use std::io;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::console::Console;
@@ -68,15 +70,20 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let result = runtime.block_on(async {
         let attached = config.runtime.attached;
         let history = config.data_dir.join(CONSOLE_HISTORY);
+        #[cfg(unix)]
+        let socket = admin::socket_path(&config.data_dir);
         let console = config.runtime.console;
         let server = Server::start(config, Some(handle)).await?;
         let session = server.session();
         service::ready(session);
+        #[cfg(unix)]
+        let socket = open_socket(socket, server.desk());
         let mut console = console
-            .then(|| Console::open(session.clone(), history))
+            .then(|| Console::open(server.desk().clone(), history))
             .flatten();
         let stop = tokio::select! {
-            stop = signals::wait_for_stop(server.counters()) => stop,
+            stop = signals::wait_for_stop(server.counters(), server.backups()) => stop,
+            () = server.desk().wait_for_stop() => Ok(()),
             () = exit_typed(console.as_mut()) => Ok(()),
             why = session.load_failed() => return Err(StartError::Load(why)),
             why = attached::wait(session.user_count()), if attached => {
@@ -87,12 +94,29 @@ pub fn run(config: Config) -> Result<(), StartError> {
         service::stopping();
         drop(console);
         let stopped = server.stop().await;
+        #[cfg(unix)]
+        drop(socket);
         stop.map_err(|error: io::Error| StartError::from(error))
             .and(stopped)
     });
     heartbeats.shutdown_background();
     runtime.shutdown_background();
     result
+}
+
+/// The server serves without it, too.
+#[cfg(unix)]
+fn open_socket<O: session::Outlet + Sync>(
+    path: std::path::PathBuf,
+    desk: &admin::Desk<O>,
+) -> Option<admin::socket::Socket> {
+    match admin::socket::Socket::open(path.clone(), desk.clone()) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            warn!(name: "ctl.closed", path = %path.display(), %error, "ctl cannot be used");
+            None
+        }
+    }
 }
 
 async fn exit_typed(console: Option<&mut Console>) {

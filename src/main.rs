@@ -42,6 +42,8 @@ fn main() -> ExitCode {
                 Err(error) => fail(USAGE, &format!("error: {error}")),
             };
         }
+        #[cfg(unix)]
+        Command::Ctl(args) => commands::ctl(&args, &loaded.config),
         Command::AdminPassword(args) => commands::admin_password(&loaded, &args),
         _ => serve(loaded.config),
     })

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use crate::admin::Desk;
 use crate::admin_password::{self, AdminPasswordError};
+use crate::backup::{self, Backups, Policy};
 use crate::config::{Clients, Config, Era, Flush, available_memory};
 use crate::counters::Counters;
 use crate::net::listen::{BindError, Listener, bind};
@@ -28,6 +31,8 @@ const STOPPING: &str = "the server is shutting down";
 const LEAVING: Duration = Duration::from_secs(2);
 /// How long connections may take to end.
 const CLOSING: Duration = Duration::from_secs(2);
+/// Backups the session may want before the first of them is begun.
+const BACKUPS: usize = 4;
 
 /// Why a server cannot start.
 #[derive(Debug, Error)]
@@ -59,6 +64,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     ports: Ports,
+    backups: Backups,
+    desk: Desk<Arc<Peer>>,
     counters: Arc<Counters>,
     addresses: Vec<SocketAddr>,
 }
@@ -114,7 +121,17 @@ impl Server {
                 Some(session::Kept { keeper, within })
             }
         };
-        let session = session::spawn(settings.clone(), Arc::clone(&counters), kept);
+        let (want, wanted) = mpsc::channel(BACKUPS);
+        let session = session::spawn(settings.clone(), Arc::clone(&counters), kept, want);
+        let from_file = backup::Limits::new(&config, settings.max_session, settings.content);
+        let policy = Policy::new(&config, from_file);
+        let backups = backup::start(policy, session.clone(), wanted);
+        let desk = Desk::new(
+            session.clone(),
+            backups.clone(),
+            Arc::clone(&counters),
+            settings.max_session,
+        );
         let ports = Ports::start(
             &config,
             limits.node.as_usize(),
@@ -131,6 +148,8 @@ impl Server {
         announce(&config, &addresses);
         Ok(Self {
             ports,
+            backups,
+            desk,
             counters,
             addresses,
         })
@@ -140,6 +159,16 @@ impl Server {
     /// those of the next.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where orders are carried out.
+    pub(crate) fn desk(&self) -> &Desk<Arc<Peer>> {
+        &self.desk
+    }
+
+    /// Makes its backups.
+    pub(crate) fn backups(&self) -> &Backups {
+        &self.backups
     }
 
     /// Its session.
@@ -168,6 +197,7 @@ impl Server {
             }
         }
         let saved = self.ports.session().save().await;
+        self.backups.make_last().await;
         if timeout(CLOSING, self.ports.close()).await.is_err() {
             warn!(name: "server.forced", "connections did not end in time");
         }

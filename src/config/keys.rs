@@ -28,7 +28,7 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 
 /// All keys, in the order in which they are shown; those of a section are together.
 #[rustfmt::skip]
-pub(super) const KEYS: [Key; 65] = [
+pub(super) const KEYS: [Key; 74] = [
     key("bind", Kind::Addresses),
     key("port", Kind::Port),
     key("timeout", Kind::Millis(Duration::from_millis(100), TEN_MINUTES)),
@@ -54,11 +54,20 @@ pub(super) const KEYS: [Key; 65] = [
     key("session.extra_globals", Kind::Globals),
     key("session.max_session", Kind::Memory),
     key("session.max_users", Kind::Count(1, MANY)),
+    key("session.when_empty", Kind::WhenEmpty),
     key("session.upload_stall", Kind::Duration(Duration::from_secs(1), HOUR)),
     key("session.metadata_max", Kind::Size(KIB, ByteSize::gib(1))),
     key("session.rights.in_flight", Kind::Duration(Duration::ZERO, TEN_MINUTES)),
     key("session.rights.max_early", Kind::Count(0, MANY)),
     key("durability.flush", Kind::Flush),
+    key("backup.dir", Kind::OptionalPath),
+    key("backup.interval", Kind::Interval),
+    key("backup.on_leave", Kind::Switch),
+    key("backup.on_stop", Kind::Switch),
+    key("backup.mass_delete", Kind::Count(0, 99)),
+    key("backup.keep_last", Kind::Count(1, MANY)),
+    key("backup.keep_hourly", Kind::Count(0, MANY)),
+    key("backup.keep_daily", Kind::Count(0, MANY)),
     key("net.handshake_deadline", Kind::Duration(Duration::from_millis(100), TEN_MINUTES)),
     key("net.login_deadline", Kind::Duration(Duration::from_millis(100), TEN_MINUTES)),
     key("net.write_deadline", Kind::Duration(Duration::from_secs(1), HOUR)),

@@ -12,6 +12,7 @@ use crate::wire::dialect::Version;
 use super::{
     globals,
     log_filter::LogFilter,
+    periods::{Interval, WhenEmpty},
     units::{ByteSize, Flush, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration},
 };
 
@@ -27,6 +28,10 @@ pub(super) enum Kind {
     Memory,
     /// How soon changes are safe on the disk.
     Flush,
+    /// How often something is done.
+    Interval,
+    /// What becomes of an empty session.
+    WhenEmpty,
     Duration(Duration, Duration),
     /// A duration whose bare numbers are milliseconds.
     Millis(Duration, Duration),
@@ -64,6 +69,10 @@ const MAX_THREADS: u64 = 1024;
 const MAX_PORT: u64 = 65_532;
 /// More work than this nobody wants to do again.
 const MAX_FLUSH: Duration = Duration::from_secs(60);
+/// Nobody needs a backup more often, and each has to be written.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// About ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const MIN_SESSION: ByteSize = ByteSize::mib(1);
 
 /// What is wrong with a value: its own words where the expectation alone wouldn't tell.
@@ -89,6 +98,14 @@ impl Kind {
             Self::Flush => match read(value)? {
                 Flush::Within(duration) => in_range(duration, Duration::ZERO, MAX_FLUSH),
                 Flush::Off => Ok(()),
+            },
+            Self::Interval => match read(value)? {
+                Interval::Every(duration) => in_range(duration, MIN_INTERVAL, LONGEST),
+                Interval::Off => Ok(()),
+            },
+            Self::WhenEmpty => match read(value)? {
+                WhenEmpty::ResetAfter(duration) => in_range(duration, Duration::ZERO, LONGEST),
+                WhenEmpty::Keep => Ok(()),
             },
             Self::Duration(min, max) => {
                 if whole(value).is_some() {
@@ -215,6 +232,12 @@ impl fmt::Display for Kind {
                 "a duration such as \"100ms\", at most {}, \"0\" or \"off\"",
                 human(MAX_FLUSH)
             ),
+            Self::Interval => write!(
+                f,
+                "a duration such as \"30m\", at least {}, or \"off\"",
+                human(MIN_INTERVAL)
+            ),
+            Self::WhenEmpty => f.write_str("\"keep\", or such as \"reset after 2h\""),
             Self::Duration(min, max) => write!(
                 f,
                 "a duration such as \"10s\" or \"500ms\", from {} to {}",
@@ -344,6 +367,7 @@ fn check_addresses(value: &Value) -> Result<(), Problem> {
     }
 }
 
+/// Whether a session may be called so.
 fn is_session_name(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -16,6 +16,7 @@ mod log_filter;
 mod memory;
 mod net;
 mod passwords;
+mod periods;
 mod secret;
 mod show;
 mod tree;
@@ -31,9 +32,10 @@ pub use load::{Loaded, Origins, load, load_with};
 pub use log_filter::{LogFilter, LogFilterError};
 pub use memory::available_memory;
 pub use net::{NetConfig, SameAddress};
+pub use periods::{Interval, WhenEmpty};
 pub use secret::Secret;
 pub use tree::{
-    Auto, Config, DurabilityConfig, LogConfig, LogFormat, NewerClients, RightsConfig,
+    Auto, BackupConfig, Config, DurabilityConfig, LogConfig, LogFormat, NewerClients, RightsConfig,
     RuntimeConfig, SessionConfig, SessionLimits, Upload, WorkerThreads,
 };
 pub use units::{

@@ -15,6 +15,7 @@ use super::{
     globals::GlobalName,
     log_filter::LogFilter,
     net::NetConfig,
+    periods::{Interval, WhenEmpty},
     secret::Secret,
     units::{self, ByteSize, Flush, MemoryLimit},
 };
@@ -41,6 +42,8 @@ pub struct Config {
     pub session: SessionConfig,
     /// How changes come to the disk.
     pub durability: DurabilityConfig,
+    /// Copies of the session that can be gone back to.
+    pub backup: BackupConfig,
     /// Connections: deadlines, rates and what a stranger may use.
     pub net: NetConfig,
     /// Threads.
@@ -57,6 +60,7 @@ impl Default for Config {
             log: LogConfig::default(),
             session: SessionConfig::default(),
             durability: DurabilityConfig::default(),
+            backup: BackupConfig::default(),
             net: NetConfig::default(),
             runtime: RuntimeConfig::default(),
         }
@@ -166,6 +170,8 @@ pub struct SessionConfig {
     pub max_session: MemoryLimit,
     /// Most users at once.
     pub max_users: usize,
+    /// What becomes of the session when nobody is in it.
+    pub when_empty: WhenEmpty,
     /// An upload without progress for so long is given up.
     #[serde(with = "units::duration")]
     pub upload_stall: Duration,
@@ -195,6 +201,7 @@ impl Default for SessionConfig {
             extra_globals: Vec::new(),
             max_session: MemoryLimit::Share(60),
             max_users: 128,
+            when_empty: WhenEmpty::Keep,
             upload_stall: Duration::from_secs(30),
             metadata_max: ByteSize::mib(1),
             rights: RightsConfig::default(),
@@ -236,6 +243,44 @@ impl Default for DurabilityConfig {
     fn default() -> Self {
         Self {
             flush: Flush::Within(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// `[backup]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupConfig {
+    /// Where backups go, one folder for each session. `None`: `backups` in [`Config::data_dir`].
+    pub dir: Option<PathBuf>,
+    /// How often one is made while the session changes.
+    pub interval: Interval,
+    /// One is made when the last user has left.
+    pub on_leave: bool,
+    /// One is made when the server ends.
+    pub on_stop: bool,
+    /// One is made when a user deletes more than so many percent of the nodes within ten seconds,
+    /// with these nodes in it. 0: never.
+    pub mass_delete: u8,
+    /// So many are kept, the newest.
+    pub keep_last: usize,
+    /// And the last one of each hour, for so many hours that have one.
+    pub keep_hourly: usize,
+    /// And the last one of each day, for so many days that have one.
+    pub keep_daily: usize,
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            interval: Interval::Every(Duration::from_secs(30 * 60)),
+            on_leave: true,
+            on_stop: true,
+            mass_delete: 20,
+            keep_last: 8,
+            keep_hourly: 24,
+            keep_daily: 14,
         }
     }
 }

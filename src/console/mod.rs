@@ -6,7 +6,6 @@ mod orders;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -14,19 +13,15 @@ use rustyline::history::FileHistory;
 use rustyline::{Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter, Validator};
 use tokio::runtime;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use self::orders::Order;
+use self::orders::Line;
+use crate::admin::{Answer, Desk, Order};
 use crate::log;
-use crate::session::quarantine::ReleaseError;
-use crate::session::{self, Handle, Listed, Outlet, Present};
-use crate::wire::identity::NodeId;
+use crate::session::Outlet;
 
 /// As in the original's shell.
 const PROMPT: &str = ">> ";
-/// The session answers at once, or something is wrong.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open console. Dropping it puts the terminal back as it was.
 #[derive(Debug)]
@@ -39,7 +34,7 @@ pub(crate) struct Console {
 impl Console {
     /// Opens the console if somebody is there to type: the input and the output are a terminal,
     /// and the program does not run in its background. What was typed is remembered in `history`.
-    pub(crate) fn open<O: Outlet + Sync>(session: Handle<O>, history: PathBuf) -> Option<Self> {
+    pub(crate) fn open<O: Outlet + Sync>(desk: Desk<O>, history: PathBuf) -> Option<Self> {
         if !(io::stdin().is_terminal() && io::stdout().is_terminal() && in_foreground()) {
             return None;
         }
@@ -53,14 +48,14 @@ impl Console {
         }
         // There is none at the first start.
         let _ = editor.load_history(&history);
-        let asked = Session {
-            handle: session,
-            runtime: runtime::Handle::current(),
-        };
-        editor.set_helper(Some(Words(asked.clone())));
+        let runtime = runtime::Handle::current();
+        editor.set_helper(Some(Words {
+            desk: desk.clone(),
+            runtime: runtime.clone(),
+        }));
         let (ends, exit) = oneshot::channel();
         let talk = move || {
-            let wants_exit = talk(&mut editor, &asked);
+            let wants_exit = talk(&mut editor, &desk, &runtime);
             log::print_through(None);
             // A convenience; the directory may not be there.
             let _ = editor.save_history(&history);
@@ -115,7 +110,8 @@ fn in_foreground() -> bool {
 /// Takes lines until there are no more. Returns whether the server is to end.
 fn talk<O: Outlet + Sync>(
     editor: &mut Editor<Words<O>, FileHistory>,
-    session: &Session<O>,
+    desk: &Desk<O>,
+    runtime: &runtime::Handle,
 ) -> bool {
     let mut out = io::stdout();
     if writeln!(out, "Type help or ? for what can be done here.").is_err() {
@@ -136,21 +132,15 @@ fn talk<O: Outlet + Sync>(
             }
         };
         let answer = match orders::understand(&line) {
-            Order::Nothing => continue,
-            Order::Exit => return true,
-            Order::Help => orders::help(),
-            Order::Users => orders::users(&session.present()),
-            Order::Kick(name) => orders::kicked(name, session.remove(name)),
-            Order::Nodes(which) => orders::nodes(&session.nodes(), which),
-            Order::Quarantine(which) => match orders::find_node(&session.nodes(), which, false) {
-                Ok(id) => orders::quarantined(id, session.quarantine(id)),
-                Err(problem) => problem,
+            Line::Nothing => continue,
+            Line::Exit => return true,
+            Line::Help => orders::help(),
+            Line::Order(order) => match runtime.block_on(desk.perform(order)) {
+                Ok(answer) => answer.to_string(),
+                Err(problem) => format!("{problem}\n"),
             },
-            Order::Release(which) => match orders::find_node(&session.nodes(), which, true) {
-                Ok(id) => orders::released(id, session.release(id)),
-                Err(problem) => problem,
-            },
-            Order::Unknown(text) => format!("*** Unknown: {text} (help lists what there is)\n"),
+            Line::Incomplete(problem) => format!("{problem}\n"),
+            Line::Unknown(text) => format!("*** Unknown: {text} (help lists what there is)\n"),
         };
         // What can't be remembered is only less convenient.
         let _ = editor.add_history_entry(line.trim());
@@ -160,61 +150,12 @@ fn talk<O: Outlet + Sync>(
     }
 }
 
-/// The session, for a thread outside of the runtime.
-struct Session<O> {
-    handle: Handle<O>,
-    runtime: runtime::Handle,
-}
-
-impl<O> Clone for Session<O> {
-    fn clone(&self) -> Self {
-        Self {
-            handle: self.handle.clone(),
-            runtime: self.runtime.clone(),
-        }
-    }
-}
-
-impl<O: Outlet + Sync> Session<O> {
-    fn present(&self) -> Vec<Present> {
-        self.ask(|session, _| session.present()).unwrap_or_default()
-    }
-
-    fn remove(&self, name: &str) -> bool {
-        let owned = name.to_owned();
-        !name.is_empty()
-            && self
-                .ask(move |session, now| session.remove(&owned, now))
-                .unwrap_or(false)
-    }
-
-    fn nodes(&self) -> Vec<Listed> {
-        self.ask(|session, _| session.nodes()).unwrap_or_default()
-    }
-
-    fn quarantine(&self, id: NodeId) -> bool {
-        self.ask(move |session, now| session.quarantine(id, now))
-            .unwrap_or(false)
-    }
-
-    fn release(&self, id: NodeId) -> Result<(), ReleaseError> {
-        self.ask(move |session, now| session.release(id, now))
-            .unwrap_or(Err(ReleaseError::NotAside))
-    }
-
-    /// `None` if there is no answer in time.
-    fn ask<R: Send + 'static>(
-        &self,
-        question: impl FnOnce(&mut session::Session<O>, Instant) -> R + Send + 'static,
-    ) -> Option<R> {
-        let asked = async { timeout(PATIENCE, self.handle.ask(question)).await };
-        self.runtime.block_on(asked).ok().flatten()
-    }
-}
-
 /// Completes orders and names.
 #[derive(Helper, Highlighter, Hinter, Validator)]
-struct Words<O: Outlet + Sync>(Session<O>);
+struct Words<O: Outlet + Sync> {
+    desk: Desk<O>,
+    runtime: runtime::Handle,
+}
 
 impl<O: Outlet + Sync> Completer for Words<O> {
     type Candidate = String;
@@ -226,8 +167,11 @@ impl<O: Outlet + Sync> Completer for Words<O> {
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let before = line.get(..cursor).unwrap_or(line);
-        Ok(orders::complete(before, &self.0.present(), || {
-            self.0.nodes()
-        }))
+        let users = || match self.runtime.block_on(self.desk.perform(Order::Users)) {
+            Ok(Answer::Users { users }) => users,
+            _ => Vec::new(),
+        };
+        let nodes = || self.runtime.block_on(self.desk.nodes()).unwrap_or_default();
+        Ok(orders::complete(before, users, nodes))
     }
 }

@@ -1,26 +1,31 @@
-//! What the system tells the process: stop, write the counters to the log, open its file anew.
+//! What the system tells the process: stop, make a backup, write the counters to
+//! the log, open its file anew.
 
 use std::io;
 
+use crate::backup::Backups;
 use crate::counters::Counters;
 
-/// Waits for a reason to stop; meanwhile answers requests for the counters. That the terminal is
+/// Waits for a reason to stop; meanwhile answers requests for a backup and for the
+/// counters. That the terminal is
 /// gone is such a reason where there was one; otherwise the same signal asks for a new log file.
 ///
 /// # Errors
 ///
 /// If the system refuses to tell.
 #[cfg(unix)]
-pub(crate) async fn wait_for_stop(counters: &Counters) -> io::Result<()> {
+pub(crate) async fn wait_for_stop(counters: &Counters, backups: &Backups) -> io::Result<()> {
     use std::io::IsTerminal;
 
     use tokio::signal::unix::{SignalKind, signal};
     use tracing::{info, warn};
 
+    use crate::backup::Reason;
     use crate::log;
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut save = signal(SignalKind::user_defined1())?;
     let mut report = signal(SignalKind::user_defined2())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let on_terminal = io::stdin().is_terminal();
@@ -28,6 +33,7 @@ pub(crate) async fn wait_for_stop(counters: &Counters) -> io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
+            _ = save.recv() => backups.make_soon(Reason::Signal),
             _ = report.recv() => {
                 info!(name: "server.counters", counters = %counters.to_json(), "counters");
             }
@@ -47,6 +53,6 @@ pub(crate) async fn wait_for_stop(counters: &Counters) -> io::Result<()> {
 ///
 /// If the system refuses to tell.
 #[cfg(not(unix))]
-pub(crate) async fn wait_for_stop(_: &Counters) -> io::Result<()> {
+pub(crate) async fn wait_for_stop(_: &Counters, _: &Backups) -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }

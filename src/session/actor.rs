@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::event::Event;
 use super::folding::Done;
@@ -17,6 +17,7 @@ use super::keeping::Keeping;
 use super::outlet::Outlet;
 use super::settings::Settings;
 use super::state::Session;
+use crate::backup;
 use crate::counters::{Count, Counters};
 use crate::store::{Keeper, Written};
 
@@ -171,10 +172,12 @@ pub struct Kept {
 }
 
 /// Starts a session, which goes on with what was kept of it. It ends when all handles are gone.
+/// `backups` takes what the session wants saved before it is too late.
 pub fn spawn<O: Outlet + Sync>(
     settings: Settings,
     counters: Arc<Counters>,
     kept: Option<Kept>,
+    backups: mpsc::Sender<backup::Wanted>,
 ) -> Handle<O> {
     let (inbox, letters) = mpsc::channel(INBOX);
     let (counted, user_count) = watch::channel(0);
@@ -201,7 +204,14 @@ pub fn spawn<O: Outlet + Sync>(
             keeping = Some(Keeping::new(keeper.batches, keeper.reports, within));
         }
         told.send_replace(Loaded::Since(Instant::now()));
-        run(session, keeping, closing, letters, counters, counted).await;
+        let ends = Ends {
+            keeping,
+            gate: closing,
+            counters,
+            user_count: counted,
+            backups,
+        };
+        run(session, ends, letters).await;
     });
     Handle {
         inbox,
@@ -219,14 +229,27 @@ enum Woken {
     Timer,
 }
 
-async fn run<O: Outlet>(
-    mut session: Session<O>,
-    mut keeping: Option<Keeping>,
+/// Whom the actor works with, apart from peers.
+struct Ends {
+    keeping: Option<Keeping>,
     gate: Gate,
-    mut letters: mpsc::Receiver<Letter<O>>,
     counters: Arc<Counters>,
     user_count: watch::Sender<usize>,
+    backups: mpsc::Sender<backup::Wanted>,
+}
+
+async fn run<O: Outlet>(
+    mut session: Session<O>,
+    ends: Ends,
+    mut letters: mpsc::Receiver<Letter<O>>,
 ) {
+    let Ends {
+        mut keeping,
+        gate,
+        counters,
+        user_count,
+        backups,
+    } = ends;
     let mut batch = Vec::with_capacity(BATCH);
     let mut jobs = JoinSet::new();
     loop {
@@ -290,6 +313,12 @@ async fn run<O: Outlet>(
             }
         }
         guarded(&counters, || session.tick(Instant::now()));
+        if let Some((reason, snapshot)) = session.take_wanted_backup()
+            && backups.try_send((reason, snapshot)).is_err()
+        {
+            warn!(name: "backup.busy", reason = reason.word(),
+                "other backups are being made: this one is left out");
+        }
         if let Some(keeping) = &mut keeping {
             keeping.step(&mut session, Instant::now());
             if each

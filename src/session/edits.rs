@@ -52,7 +52,10 @@ impl<O: Outlet> Session<O> {
         // Data on its way there would bring the node back to life at the one who deleted it.
         let crossed = user.doomed.contains(&id) || is_unseen(user, id, now);
         let spared = (!dialect.echo_edits && !crossed).then_some(who);
-        if self.remove_node(id, who, spared, now).is_none() {
+        let dependents = self.replicas.dependents(id);
+        if let Some(replica) = self.remove_node(id, who, spared, now) {
+            self.note_wiped(who, id, &replica, dependents, now);
+        } else {
             // The sender waits for the echo. It needs no place in the order unless something of
             // the node is on its way.
             if dialect.echo_edits && crossed {

@@ -6,17 +6,17 @@
 //! batches are states after prefixes of what happened; what changes twice between two of them is
 //! written once; and a slow disk costs no memory but for what is being written.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::outlet::Outlet;
+use super::snapshot::{Author, Durability};
 use super::state::{Phase, Session};
 use crate::counters::{Count, Counters};
-use crate::store::{Batch, Kept, Meta, Written};
-use crate::wire::dialect;
+use crate::store::{Batch, Kept, Written};
 use crate::wire::identity::NodeId;
 
 /// How long to wait after the disk has failed.
@@ -26,14 +26,12 @@ impl<O: Outlet> Session<O> {
     /// Takes over what was kept, before anybody comes, and remembers from now on what changes.
     pub fn restore(&mut self, kept: Kept) {
         self.keeps = true;
+        self.durability = Durability::Ok;
         for (id, stored) in kept.nodes {
             self.replicas.restore(id, stored);
         }
         self.replicas.watch(kept.sequence);
-        self.author = kept.meta.family.and_then(|family| {
-            let mut rows = dialect::dialects().iter();
-            rows.find(|row| row.family == family)
-        });
+        self.author = Author::of(&kept.meta);
         if !self.replicas.is_empty() {
             self.phase = Phase::Active;
         }
@@ -43,14 +41,7 @@ impl<O: Outlet> Session<O> {
     pub fn take_batch(&mut self) -> Batch {
         Batch {
             sequence: self.replicas.sequence(),
-            meta: Meta {
-                family: self.author.map(|author| author.family),
-                version: self
-                    .present
-                    .as_ref()
-                    .and_then(|present| present.version.clone()),
-                active: matches!(self.phase, Phase::Active),
-            },
+            meta: self.meta(),
             nodes: self.replicas.take_changes(),
         }
     }
@@ -157,6 +148,7 @@ impl Keeping {
                 };
                 if let Some(since) = self.trouble.take() {
                     let seconds = now.duration_since(since).as_secs();
+                    session.durability = Durability::Ok;
                     info!(name: "store.recovered", seconds, "changes are kept again; nothing is missing");
                 }
                 session.settled(sequence, now);
@@ -176,6 +168,10 @@ impl Keeping {
         }
         if self.trouble.is_none() {
             self.trouble = Some(now);
+            session.durability = Durability::Degraded {
+                since: SystemTime::now(),
+                why: reason.clone(),
+            };
             error!(name: "store.degraded", %reason,
                 "changes cannot be written; the session goes on, and would be lost with the server");
         }

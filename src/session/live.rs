@@ -139,7 +139,7 @@ impl<O: Outlet> Session<O> {
         let overdue = self.replicas.deleted_by(id, who).is_some();
         let was_empty = self.replicas.is_empty();
         self.replicas.store(node);
-        self.author = Some(dialect);
+        self.note_author();
         self.relay_whole(who, id);
         if anew {
             self.relay_right(who, "server", &[id]);
@@ -174,7 +174,7 @@ impl<O: Outlet> Session<O> {
         let was_empty = self.replicas.is_empty();
         self.replicas.store(state);
         self.replicas.note_tuples(id, false);
-        self.author = self.dialect();
+        self.note_author();
         self.append(push, now);
         self.after_creation(who, id, &claimed, now);
         if was_empty {
@@ -211,9 +211,6 @@ impl<O: Outlet> Session<O> {
 
     fn change(&mut self, push: Push, now: Instant) {
         let (who, id, began) = (&push.who.clone(), push.id(), push.began);
-        let Some(dialect) = self.dialect() else {
-            return;
-        };
         let (Some(replica), Some(user)) = (self.replicas.get(id), self.users.get_mut(who)) else {
             return;
         };
@@ -245,7 +242,7 @@ impl<O: Outlet> Session<O> {
                 // Only a Right changes the owner.
                 node.owner.clear();
                 self.replicas.store(node);
-                self.author = Some(dialect);
+                self.note_author();
                 self.relay_whole(who, id);
             }
             Update::Delta(delta) => {
@@ -280,7 +277,7 @@ impl<O: Outlet> Session<O> {
             return self.correct(who, delta.id);
         }
         self.replicas.append(delta);
-        self.author = self.dialect();
+        self.note_author();
         self.relay_delta(who, delta.id);
         self.note_grown(delta.id, now);
     }

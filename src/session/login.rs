@@ -72,6 +72,9 @@ pub(super) enum Refusal {
         /// Who wants in.
         client: String,
     },
+    /// The operator is working on the session.
+    #[error("{0}, try again in a moment")]
+    Closed(&'static str),
     /// No place.
     #[error("the session is full ({0} users)")]
     Full(usize),
@@ -107,6 +110,7 @@ impl<O: Outlet> Session<O> {
                 "client is newer than any this server knows: treating it like the newest known");
         }
         if self.users.is_empty() {
+            self.back_up_before_other_version(auth.version.as_deref());
             self.present = Some(Present {
                 dialect,
                 version: auth.version.clone(),
@@ -193,7 +197,7 @@ impl<O: Outlet> Session<O> {
         let admin = self.check_passwords(auth, dialect)?;
         self.check_version(auth)?;
         self.check_client(auth, dialect)?;
-        if let Some(author) = self.author
+        if let Some(author) = &self.author
             && !self.replicas.is_empty()
             && author.family != dialect.family
         {
@@ -201,6 +205,9 @@ impl<O: Outlet> Session<O> {
                 author: family_text(author.family).to_owned(),
                 client: version_text(auth.version.as_deref()),
             });
+        }
+        if let Some(why) = self.closed {
+            return Err(Refusal::Closed(why));
         }
         if self.users.len() >= self.settings.max_users {
             return Err(Refusal::Full(self.settings.max_users));

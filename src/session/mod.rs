@@ -1,9 +1,10 @@
 //! The session: who is there, which nodes exist, who owns what, and who is told what.
 //!
 //! [`Session`] is plain single-owner data with pure transitions; the modules beside it hold those
-//! by subject: `login`, `upload`, `join`, `live`, `metadata`, `edits`, `folding`, `leave`, `quarantine`. This module runs it as an
-//! actor: the ports send [`Event`]s through a [`Handle`], one task applies them in order. The
-//! session never waits for a peer; what it says goes into the peers' [`outlet`]s.
+//! by subject: `login`, `upload`, `join`, `live`, `metadata`, `edits`, `folding`, `leave`,
+//! `quarantine`, `wipe`. `actor` runs it: the ports send [`Event`]s through a [`Handle`], one task
+//! applies them in order. The session never waits for a peer; what it says goes into the peers'
+//! [`outlet`]s. Nor does it wait for the disk (`keeping`).
 
 mod actor;
 mod authority;
@@ -17,20 +18,24 @@ mod leave;
 mod live;
 pub(crate) mod login;
 mod metadata;
+mod notice;
 pub mod operator;
 pub mod outlet;
 pub mod quarantine;
 pub mod replicas;
 pub mod settings;
+pub mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod users;
+mod wipe;
 
 pub use self::actor::{Handle, Kept, spawn};
 pub use self::event::Event;
 pub use self::operator::{Listed, Present};
 pub use self::outlet::Outlet;
 pub use self::settings::Settings;
+pub use self::snapshot::Snapshot;
 pub use self::state::Session;

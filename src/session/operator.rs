@@ -3,19 +3,20 @@
 
 use std::cmp::Reverse;
 
+use serde::Serialize;
 use tokio::time::Instant;
 use tracing::info;
 
 use super::outlet::Outlet;
-use super::replicas::Replica;
+use super::replicas::{COMMON, Replica};
 use super::state::Session;
 use super::users::{LATENCY_UNKNOWN, Stage};
 use crate::counters::Count;
 use crate::text::shown;
-use crate::wire::identity::NodeId;
+use crate::wire::identity::{Identity, NodeId};
 
 /// A user as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Present {
     /// What it is called.
     pub name: String,
@@ -28,7 +29,7 @@ pub struct Present {
 }
 
 /// A node as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {
     /// Its uuid.
     pub id: NodeId,
@@ -87,6 +88,31 @@ impl<O: Outlet> Session<O> {
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// Nodes that are set aside.
+    pub fn aside_count(&self) -> usize {
+        self.replicas.aside().count()
+    }
+
+    /// Gives nodes to somebody who is present, or to nobody (COMMON). Returns how many that changed.
+    ///
+    /// # Errors
+    /// Why it is not possible, in words.
+    pub fn assign(&mut self, nodes: &[NodeId], owner: &str, now: Instant) -> Result<usize, String> {
+        if owner != COMMON && self.users.named(owner).is_none() {
+            return Err(format!(
+                "{} is not in the session: nodes belong to somebody who is, or to {COMMON}",
+                shown(owner)
+            ));
+        }
+        let owner = owner.into();
+        let mut given: Vec<_> = nodes.to_vec();
+        given.retain(|id| self.replicas.give(*id, &owner, now));
+        info!(name: "operator.rights", owner = %shown(&owner), nodes = given.len(),
+            "the operator gave nodes to somebody");
+        self.relay_right(&Identity::anonymous(), "server", &given);
+        Ok(given.len())
     }
 
     /// Removes the user of this name. `false` if there is none.

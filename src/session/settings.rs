@@ -32,6 +32,9 @@ pub struct Settings {
     pub waiting_bytes: usize,
     /// What the content of a node may be like.
     pub content: Budget,
+    /// Percent of the nodes one user may delete within seconds without a backup being made; 0 for
+    /// any.
+    pub mass_delete: usize,
     /// Number of users.
     pub max_users: usize,
     /// Bytes of one user's metadata.
@@ -74,6 +77,7 @@ impl Settings {
             tail_deltas: 256,
             waiting_bytes: 64 << 20,
             content: Budget::node(max_node, session.max_nesting, session.max_values),
+            mass_delete: usize::from(config.backup.mass_delete),
             max_users: session.max_users,
             max_metadata: session.metadata_max.as_usize(),
             stall: session.upload_stall,

@@ -14,11 +14,15 @@ use tokio::time::Instant;
 use super::event::Event;
 use super::folding::Folds;
 use super::live::Push;
+use super::notice::Notice;
 use super::outlet::{Outlet, Repeat, Slot};
 use super::replicas::Replicas;
 use super::settings::Settings;
+use super::snapshot::{Author, Durability, Snapshot};
 use super::upload::Upload;
 use super::users::Users;
+use super::wipe::Wipes;
+use crate::backup::Reason;
 use crate::counters::{Count, Counters};
 use crate::wire::command::{self, Answer, Request};
 use crate::wire::dialect::Dialect;
@@ -41,7 +45,7 @@ pub struct Session<O> {
     /// How those present speak, and the version they all have. `None` while nobody is there.
     pub(super) present: Option<Present>,
     /// How the nodes were written, as long as there are any.
-    pub(super) author: Option<&'static Dialect>,
+    pub(super) author: Option<Author>,
     pub(super) replicas: Replicas,
     pub(super) users: Users<O>,
     pub(super) users_changed: bool,
@@ -50,6 +54,16 @@ pub struct Session<O> {
     pub(super) keeps: bool,
     /// Nodes and deltas that are brought together elsewhere.
     pub(super) folds: Folds,
+    /// What was deleted just now, and by whom.
+    pub(super) wipes: Wipes,
+    /// A backup that should be made before it is too late.
+    pub(super) wanted_backup: Option<(Reason, Snapshot)>,
+    /// What the operator has everybody told.
+    pub(super) notice: Option<Notice>,
+    /// Why nobody is let in.
+    pub(super) closed: Option<&'static str>,
+    /// How what changes gets to the disk.
+    pub(super) durability: Durability,
     timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
     timer_count: u64,
 }
@@ -116,6 +130,11 @@ impl<O: Outlet> Session<O> {
             users_soon: false,
             keeps: false,
             folds: Folds::default(),
+            wipes: Wipes::default(),
+            wanted_backup: None,
+            notice: None,
+            closed: None,
+            durability: Durability::Off,
             timers: BinaryHeap::new(),
             timer_count: 0,
         };
@@ -225,11 +244,13 @@ impl<O: Outlet> Session<O> {
         self.find_lost(now);
         self.find_stalled(now);
         self.refresh_latencies();
+        self.renew_notice(now);
         if self.users_changed {
             self.tell_users();
         }
         self.forget(now);
         self.fold_idle(now);
+        self.wipes.forget(now);
         let behind: Vec<_> = self
             .users
             .iter()
@@ -264,6 +285,9 @@ impl<O: Outlet> Session<O> {
     /// Sends everybody the users dict.
     pub(super) fn tell_users(&mut self) {
         self.users_changed = false;
+        if self.notice.is_some() {
+            return self.tell_users_with_notice();
+        }
         let value = self.users.to_value();
         let Some(bytes) = self.encode(&Answer::Users(&value)) else {
             return;

@@ -266,8 +266,8 @@ impl<O: Outlet> Session<O> {
                 self.replicas.store(node);
             }
         }
-        self.author = self.present.as_ref().map(|present| present.dialect);
         upload.settling = Some(self.replicas.sequence());
+        self.note_author();
         if !self.keeps || !self.replicas.has_changes() {
             self.finish_upload(now);
         }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(crate) enum How {
     /// It exists, and is only read.
     Read,
     /// For reading and writing, as it is; made if it isn't there.
@@ -21,7 +21,7 @@ pub(super) enum How {
 }
 
 /// Where files are.
-pub(super) trait Disk: Debug + Send + Sync {
+pub(crate) trait Disk: Debug + Send + Sync {
     /// Makes a directory that only its owner may enter, and those above it.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Opens a file; one that is made can only be read by its owner.
@@ -39,7 +39,7 @@ pub(super) trait Disk: Debug + Send + Sync {
 }
 
 /// An open file.
-pub(super) trait DiskFile: Debug + Send + Sync {
+pub(crate) trait DiskFile: Debug + Send + Sync {
     /// Its length.
     fn len(&self) -> io::Result<u64>;
     /// Fills a buffer from a place in it.
@@ -56,7 +56,7 @@ pub(super) trait DiskFile: Debug + Send + Sync {
 
 /// The system's files.
 #[derive(Debug)]
-pub(super) struct SystemDisk;
+pub(crate) struct SystemDisk;
 
 /// A file, with its position.
 #[derive(Debug)]

@@ -13,7 +13,7 @@
 //! `known` remembers what of each node is on disk, so that only what is new is written. `recover`
 //! copies what can be read of a damaged store. Damage is always an error, never a smaller scene.
 
-mod disk;
+pub(crate) mod disk;
 mod error;
 mod format;
 mod index;
@@ -30,7 +30,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::disk::{Disk, DiskFile, How, SystemDisk};
+pub(crate) use self::disk::SystemDisk;
+use self::disk::{Disk, DiskFile, How};
 pub use self::error::StoreError;
 use self::index::{Index, View};
 pub use self::keeper::{Keeper, Kept, Written, start};
@@ -93,6 +94,14 @@ pub struct Stored {
     pub tail: Vec<Bytes>,
     /// Set aside by the operator: the nodes that needed it.
     pub aside: Option<Vec<NodeId>>,
+}
+
+impl Stored {
+    /// Bytes of its payloads.
+    pub fn bytes(&self) -> usize {
+        let tail: usize = self.tail.iter().map(Bytes::len).sum();
+        self.base.len().saturating_add(tail)
+    }
 }
 
 /// How a store works.

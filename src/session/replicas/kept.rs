@@ -9,6 +9,23 @@ use super::{COMMON, Replica, Replicas};
 use crate::store::Stored;
 use crate::wire::identity::NodeId;
 
+impl Replica {
+    /// What the disk is told of it.
+    pub fn stored(&self, aside: Option<Vec<NodeId>>) -> Stored {
+        Stored {
+            place: self.place,
+            owner: Arc::clone(&self.owner),
+            kind: self.kind.clone(),
+            dependencies: self.dependencies.clone(),
+            version: self.version,
+            base: self.base.clone(),
+            tail_start: self.tail_start,
+            tail: self.tail.clone(),
+            aside,
+        }
+    }
+}
+
 impl Replicas {
     /// Remembers from now on which nodes change, and counts on from here.
     pub fn watch(&mut self, sequence: u64) {
@@ -41,24 +58,41 @@ impl Replicas {
     }
 
     fn stored(&self, id: NodeId) -> Option<Stored> {
-        let (replica, aside) = match self.nodes.get(&id) {
-            Some(replica) => (replica, None),
-            None => {
-                let aside = self.aside.get(&id)?;
-                (&aside.replica, Some(aside.dependents.clone()))
-            }
+        if let Some(replica) = self.nodes.get(&id) {
+            return Some(replica.stored(None));
+        }
+        let aside = self.aside.get(&id)?;
+        Some(aside.replica.stored(Some(aside.dependents.clone())))
+    }
+
+    /// All nodes in the order of creation, and then those that are set aside.
+    pub fn all_stored(&self) -> Vec<(NodeId, Stored)> {
+        let ids = self.ids().chain(self.aside.keys().copied());
+        ids.filter_map(|id| Some((id, self.stored(id)?))).collect()
+    }
+
+    /// Removes everything, as if it had never been; only what the disk has to be told is kept.
+    pub fn clear(&mut self) {
+        let ids: Vec<_> = self.all_stored().into_iter().map(|(id, _)| id).collect();
+        let (counter, sequence) = (self.counter, self.sequence);
+        let changed = self.changed.take();
+        *self = Self {
+            counter,
+            sequence,
+            changed,
+            ..Self::default()
         };
-        Some(Stored {
-            place: replica.place,
-            owner: Arc::clone(&replica.owner),
-            kind: replica.kind.clone(),
-            dependencies: replica.dependencies.clone(),
-            version: replica.version,
-            base: replica.base.clone(),
-            tail_start: replica.tail_start,
-            tail: replica.tail.clone(),
-            aside,
-        })
+        for id in ids {
+            self.touch(id);
+        }
+    }
+
+    /// Puts a node of another session in place, after those that are there.
+    pub fn bring(&mut self, id: NodeId, mut stored: Stored) {
+        self.counter = self.counter.saturating_add(1);
+        (stored.place, stored.version) = (self.counter, self.counter);
+        self.restore(id, stored);
+        self.touch(id);
     }
 
     /// Puts a node in place that was kept. Nobody is there, so nobody owns it.
@@ -78,13 +112,13 @@ impl Replicas {
             former: None,
         };
         self.counter = self.counter.max(stored.version).max(stored.place);
-        self.bytes = self.bytes.saturating_add(replica.bytes());
         if let Some(dependents) = stored.aside {
             let dependencies = stored.dependencies;
             let replica = Replica {
                 dependencies,
                 ..replica
             };
+            self.bytes = self.bytes.saturating_add(replica.bytes());
             let aside = Aside {
                 replica,
                 dependents,
@@ -92,6 +126,7 @@ impl Replicas {
             self.aside.insert(id, aside);
             return;
         }
+        self.bytes = self.bytes.saturating_add(replica.bytes());
         self.places.insert(replica.place, id);
         self.nodes.insert(id, replica);
         self.depend(id, stored.dependencies);

@@ -392,10 +392,13 @@ impl Replicas {
                 self.touch(dependent);
             }
         }
+        let dependencies = self.nodes.get(&id)?.dependencies.clone();
         self.depend(id, Vec::new());
-        let replica = self.nodes.remove(&id)?;
+        let mut replica = self.nodes.remove(&id)?;
         self.places.remove(&replica.place);
         self.bytes = self.bytes.saturating_sub(replica.bytes());
+        // Who keeps it wants it whole.
+        replica.dependencies = dependencies;
         self.touch(id);
         Some(replica)
     }

@@ -15,3 +15,4 @@ mod property;
 mod quarantine;
 mod room;
 mod upload;
+mod whole;

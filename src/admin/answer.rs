@@ -1,0 +1,393 @@
+//! What an order is answered: `Display` are the words of it, and serialised it is JSON.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::backup::{Found, Made};
+use crate::session::snapshot::Durability;
+use crate::session::{Listed, Present};
+use crate::text::shown;
+use crate::wire::identity::NodeId;
+
+/// Nodes that are listed at once in words.
+pub(crate) const LISTED: usize = 20;
+
+/// The answer to an order that was carried out.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Who is in the session.
+    Users {
+        /// All of them, by name.
+        users: Vec<Present>,
+    },
+    /// Somebody was removed.
+    Kicked {
+        /// Who.
+        kicked: String,
+    },
+    /// A text was shown.
+    Said {
+        /// To how many.
+        users: usize,
+    },
+    /// What the scene is made of.
+    Nodes {
+        /// Of all that fit.
+        bytes: usize,
+        /// The largest first.
+        nodes: Vec<Listed>,
+    },
+    /// A node was set aside.
+    Quarantined {
+        /// Which.
+        quarantined: NodeId,
+    },
+    /// A node was put back.
+    Released {
+        /// Which.
+        released: NodeId,
+    },
+    /// Who owns how much.
+    Owners {
+        /// The one with the most bytes first.
+        owners: Vec<Owned>,
+    },
+    /// Nodes were given to somebody.
+    Given {
+        /// How many.
+        given: usize,
+        /// To whom.
+        owner: String,
+    },
+    /// Everything is on the disk.
+    Saved {
+        /// How many changes that were, since the session began.
+        sequence: u64,
+    },
+    /// A backup was made.
+    BackedUp(Made),
+    /// The backups there are.
+    Backups {
+        /// The newest first.
+        backups: Vec<Found>,
+    },
+    /// The session is another one now.
+    Restored {
+        /// From this file.
+        restored: PathBuf,
+        /// It has so many nodes.
+        nodes: usize,
+        /// What was there before.
+        backup: Option<Made>,
+    },
+    /// The session is empty.
+    Reset {
+        /// What was there before.
+        backup: Option<Made>,
+    },
+    /// How the server is.
+    Stats(Box<Stats>),
+    /// The server ends.
+    Stopping {
+        /// In so many seconds.
+        seconds: u64,
+    },
+    /// The session was written to a file.
+    Exported {
+        /// The file.
+        exported: PathBuf,
+        /// It has so many nodes.
+        nodes: usize,
+        /// So many are not in it, because they are set aside.
+        aside: usize,
+        /// Bytes of the file.
+        bytes: u64,
+    },
+}
+
+/// What somebody owns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Owned {
+    /// COMMON or a user's name.
+    pub owner: String,
+    /// How many nodes.
+    pub nodes: usize,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
+/// How a server is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stats {
+    /// Its version.
+    pub server: &'static str,
+    /// Seconds since its start.
+    pub uptime: u64,
+    /// The session's name.
+    pub session: String,
+    /// The version of the clients that are there, or were last.
+    pub clients: Option<String>,
+    /// Users who are logged in.
+    pub users: usize,
+    /// Nodes in the scene.
+    pub nodes: usize,
+    /// Nodes that are set aside.
+    pub aside: usize,
+    /// Memory of all nodes.
+    pub bytes: usize,
+    /// Memory they may take.
+    pub max_bytes: usize,
+    /// Changes since the session began.
+    pub sequence: u64,
+    /// How changes get to the disk.
+    pub durability: DurabilityStats,
+    /// The last backup.
+    pub backup: BackupStats,
+    /// What was counted since the start.
+    pub counters: serde_json::Value,
+}
+
+/// How changes get to the disk.
+#[derive(Clone, Debug, Serialize)]
+pub struct DurabilityStats {
+    /// `ok`, `degraded` or `off`.
+    pub state: &'static str,
+    /// Since when it is degraded: seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Why it is degraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl DurabilityStats {
+    pub(super) fn of(durability: &Durability) -> Self {
+        let plain = |state| Self {
+            state,
+            since: None,
+            why: None,
+        };
+        match durability {
+            Durability::Off => plain("off"),
+            Durability::Ok => plain("ok"),
+            Durability::Degraded { since, why } => Self {
+                state: "degraded",
+                since: Some(unix(*since)),
+                why: Some(why.clone()),
+            },
+        }
+    }
+}
+
+/// The last backup.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackupStats {
+    /// Its file.
+    pub last: Option<PathBuf>,
+    /// When it was made: seconds since 1970.
+    pub at: Option<u64>,
+    /// Why the attempt after it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+pub(super) fn unix(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Users { users } => show_users(f, users),
+            Self::Kicked { kicked } => {
+                writeln!(f, "{} kicked from the session.", shown(kicked))
+            }
+            Self::Said { users } => writeln!(f, "Shown to {}.", count(*users, "user")),
+            Self::Nodes { bytes, nodes } => show_nodes(f, *bytes, nodes),
+            Self::Quarantined { quarantined } => writeln!(
+                f,
+                "{quarantined} is set aside: kept, and given to nobody. release {quarantined} puts \
+                 it back."
+            ),
+            Self::Released { released } => writeln!(f, "{released} is back."),
+            Self::Owners { owners } => show_owners(f, owners),
+            Self::Given { given, owner } => {
+                let owner = shown(owner);
+                writeln!(f, "{} given to {owner}.", count(*given, "node"))
+            }
+            Self::Saved { .. } => writeln!(f, "Everything is on the disk."),
+            Self::BackedUp(made) => show_made(f, made),
+            Self::Backups { backups } => show_backups(f, backups),
+            Self::Restored {
+                restored,
+                nodes,
+                backup,
+            } => {
+                let file = restored.display();
+                writeln!(
+                    f,
+                    "The session is that of {file} now, with {}.",
+                    count(*nodes, "node")
+                )?;
+                show_before(f, backup.as_ref())
+            }
+            Self::Reset { backup } => {
+                writeln!(f, "The session is empty.")?;
+                show_before(f, backup.as_ref())
+            }
+            Self::Stats(stats) => show_stats(f, stats),
+            Self::Stopping { seconds: 0 } => writeln!(f, "The server ends."),
+            Self::Stopping { seconds } => writeln!(f, "The server ends in {seconds} s."),
+            Self::Exported {
+                exported,
+                nodes,
+                aside,
+                bytes,
+            } => {
+                let (file, bytes) = (exported.display(), size(*bytes));
+                writeln!(f, "{} in {file}, {bytes}.", count(*nodes, "node"))?;
+                show_aside(f, *aside)
+            }
+        }
+    }
+}
+
+fn show_users(f: &mut fmt::Formatter<'_>, users: &[Present]) -> fmt::Result {
+    writeln!(f, "{} online", count(users.len(), "user"))?;
+    for user in users {
+        let role = if user.admin { "admin" } else { "" };
+        let latency = user.latency_ms;
+        let latency = latency.map_or_else(|| "?".to_owned(), |latency| latency.to_string());
+        let joining = if user.active { "" } else { " (joining)" };
+        writeln!(f, "  {}({role}) - {latency} ms{joining}", shown(&user.name))?;
+    }
+    Ok(())
+}
+
+fn show_nodes(f: &mut fmt::Formatter<'_>, bytes: usize, nodes: &[Listed]) -> fmt::Result {
+    writeln!(f, "{}, {}", count(nodes.len(), "node"), size(bytes as u64))?;
+    for node in nodes.iter().take(LISTED) {
+        let aside = if node.aside { ", set aside" } else { "" };
+        writeln!(
+            f,
+            "  {} {:>10}  {}({}), needs {}{aside}",
+            node.id,
+            size(node.bytes as u64),
+            shown(&node.kind),
+            shown(&node.owner),
+            node.dependencies
+        )?;
+    }
+    match nodes.len().saturating_sub(LISTED) {
+        0 => Ok(()),
+        more => writeln!(f, "  … and {more} more, smaller ones"),
+    }
+}
+
+fn show_owners(f: &mut fmt::Formatter<'_>, owners: &[Owned]) -> fmt::Result {
+    for owned in owners {
+        let (nodes, bytes) = (count(owned.nodes, "node"), size(owned.bytes as u64));
+        writeln!(f, "  {}: {nodes}, {bytes}", shown(&owned.owner))?;
+    }
+    match owners.is_empty() {
+        true => writeln!(f, "There are no nodes."),
+        false => Ok(()),
+    }
+}
+
+fn show_made(f: &mut fmt::Formatter<'_>, made: &Made) -> fmt::Result {
+    let (nodes, bytes) = (count(made.nodes, "node"), size(made.bytes));
+    writeln!(f, "Backup of {nodes}, {bytes}: {}", made.path.display())?;
+    show_aside(f, made.aside)
+}
+
+fn show_aside(f: &mut fmt::Formatter<'_>, aside: usize) -> fmt::Result {
+    match aside {
+        0 => Ok(()),
+        aside => writeln!(f, "{} set aside, and not in it.", count(aside, "node")),
+    }
+}
+
+fn show_before(f: &mut fmt::Formatter<'_>, backup: Option<&Made>) -> fmt::Result {
+    match backup {
+        Some(made) => writeln!(f, "What was there before is in {}", made.path.display()),
+        None => Ok(()),
+    }
+}
+
+fn show_backups(f: &mut fmt::Formatter<'_>, backups: &[Found]) -> fmt::Result {
+    for found in backups {
+        writeln!(f, "  {:>10}  {}", size(found.bytes), found.name)?;
+    }
+    match backups.is_empty() {
+        true => writeln!(f, "There are no backups."),
+        false => Ok(()),
+    }
+}
+
+fn show_stats(f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
+    let uptime = humantime::format_duration(Duration::from_secs(stats.uptime));
+    writeln!(f, "multi-user-server {}, up {uptime}", stats.server)?;
+    let clients = stats.clients.as_deref().unwrap_or("none yet");
+    writeln!(
+        f,
+        "session {}: {}, {}, {} of {}, clients' version {}",
+        stats.session,
+        count(stats.users, "user"),
+        count(stats.nodes, "node"),
+        size(stats.bytes as u64),
+        size(stats.max_bytes as u64),
+        shown(clients)
+    )?;
+    if stats.aside > 0 {
+        writeln!(f, "{} set aside", count(stats.aside, "node"))?;
+    }
+    match (&stats.durability.why, stats.durability.since) {
+        (Some(why), Some(since)) => {
+            let since = SystemTime::UNIX_EPOCH + Duration::from_secs(since);
+            let since = humantime::format_rfc3339_seconds(since);
+            writeln!(f, "disk: DEGRADED since {since}: {why}")?;
+        }
+        _ => writeln!(f, "disk: {}", stats.durability.state)?,
+    }
+    match (&stats.backup.last, stats.backup.at) {
+        (Some(last), Some(at)) => {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+            let at = humantime::format_rfc3339_seconds(at);
+            writeln!(f, "last backup: {at}, {}", last.display())?;
+        }
+        _ => writeln!(f, "last backup: none since the start")?,
+    }
+    if let Some(failed) = &stats.backup.failed {
+        writeln!(f, "the last backup FAILED: {failed}")?;
+    }
+    let counters = stats.counters.as_object();
+    for (name, value) in counters.into_iter().flatten() {
+        if value.as_u64() != Some(0) {
+            writeln!(f, "  {name}: {value}")?;
+        }
+    }
+    Ok(())
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    for (unit, one) in UNITS {
+        if bytes >= one {
+            return format!("{:.1} {unit}", bytes as f64 / one as f64);
+        }
+    }
+    format!("{bytes} B")
+}

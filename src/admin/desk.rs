@@ -1,0 +1,326 @@
+//! Carries orders out: asks the session, has backups made, ends the server.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::info;
+
+use super::answer::{Answer, BackupStats, DurabilityStats, Owned, Stats, unix};
+use super::order::Order;
+use crate::backup::{self, Backups, Reason};
+use crate::counters::Counters;
+use crate::session::{Handle, Listed, Outlet, Session, Snapshot};
+use crate::text::shown;
+use crate::wire::identity::NodeId;
+
+/// The session answers at once, or is being loaded.
+const PATIENCE: Duration = Duration::from_secs(5);
+const NO_ANSWER: &str = "the session does not answer; it may still be loaded, try again";
+/// What users read who are sent away so that another session can take the place of theirs.
+const RESTORED: &str = "the session was put back to an earlier state, please join again";
+const RESET: &str = "the session was reset, please join again";
+
+/// Where orders are carried out. Cheap to clone.
+#[derive(Debug)]
+pub(crate) struct Desk<O> {
+    session: Handle<O>,
+    backups: Backups,
+    counters: Arc<Counters>,
+    /// When the server is to end.
+    stop: watch::Sender<Option<Instant>>,
+    max_bytes: usize,
+    started: Instant,
+}
+
+impl<O> Clone for Desk<O> {
+    fn clone(&self) -> Self {
+        Self {
+            session: self.session.clone(),
+            backups: self.backups.clone(),
+            counters: Arc::clone(&self.counters),
+            stop: self.stop.clone(),
+            max_bytes: self.max_bytes,
+            started: self.started,
+        }
+    }
+}
+
+impl<O: Outlet + Sync> Desk<O> {
+    pub(crate) fn new(
+        session: Handle<O>,
+        backups: Backups,
+        counters: Arc<Counters>,
+        max_bytes: usize,
+    ) -> Self {
+        Self {
+            session,
+            backups,
+            counters,
+            stop: watch::Sender::new(None),
+            max_bytes,
+            started: Instant::now(),
+        }
+    }
+
+    /// Carries out an order.
+    ///
+    /// # Errors
+    /// Why it was not, in words for whoever gave it.
+    pub(crate) async fn perform(&self, order: Order) -> Result<Answer, String> {
+        match order {
+            Order::Users => {
+                let users = self.ask(|session, _| session.present()).await?;
+                Ok(Answer::Users { users })
+            }
+            Order::Kick { name } => self.kick(name).await,
+            Order::Say { text } => self.say(text).await,
+            Order::Nodes { which } => {
+                let fits = move |node: &Listed| {
+                    node.owner == which || node.id.as_str().starts_with(&which)
+                };
+                let mut nodes = self.nodes().await?;
+                nodes.retain(fits);
+                let bytes = nodes.iter().map(|node| node.bytes).sum();
+                Ok(Answer::Nodes { bytes, nodes })
+            }
+            Order::Quarantine { node } => {
+                let id = self.find_node(&node, false).await?;
+                match self.ask(move |s, now| s.quarantine(id, now)).await? {
+                    true => Ok(Answer::Quarantined { quarantined: id }),
+                    false => Err(format!("{id} is gone already")),
+                }
+            }
+            Order::Release { node } => {
+                let id = self.find_node(&node, true).await?;
+                match self.ask(move |s, now| s.release(id, now)).await? {
+                    Ok(()) => Ok(Answer::Released { released: id }),
+                    Err(error) => Err(format!("{id} {error}")),
+                }
+            }
+            Order::Rights { which, owner } => match (which, owner) {
+                (Some(which), Some(owner)) => self.give(which, owner).await,
+                _ => self.owners().await,
+            },
+            Order::Save => {
+                self.session.save().await?;
+                let sequence = self.ask(|session, _| session.sequence()).await?;
+                Ok(Answer::Saved { sequence })
+            }
+            Order::Backup => {
+                let made = self.backups.make(Reason::Manual).await;
+                Ok(Answer::BackedUp(made.map_err(|error| error.to_string())?))
+            }
+            Order::Restore { backup: None } => self.list_backups().await,
+            Order::Restore {
+                backup: Some(which),
+            } => self.restore(which).await,
+            Order::Reset => {
+                let backup = self.swap(Reason::Reset, Snapshot::default(), RESET).await?;
+                Ok(Answer::Reset { backup })
+            }
+            Order::Stats => self.stats().await,
+            Order::Stop { notice } => self.stop(notice.unwrap_or_default()).await,
+            Order::Export { path } => self.export(path).await,
+        }
+    }
+
+    /// Waits until somebody has ordered the server to end, and the notice is over.
+    pub(crate) async fn wait_for_stop(&self) {
+        let mut stop = self.stop.subscribe();
+        loop {
+            let due = *stop.borrow_and_update();
+            let due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => return,
+                // Its sender is ours.
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    async fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Session<O>, Instant) -> R + Send + 'static,
+    ) -> Result<R, String> {
+        let answer = timeout(PATIENCE, self.session.ask(question)).await;
+        answer.ok().flatten().ok_or_else(|| NO_ANSWER.to_owned())
+    }
+
+    pub(crate) async fn nodes(&self) -> Result<Vec<Listed>, String> {
+        self.ask(|session, _| session.nodes()).await
+    }
+
+    async fn kick(&self, name: String) -> Result<Answer, String> {
+        let kicked = name.clone();
+        match self.ask(move |s, now| s.remove(&name, now)).await? {
+            true => Ok(Answer::Kicked { kicked }),
+            false => Err(format!("can't kick {}, user not found", shown(&kicked))),
+        }
+    }
+
+    async fn say(&self, text: String) -> Result<Answer, String> {
+        let users = self
+            .ask(move |session, now| session.say(&text, now))
+            .await?;
+        Ok(Answer::Said { users: users? })
+    }
+
+    /// The one node whose uuid begins like this, among those that are set aside or those that are
+    /// not.
+    async fn find_node(&self, which: &str, aside: bool) -> Result<NodeId, String> {
+        find_node(&self.nodes().await?, which, aside)
+    }
+
+    async fn owners(&self) -> Result<Answer, String> {
+        let mut owners: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        for node in self.nodes().await? {
+            let owned = owners.entry(node.owner).or_default();
+            owned.0 = owned.0.saturating_add(1);
+            owned.1 = owned.1.saturating_add(node.bytes);
+        }
+        let mut owners: Vec<_> = owners
+            .into_iter()
+            .map(|(owner, (nodes, bytes))| Owned {
+                owner,
+                nodes,
+                bytes,
+            })
+            .collect();
+        owners.sort_by_key(|owned| std::cmp::Reverse(owned.bytes));
+        Ok(Answer::Owners { owners })
+    }
+
+    async fn give(&self, which: String, owner: String) -> Result<Answer, String> {
+        let nodes = self.nodes().await?;
+        let mut given: Vec<_> = nodes
+            .iter()
+            .filter(|node| !node.aside && node.owner == which)
+            .map(|node| node.id)
+            .collect();
+        if given.is_empty() {
+            given.push(find_node(&nodes, &which, false)?);
+        }
+        let to = owner.clone();
+        let result = self.ask(move |s, now| s.assign(&given, &to, now)).await?;
+        Ok(Answer::Given {
+            given: result?,
+            owner,
+        })
+    }
+
+    async fn list_backups(&self) -> Result<Answer, String> {
+        let policy = self.backups.policy().clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            backup::list(&policy.dir, &policy.session)
+                .map_err(|error| format!("can't list {}: {error}", policy.dir.display()))
+        });
+        let backups = listed.await.map_err(|error| error.to_string())??;
+        Ok(Answer::Backups { backups })
+    }
+
+    async fn restore(&self, which: String) -> Result<Answer, String> {
+        let policy = self.backups.policy().clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let path = backup::find(&policy.dir, &policy.session, &which)?;
+            let snapshot = backup::read_file(&path, &policy.limits)?;
+            Ok::<_, String>((path, snapshot))
+        });
+        let (restored, snapshot) = read.await.map_err(|error| error.to_string())??;
+        let nodes = snapshot.nodes.len();
+        let backup = self.swap(Reason::Restore, snapshot, RESTORED).await?;
+        Ok(Answer::Restored {
+            restored,
+            nodes,
+            backup,
+        })
+    }
+
+    async fn swap(
+        &self,
+        reason: Reason,
+        other: Snapshot,
+        message: &'static str,
+    ) -> Result<Option<backup::Made>, String> {
+        let swapped = backup::swap(&self.session, &self.backups, reason, other, message).await;
+        swapped.map_err(|error| error.to_string())
+    }
+
+    async fn stats(&self) -> Result<Answer, String> {
+        let (max_bytes, started) = (self.max_bytes, self.started);
+        let name = self.backups.policy().session.clone();
+        let status = self.backups.status();
+        let backup = BackupStats {
+            last: status.last.map(|made| made.path),
+            at: status.at.map(unix),
+            failed: status.failed,
+        };
+        let counters = self.counters.to_json();
+        let stats = self.ask(move |session, now| Stats {
+            server: env!("CARGO_PKG_VERSION"),
+            uptime: now.duration_since(started).as_secs(),
+            session: name,
+            clients: session.version().map(str::to_owned),
+            users: session.user_count(),
+            nodes: session.node_count(),
+            aside: session.aside_count(),
+            bytes: session.bytes(),
+            max_bytes,
+            sequence: session.sequence(),
+            durability: DurabilityStats::of(session.durability()),
+            backup,
+            counters,
+        });
+        Ok(Answer::Stats(Box::new(stats.await?)))
+    }
+
+    async fn stop(&self, notice: Duration) -> Result<Answer, String> {
+        let seconds = notice.as_secs();
+        info!(name: "operator.stop", seconds, "the operator ends the server");
+        if !notice.is_zero() {
+            let text = format!("the server ends in {}", humantime::format_duration(notice));
+            // They are told again when it ends.
+            let _ = self.say(text).await;
+        }
+        self.stop.send_replace(Some(Instant::now() + notice));
+        Ok(Answer::Stopping { seconds })
+    }
+
+    async fn export(&self, path: PathBuf) -> Result<Answer, String> {
+        let snapshot = self.ask(|session, _| session.snapshot()).await?;
+        let policy = self.backups.policy().clone();
+        let written = tokio::task::spawn_blocking(move || {
+            backup::write_file(&path, &policy.session, &snapshot, policy.limits.content())
+        });
+        let made = written.await.map_err(|error| error.to_string())?;
+        let made = made.map_err(|error| error.to_string())?;
+        Ok(Answer::Exported {
+            exported: made.path,
+            nodes: made.nodes,
+            aside: made.aside,
+            bytes: made.bytes,
+        })
+    }
+}
+
+/// The one node whose uuid begins like this.
+pub(super) fn find_node(all: &[Listed], which: &str, aside: bool) -> Result<NodeId, String> {
+    let mut fitting = all
+        .iter()
+        .filter(|node| node.aside == aside && node.id.as_str().starts_with(which));
+    match (which, fitting.next(), fitting.next()) {
+        ("", _, _) => Err("which one? Its uuid, or the beginning of it (see nodes)".to_owned()),
+        (_, Some(node), None) => Ok(node.id),
+        (_, None, _) if aside => Err(format!("no node {} is set aside", shown(which))),
+        (_, None, _) => Err(format!("there is no node {}", shown(which))),
+        _ => Err(format!("several nodes begin with {}", shown(which))),
+    }
+}

@@ -1,0 +1,27 @@
+//! What the person who runs the server can have it do: see who and what is there, remove users,
+//! save, go back, end.
+//!
+//! An [`Order`] is the same wherever it comes from: the console on the terminal, or `ctl` through a
+//! socket in the data directory. The [`Desk`] carries it out; an [`Answer`] is both words and JSON.
+
+pub mod answer;
+#[cfg(unix)]
+pub mod client;
+pub(crate) mod desk;
+mod order;
+#[cfg(unix)]
+pub(crate) mod socket;
+
+use std::path::{Path, PathBuf};
+
+pub use self::answer::Answer;
+pub(crate) use self::desk::Desk;
+pub use self::order::Order;
+
+/// The socket's name in the data directory.
+const SOCKET: &str = "ctl.sock";
+
+/// Where the socket of a server with this data directory is.
+pub fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(SOCKET)
+}

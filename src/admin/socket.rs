@@ -1,0 +1,134 @@
+//! The socket in the data directory through which `ctl` orders.
+//!
+//! One JSON object with an order on a line, one with the answer on a line, and the end. Only the
+//! user who runs the server, and root, may connect: the socket is theirs alone, and who is on the
+//! other side is looked at, too.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::desk::Desk;
+use super::order::Order;
+use crate::session::Outlet;
+
+/// Longest order.
+const LONGEST: u64 = 64 * 1024;
+/// How long an order may take to arrive, and an answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Orders at a time.
+const TOGETHER: usize = 16;
+
+/// The open socket. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    path: PathBuf,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+impl Socket {
+    /// Opens the socket, in place of one that a server left which is gone.
+    ///
+    /// # Errors
+    /// If that is not possible; nothing else of the server needs it.
+    pub(crate) fn open<O: Outlet + Sync>(path: PathBuf, desk: Desk<O>) -> io::Result<Self> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        let listener = bind(&path)?;
+        let listening = tokio::spawn(serve(listener, desk));
+        Ok(Self { path, listening })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.listening.abort();
+        // The next server would, too.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Binds under another name, so that the socket is nobody else's by the time it can be found.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let new = path.with_extension("new");
+    for stale in [&new, path] {
+        match std::fs::remove_file(stale) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let listener = UnixListener::bind(&new)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&new, path)?;
+    Ok(listener)
+}
+
+async fn serve<O: Outlet + Sync>(listener: UnixListener, desk: Desk<O>) {
+    let places = Arc::new(Semaphore::new(TOGETHER));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = desk.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = answer(stream, desk).await {
+                        debug!(name: "ctl.lost", %error, "an order or its answer was lost");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                warn!(name: "ctl.refused", %error, "cannot take an order");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn answer<O: Outlet + Sync>(mut stream: UnixStream, desk: Desk<O>) -> io::Result<()> {
+    let uid = stream.peer_cred()?.uid();
+    if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+        return Err(io::Error::other(format!("ordered by the user {uid}")));
+    }
+    let (read, mut write) = stream.split();
+    let mut line = String::new();
+    let mut limited = BufReader::new(read.take(LONGEST));
+    timeout(PATIENCE, limited.read_line(&mut line)).await??;
+    let answer = match serde_json::from_str::<Order>(&line) {
+        Ok(order) => {
+            info!(name: "ctl.order", order = ?order, "an order");
+            // Also if whoever gave it does not wait: what has begun is not left half done.
+            let performed = tokio::spawn(async move { desk.perform(order).await });
+            match performed.await {
+                Ok(Ok(answer)) => good(&answer),
+                Ok(Err(error)) => bad(&error),
+                Err(_) => bad("a fault of this server; please report it"),
+            }
+        }
+        Err(error) => bad(&format!("no order this server knows: {error}")),
+    };
+    let line = format!("{answer}\n");
+    timeout(PATIENCE, write.write_all(line.as_bytes())).await??;
+    write.shutdown().await
+}
+
+fn good(answer: &super::Answer) -> Value {
+    let data = serde_json::to_value(answer).unwrap_or_default();
+    json!({ "ok": true, "text": answer.to_string(), "data": data })
+}
+
+fn bad(error: &str) -> Value {
+    json!({ "ok": false, "error": error })
+}

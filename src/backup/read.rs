@@ -1,0 +1,99 @@
+//! Reads a session file as a session that can take the place of the present one.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Config, GlobalName};
+use crate::session::Snapshot;
+use crate::session_file::{self, Reader};
+use crate::store::{Meta, Stored};
+use crate::wire::identity::NodeId;
+use crate::wire::node::{NodeLimits, NodeState};
+use crate::wire::pickle::{Budget, ScanPolicy};
+
+/// How much a session file may hold: as much as the session.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    bytes: usize,
+    nodes: usize,
+    dependencies: usize,
+    content: Budget,
+    extra_globals: Vec<GlobalName>,
+}
+
+impl Limits {
+    /// Those of a configuration, with the bytes of all nodes, and the content of each.
+    pub fn new(config: &Config, bytes: usize, content: Budget) -> Self {
+        Self {
+            bytes,
+            nodes: config.session.max_nodes,
+            dependencies: config.session.max_dependencies,
+            content,
+            extra_globals: config.session.extra_globals.clone(),
+        }
+    }
+
+    /// What a node may be like.
+    pub fn content(&self) -> Budget {
+        self.content
+    }
+}
+
+/// Reads a session file, in which nobody owns anything any more.
+///
+/// # Errors
+/// What is wrong with the file, and what to do then.
+pub fn read_file(path: &Path, limits: &Limits) -> Result<Snapshot, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let file = File::open(path).map_err(|error| wrong(&error))?;
+    let reader = Reader::open(file).map_err(|error| wrong(&error))?;
+    let extra = limits.extra_globals.iter();
+    let extra: Vec<_> = extra
+        .map(|global| (global.module(), global.name()))
+        .collect();
+    let within = session_file::Limits {
+        bytes: limits.bytes as u64,
+        nodes: limits.nodes,
+        node: NodeLimits {
+            payload: limits.content.bytes,
+            dependencies: limits.dependencies,
+            ..NodeLimits::default()
+        },
+        policy: ScanPolicy {
+            budget: limits.content,
+            extra_globals: &extra,
+        },
+        ..session_file::Limits::default()
+    };
+    let mut nodes: Vec<(NodeId, Stored)> = Vec::new();
+    let read = reader.read(&within, |node| {
+        let place = nodes.len() as u64;
+        nodes.push((node.id, stored(node, place)));
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let summary = read.map_err(|error| wrong(&error))?;
+    Ok(Snapshot {
+        sequence: 0,
+        meta: Meta {
+            family: summary.format.map(session_file::Format::family),
+            version: summary.version,
+            active: !nodes.is_empty(),
+        },
+        nodes,
+    })
+}
+
+fn stored(node: NodeState, place: u64) -> Stored {
+    Stored {
+        place,
+        owner: Arc::from(crate::session::replicas::COMMON),
+        kind: node.kind,
+        dependencies: node.dependencies,
+        version: place,
+        base: node.payload,
+        tail_start: 0,
+        tail: Vec::new(),
+        aside: None,
+    }
+}

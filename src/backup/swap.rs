@@ -1,0 +1,59 @@
+//! Puts another session in the place of the present one, or none, with a backup of what was there.
+//!
+//! Nobody is let in meanwhile, so that the backup has all there ever was.
+
+use thiserror::Error;
+
+use super::{BackupError, Backups, Made, Reason};
+use crate::session::snapshot::ReplaceError;
+use crate::session::{Handle, Outlet, Snapshot};
+
+/// Why everything is as it was.
+#[derive(Debug, Error)]
+pub enum SwapError {
+    /// What is there cannot be saved.
+    #[error("the session is not touched, because no backup of it could be made: {0}")]
+    Backup(#[from] BackupError),
+    /// The other session cannot take its place.
+    #[error("the session is not touched: {0}")]
+    Replace(#[from] ReplaceError),
+    /// The session has ended.
+    #[error("the session has ended")]
+    Ended,
+}
+
+/// Replaces the session by another; `message` is what users read, and those who try to come
+/// meanwhile. Gives the backup, if there was anything to save.
+///
+/// # Errors
+/// Why it did not happen.
+pub async fn swap<O: Outlet + Sync>(
+    session: &Handle<O>,
+    backups: &Backups,
+    reason: Reason,
+    other: Snapshot,
+    message: &'static str,
+) -> Result<Option<Made>, SwapError> {
+    let opens = Opens(session.clone());
+    let closed = session.ask(move |session, now| session.close(message, now));
+    closed.await.ok_or(SwapError::Ended)?;
+    let made = backups.make_if_changed(reason).await?;
+    let replaced = session.ask(move |session, now| session.replace(other, None, message, now));
+    replaced.await.ok_or(SwapError::Ended)??;
+    // What took its place is safe before anybody is told that it has.
+    let _ = session.save().await;
+    drop(opens);
+    Ok(made)
+}
+
+/// Lets users in again, whatever happened.
+struct Opens<O: Outlet + Sync>(Handle<O>);
+
+impl<O: Outlet + Sync> Drop for Opens<O> {
+    fn drop(&mut self) {
+        let session = self.0.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { session.ask(|session, _| session.open()).await });
+        }
+    }
+}

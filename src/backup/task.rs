@@ -1,0 +1,366 @@
+//! The task that makes the backups of one session, one at a time.
+//!
+//! Started by the server. It asks the session for a snapshot, which costs no payload's copy, and has
+//! it written by a thread where it holds up nobody. What is asked for meanwhile waits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tracing::{error, info, warn};
+
+use super::write::{self, Target};
+use super::{BackupError, Keep, Limits, Made, Reason, directory, list};
+use crate::config::{Config, Interval, WhenEmpty};
+use crate::session::{Handle, Outlet, Snapshot};
+use crate::store::SystemDisk;
+
+/// What the session has saved by itself, at the moment of which it is to be saved.
+pub type Wanted = (Reason, Snapshot);
+
+/// Orders that may wait.
+const INBOX: usize = 16;
+/// Why those are sent away who come back while an abandoned session is emptied.
+const ABANDONED: &str = "the session was empty for so long that it was reset";
+
+/// When backups are made, and where.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The folder of this session's backups.
+    pub dir: PathBuf,
+    /// The session's name.
+    pub session: String,
+    /// Which are kept.
+    pub keep: Keep,
+    /// How often one is made.
+    pub interval: Interval,
+    /// Whether one is made when the last user has left.
+    pub on_leave: bool,
+    /// Whether one is made when the server ends.
+    pub on_stop: bool,
+    /// What becomes of a session without users.
+    pub when_empty: WhenEmpty,
+    /// What is read of a file at most.
+    pub limits: Limits,
+}
+
+impl Policy {
+    /// What a configuration says.
+    pub fn new(config: &Config, limits: Limits) -> Self {
+        let backup = &config.backup;
+        Self {
+            dir: directory(config, &config.session.name),
+            session: config.session.name.clone(),
+            keep: Keep::of(backup),
+            interval: backup.interval,
+            on_leave: backup.on_leave,
+            on_stop: backup.on_stop,
+            when_empty: config.session.when_empty,
+            limits,
+        }
+    }
+}
+
+/// How the last attempts went.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Status {
+    /// The last backup.
+    pub last: Option<Made>,
+    /// When it was made.
+    pub at: Option<SystemTime>,
+    /// Why the attempt after it failed, if there was one.
+    pub failed: Option<String>,
+}
+
+enum Order {
+    Make {
+        reason: Reason,
+        /// Only if something has changed since the last one.
+        if_changed: bool,
+        done: oneshot::Sender<Result<Option<Made>, BackupError>>,
+    },
+}
+
+/// Has backups made. Cheap to clone; the task ends with the last one.
+#[derive(Clone, Debug)]
+pub struct Backups {
+    orders: mpsc::Sender<Order>,
+    status: watch::Receiver<Status>,
+    policy: Arc<Policy>,
+}
+
+impl Backups {
+    /// Makes a backup.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn make(&self, reason: Reason) -> Result<Made, BackupError> {
+        self.order(reason, false).await?.ok_or(BackupError::Ended)
+    }
+
+    /// Makes a backup, unless the session is empty or the last one has everything. `None` then.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn make_if_changed(&self, reason: Reason) -> Result<Option<Made>, BackupError> {
+        self.order(reason, true).await
+    }
+
+    /// The backup at the server's end, if one is configured.
+    pub async fn make_last(&self) {
+        if self.policy.on_stop {
+            // What failed is in the log.
+            let _ = self.make_if_changed(Reason::Stop).await;
+        }
+    }
+
+    /// Has one made in a while; what comes of it is in the log.
+    pub(crate) fn make_soon(&self, reason: Reason) {
+        let (done, _) = oneshot::channel();
+        let order = Order::Make {
+            reason,
+            if_changed: false,
+            done,
+        };
+        if self.orders.try_send(order).is_err() {
+            warn!(name: "backup.busy", "other backups are being made: this one is left out");
+        }
+    }
+
+    async fn order(&self, reason: Reason, if_changed: bool) -> Result<Option<Made>, BackupError> {
+        let (done, made) = oneshot::channel();
+        let order = Order::Make {
+            reason,
+            if_changed,
+            done,
+        };
+        let sent = self.orders.send(order).await;
+        sent.map_err(|_| BackupError::Ended)?;
+        made.await.map_err(|_| BackupError::Ended)?
+    }
+
+    /// How the last attempts went.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// When they are made, and where.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+/// Starts the task. `wanted` is what the session asks for by itself.
+pub fn start<O: Outlet + Sync>(
+    policy: Policy,
+    session: Handle<O>,
+    wanted: mpsc::Receiver<Wanted>,
+) -> Backups {
+    let (orders, received) = mpsc::channel(INBOX);
+    let (status, seen) = watch::channel(Status::default());
+    let policy = Arc::new(policy);
+    let task = Task {
+        policy: Arc::clone(&policy),
+        session,
+        status,
+        saved: None,
+    };
+    tokio::spawn(task.run(received, wanted));
+    Backups {
+        orders,
+        status: seen,
+        policy,
+    }
+}
+
+struct Task<O> {
+    policy: Arc<Policy>,
+    session: Handle<O>,
+    status: watch::Sender<Status>,
+    /// The changes that are in the last backup.
+    saved: Option<u64>,
+}
+
+/// What the task woke up for.
+enum Woken {
+    Order(Order),
+    Wanted(Wanted),
+    Time,
+    Users,
+    Abandoned,
+}
+
+impl<O: Outlet + Sync> Task<O> {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut wanted: mpsc::Receiver<Wanted>) {
+        let tidy = {
+            let policy = Arc::clone(&self.policy);
+            tokio::task::spawn_blocking(move || write::tidy(&policy.dir, &policy.session))
+        };
+        self.saved = tidy.await.ok().flatten();
+        let mut users = self.session.user_count();
+        let mut count = 0;
+        let mut empty_since = Some(Instant::now());
+        let period = match self.policy.interval {
+            Interval::Every(period) => Some(period),
+            Interval::Off => None,
+        };
+        let mut ticks = period.map(|period| interval_at(Instant::now() + period, period));
+        if let Some(ticks) = &mut ticks {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            let tick = async {
+                match &mut ticks {
+                    Some(ticks) => drop(ticks.tick().await),
+                    None => std::future::pending().await,
+                }
+            };
+            let abandoned = async {
+                match (self.policy.when_empty, empty_since) {
+                    (WhenEmpty::ResetAfter(after), Some(since)) => sleep_until(since + after).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            let woken = tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => Woken::Order(order),
+                    None => return,
+                },
+                Some(wanted) = wanted.recv() => Woken::Wanted(wanted),
+                () = tick => Woken::Time,
+                changed = users.changed() => match changed {
+                    Ok(()) => Woken::Users,
+                    Err(_) => return,
+                },
+                () = abandoned => Woken::Abandoned,
+            };
+            match woken {
+                Woken::Order(Order::Make {
+                    reason,
+                    if_changed,
+                    done,
+                }) => {
+                    let made = self.make(reason, if_changed).await;
+                    let _ = done.send(made);
+                }
+                Woken::Wanted((reason, snapshot)) => {
+                    if self.is_news(&snapshot) {
+                        // What failed is in the log.
+                        let _ = self.write(reason, snapshot).await;
+                    }
+                }
+                Woken::Time => drop(self.make(Reason::Interval, true).await),
+                Woken::Users => {
+                    let before = std::mem::replace(&mut count, *users.borrow_and_update());
+                    if count > 0 {
+                        empty_since = None;
+                    } else if before > 0 {
+                        empty_since = Some(Instant::now());
+                        if self.policy.on_leave {
+                            let _ = self.make(Reason::Left, true).await;
+                        }
+                    }
+                }
+                Woken::Abandoned => {
+                    empty_since = None;
+                    self.reset().await;
+                }
+            }
+        }
+    }
+
+    async fn make(
+        &mut self,
+        reason: Reason,
+        if_changed: bool,
+    ) -> Result<Option<Made>, BackupError> {
+        let snapshot = self.session.ask(|session, _| session.snapshot()).await;
+        let snapshot = snapshot.ok_or(BackupError::Ended)?;
+        if if_changed && !self.is_news(&snapshot) {
+            return Ok(None);
+        }
+        self.write(reason, snapshot).await.map(Some)
+    }
+
+    /// Whether there is anything in it that is not in the last backup.
+    fn is_news(&self, snapshot: &Snapshot) -> bool {
+        !snapshot.nodes.is_empty() && self.saved != Some(snapshot.sequence)
+    }
+
+    async fn write(&mut self, reason: Reason, snapshot: Snapshot) -> Result<Made, BackupError> {
+        let began = Instant::now();
+        let policy = Arc::clone(&self.policy);
+        let work = move || {
+            let target = Target {
+                disk: &SystemDisk,
+                dir: &policy.dir,
+                session: &policy.session,
+                content: policy.limits.content(),
+            };
+            let made = target.write(reason, SystemTime::now(), &snapshot)?;
+            // Which there are too many of is known only now.
+            remove_surplus(&policy);
+            Ok(made)
+        };
+        let made = tokio::task::spawn_blocking(work).await;
+        let made = made.unwrap_or(Err(BackupError::Ended));
+        match &made {
+            Ok(made) => {
+                let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                info!(name: "backup.made", file = %made.path.display(), reason = reason.word(),
+                    nodes = made.nodes, bytes = made.bytes, ms, "backup made");
+                self.saved = Some(made.sequence);
+                self.status.send_replace(Status {
+                    last: Some(made.clone()),
+                    at: Some(SystemTime::now()),
+                    failed: None,
+                });
+            }
+            Err(error) => {
+                error!(name: "backup.failed", reason = reason.word(), %error,
+                    "no backup could be made");
+                self.status
+                    .send_modify(|status| status.failed = Some(error.to_string()));
+            }
+        }
+        made
+    }
+
+    /// Empties a session nobody came back to, once there is a backup of it.
+    async fn reset(&mut self) {
+        let snapshot = self.session.ask(|session, _| session.snapshot()).await;
+        let Some(snapshot) = snapshot else {
+            return;
+        };
+        if snapshot.nodes.is_empty() {
+            return;
+        }
+        let sequence = snapshot.sequence;
+        if self.is_news(&snapshot) && self.write(Reason::Reset, snapshot).await.is_err() {
+            warn!(name: "session.not_reset", "the session is not reset without a backup of it");
+            return;
+        }
+        let emptied = self.session.ask(move |session, now| {
+            if session.user_count() == 0 {
+                let _ = session.replace(Snapshot::default(), Some(sequence), ABANDONED, now);
+            }
+        });
+        emptied.await;
+    }
+}
+
+fn remove_surplus(policy: &Policy) {
+    let Ok(all) = list(&policy.dir, &policy.session) else {
+        return;
+    };
+    for found in policy.keep.surplus(&all) {
+        match std::fs::remove_file(&found.path) {
+            Ok(()) => info!(name: "backup.removed", file = %found.name, "old backup removed"),
+            Err(error) => {
+                warn!(name: "backup.not_removed", file = %found.name, %error, "an old backup stays");
+            }
+        }
+    }
+}

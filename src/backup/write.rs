@@ -1,0 +1,274 @@
+//! Writes one session file: under a temporary name, synced, renamed.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tracing::warn;
+
+use super::name::{self, UNFINISHED};
+use super::{BackupError, Made, Reason, list};
+use crate::session::Snapshot;
+use crate::session_file::{self, About, Format, Reader, WriteError, whole};
+use crate::store::disk::{Disk, DiskFile, How};
+use crate::store::{Meta, Stored, SystemDisk};
+use crate::wire::dialect::Family;
+use crate::wire::identity::NodeId;
+use crate::wire::node::NodeState;
+use crate::wire::pickle::Budget;
+
+/// Where the backups of a session go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) dir: &'a Path,
+    pub(super) session: &'a str,
+    /// What nodes are like at most.
+    pub(super) content: Budget,
+}
+
+impl Target<'_> {
+    /// Makes a backup. Whatever goes wrong, no file has a backup's name that is none.
+    pub(super) fn write(
+        &self,
+        reason: Reason,
+        time: SystemTime,
+        snapshot: &Snapshot,
+    ) -> Result<Made, BackupError> {
+        let disk = self.disk;
+        disk.create_dir(self.dir)
+            .map_err(|error| BackupError::io("make", self.dir, error))?;
+        let ending = match format(&snapshot.meta).is_the_add_ons() {
+            true => name::ADD_ON,
+            false => name::OWN,
+        };
+        let mut again = 0;
+        let path = loop {
+            let name = name::name(self.session, reason, time, again, ending);
+            let path = self.dir.join(name);
+            let taken = disk.exists(&path);
+            if !taken.map_err(|error| BackupError::io("look for", &path, error))? {
+                break path;
+            }
+            again = again.saturating_add(1);
+        };
+        let file = File {
+            disk,
+            path: &path,
+            session: self.session,
+            content: self.content,
+        };
+        file.write(&snapshot.meta, snapshot.sequence, each(snapshot))
+    }
+}
+
+/// The nodes of a snapshot, which cost no copy.
+fn each(snapshot: &Snapshot) -> impl Iterator<Item = Result<(NodeId, Stored), BackupError>> {
+    snapshot.nodes.iter().cloned().map(Ok)
+}
+
+/// Writes a session to a file that does not exist yet.
+///
+/// # Errors
+/// If it exists, or cannot be written.
+pub fn write_file(
+    path: &Path,
+    session: &str,
+    snapshot: &Snapshot,
+    content: Budget,
+) -> Result<Made, BackupError> {
+    let (meta, sequence) = (&snapshot.meta, snapshot.sequence);
+    write_nodes(path, session, meta, sequence, content, each(snapshot))
+}
+
+/// Writes a session to a file that does not exist yet, of which each node is given when it is its
+/// turn.
+///
+/// # Errors
+/// If it exists, cannot be written, or a node cannot be given.
+pub fn write_nodes(
+    path: &Path,
+    session: &str,
+    meta: &Meta,
+    sequence: u64,
+    content: Budget,
+    nodes: impl Iterator<Item = Result<(NodeId, Stored), BackupError>>,
+) -> Result<Made, BackupError> {
+    if path.exists() {
+        let exists = io::Error::from(io::ErrorKind::AlreadyExists);
+        return Err(BackupError::io("write", path, exists));
+    }
+    let file = File {
+        disk: &SystemDisk,
+        path,
+        session,
+        content,
+    };
+    file.write(meta, sequence, nodes)
+}
+
+/// How a session is best written: as the add-on does that wrote it last.
+fn format(meta: &Meta) -> Format {
+    let family = meta.family.unwrap_or(Family::UntypedPickle);
+    Format::of(family, meta.version.as_deref())
+}
+
+/// A file to be written.
+struct File<'a> {
+    disk: &'a dyn Disk,
+    path: &'a Path,
+    session: &'a str,
+    content: Budget,
+}
+
+impl File<'_> {
+    fn write(
+        &self,
+        meta: &Meta,
+        sequence: u64,
+        nodes: impl Iterator<Item = Result<(NodeId, Stored), BackupError>>,
+    ) -> Result<Made, BackupError> {
+        let mut unfinished = self.path.as_os_str().to_owned();
+        unfinished.push(UNFINISHED);
+        let unfinished = PathBuf::from(unfinished);
+        let made = self.write_to(&unfinished, meta, sequence, nodes);
+        if made.is_err() {
+            // If it stays, the next start removes it.
+            let _ = self.disk.remove(&unfinished);
+        }
+        made
+    }
+
+    fn write_to(
+        &self,
+        unfinished: &Path,
+        meta: &Meta,
+        sequence: u64,
+        nodes: impl Iterator<Item = Result<(NodeId, Stored), BackupError>>,
+    ) -> Result<Made, BackupError> {
+        let disk = self.disk;
+        let io = |what, error| BackupError::io(what, unfinished, error);
+        let file = disk
+            .open(unfinished, How::Anew)
+            .map_err(|error| io("make", error))?;
+        let mut sink = Sink {
+            file: &*file,
+            offset: 0,
+            failed: None,
+            pending: Vec::with_capacity(PIECE),
+        };
+        let about = About {
+            sequence: Some(sequence),
+            ..About::now(meta.version.as_deref(), self.session)
+        };
+        let mut aside = 0usize;
+        let nodes = nodes.filter_map(|node| match node {
+            Ok((_, stored)) if stored.aside.is_some() => {
+                aside = aside.saturating_add(1);
+                None
+            }
+            Ok((id, stored)) => Some(Ok(state(id, stored, &self.content))),
+            Err(error) => Some(Err(error)),
+        });
+        let written = session_file::write(&mut sink, format(meta), &about, nodes);
+        let flushed = sink.flush();
+        // What failed first says most.
+        if let Some(error) = sink.failed.take() {
+            return Err(io("write", error));
+        }
+        let written = written.map_err(|error| match error {
+            WriteError::Giver(error) => error,
+            error => BackupError::Session(error.to_string()),
+        })?;
+        flushed.map_err(|error| io("write", error))?;
+        let bytes = sink.offset;
+        file.sync().map_err(|error| io("sync", error))?;
+        drop(file);
+        disk.rename(unfinished, self.path)
+            .map_err(|error| BackupError::io("rename", unfinished, error))?;
+        if let Some(dir) = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            disk.sync_dir(dir)
+                .map_err(|error| BackupError::io("sync", dir, error))?;
+        }
+        Ok(Made {
+            path: self.path.to_owned(),
+            nodes: written.nodes,
+            aside,
+            bytes,
+            sequence,
+        })
+    }
+}
+
+/// A node with its changes.
+fn state(id: NodeId, stored: Stored, content: &Budget) -> NodeState {
+    match whole(id, &stored, content) {
+        Ok(Some(folded)) => return folded.node,
+        Ok(None) => {}
+        Err(error) => warn!(name: "backup.unfoldable", node = %id, %error,
+            "a node is saved without its last changes, which do not fit it"),
+    }
+    NodeState {
+        id,
+        owner: stored.owner.as_ref().to_owned(),
+        kind: stored.kind,
+        dependencies: stored.dependencies,
+        payload: stored.base,
+    }
+}
+
+/// So much is written at once.
+const PIECE: usize = 256 * 1024;
+
+/// Writes one after the other to a file that takes bytes at a place.
+struct Sink<'a> {
+    file: &'a dyn DiskFile,
+    offset: u64,
+    pending: Vec<u8>,
+    failed: Option<io::Error>,
+}
+
+impl Sink<'_> {
+    fn put(&mut self) -> io::Result<()> {
+        if let Err(error) = self.file.write_at(self.offset, &self.pending) {
+            let kind = error.kind();
+            self.failed.get_or_insert(error);
+            return Err(kind.into());
+        }
+        self.offset = self.offset.saturating_add(self.pending.len() as u64);
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= PIECE {
+            self.put()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.put()
+    }
+}
+
+/// Removes what a server left that was ended while it made a backup. Says which changes are in the
+/// newest backup, as far as it tells.
+pub(super) fn tidy(dir: &Path, session: &str) -> Option<u64> {
+    for entry in std::fs::read_dir(dir).ok()?.flatten() {
+        let name = entry.file_name();
+        if let Some(name) = name.to_str()
+            && name.starts_with(session)
+            && name.ends_with(UNFINISHED)
+        {
+            // What stays does no harm.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    let newest = list(dir, session).ok()?.into_iter().next()?;
+    let file = std::fs::File::open(&newest.path).ok()?;
+    Reader::open(file).ok()?.about()?.sequence
+}

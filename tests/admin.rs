@@ -1,0 +1,377 @@
+//! What the person who runs the server can have it do: `ctl`, backups, going back.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::client::{As, Client};
+use common::link::Via;
+use common::server::{Program, command};
+use common::{PATIENCE, node, uuid};
+use multi_user_server::wire::client::OwnedAnswer;
+use multi_user_server::wire::node::NodeState;
+use serde_json::Value;
+
+const VERSION: &str = "0.9.11";
+
+fn made(n: u32, payload: &str) -> NodeState {
+    let mut node = node(uuid(n), "COMMON", payload.to_owned());
+    node.kind.clear();
+    node
+}
+
+async fn host(program: &Program) -> Client {
+    let mut alice = Client::enter(&program.ports, VERSION, Via::Hand, "alice", As::Admin).await;
+    alice.upload(&[made(1, "one"), made(2, "two")]).await;
+    alice
+}
+
+async fn joined(program: &Program, name: &str) -> Client {
+    let mut client = Client::enter(&program.ports, VERSION, Via::Hand, name, As::User).await;
+    client.join().await;
+    client
+}
+
+fn payloads(client: &Client) -> Vec<String> {
+    let nodes = client.nodes.values();
+    nodes
+        .map(|node| String::from_utf8_lossy(&node.payload).into_owned())
+        .collect()
+}
+
+/// What the program says when it is run with these arguments on a server's data.
+fn run(data: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut command = command(data, &[]);
+    let output = command
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
+    }
+}
+
+fn ctl(program: &Program, arguments: &[&str]) -> Result<String, String> {
+    run(program.data.path(), &[&["ctl"], arguments].concat())
+}
+
+fn ctl_json(program: &Program, arguments: &[&str]) -> Value {
+    let text = ctl(program, &[&["--json"], arguments].concat()).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn backups(program: &Program) -> Vec<String> {
+    backups_in(&program.data.path().join("backups/default"))
+}
+
+fn backups_in(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// Waits until there is a backup for this reason.
+fn backed_up(program: &Program, reason: &str) -> String {
+    program.logged(&format!("a backup for {reason}"), |line| {
+        let made = line.get("message")? == "backup made" && line.get("reason")? == reason;
+        let file = line.get("file")?.as_str()?;
+        made.then(|| file.to_owned())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_sees_and_removes_users() {
+    let program = Program::start(&[]);
+    let alice = host(&program).await;
+    let mut bob = joined(&program, "bob").await;
+    let text = ctl(&program, &["users"]).unwrap();
+    assert!(
+        text.starts_with("2 users online\n  alice(admin) - "),
+        "{text}"
+    );
+    let users = ctl_json(&program, &["users"]);
+    assert_eq!(users["users"][1]["name"], "bob");
+    assert_eq!(users["users"][1]["admin"], false);
+
+    assert_eq!(
+        ctl(&program, &["kick", "bob"]).unwrap(),
+        "bob kicked from the session.\n"
+    );
+    let reason = bob
+        .answered("the kick", |answer| match answer {
+            OwnedAnswer::Disconnect { reason } => Some(reason.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(reason, "kicked by admin");
+    let refused = ctl(&program, &["kick", "bob"]).unwrap_err();
+    assert_eq!(refused, "error: can't kick bob, user not found\n");
+    assert!(ctl(&program, &["say", "hello"]).unwrap().contains("1 user"));
+    drop(alice);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_sees_nodes_sets_them_aside_and_gives_them() {
+    let program = Program::start(&[]);
+    let _alice = host(&program).await;
+    let nodes = ctl_json(&program, &["nodes"]);
+    assert_eq!(nodes["nodes"].as_array().unwrap().len(), 2);
+    let first = uuid(1).to_string();
+    assert!(
+        ctl(&program, &["quarantine", &first])
+            .unwrap()
+            .contains("set aside")
+    );
+    assert!(ctl(&program, &["nodes"]).unwrap().contains("set aside"));
+    assert!(ctl(&program, &["quarantine", &first]).is_err());
+    assert_eq!(
+        ctl(&program, &["release", &first]).unwrap(),
+        format!("{first} is back.\n")
+    );
+
+    assert_eq!(ctl(&program, &["rights"]).unwrap().lines().count(), 1);
+    assert_eq!(
+        ctl(&program, &["rights", "COMMON", "alice"]).unwrap(),
+        "2 nodes given to alice.\n"
+    );
+    assert!(
+        ctl(&program, &["rights"])
+            .unwrap()
+            .starts_with("  alice: 2 nodes")
+    );
+    assert!(
+        ctl(&program, &["rights", &first, "nobody"])
+            .unwrap_err()
+            .contains("nobody is not in")
+    );
+    assert!(ctl(&program, &["rights", &first]).is_err());
+
+    let stats = ctl_json(&program, &["stats"]);
+    assert_eq!((&stats["users"], &stats["nodes"]), (&1.into(), &2.into()));
+    assert_eq!(stats["durability"]["state"], "ok");
+    assert_eq!(stats["clients"], VERSION);
+    assert!(ctl(&program, &["save"]).unwrap().contains("on the disk"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_goes_back_to_a_backup_and_a_reset_can_be_undone() {
+    let program = Program::start(&[]);
+    let mut alice = host(&program).await;
+    let made_first = ctl_json(&program, &["backup"]);
+    assert_eq!(made_first["nodes"], 2);
+    let first = PathBuf::from(made_first["path"].as_str().unwrap());
+    assert!(first.starts_with(program.data.path().join("backups/default")));
+    alice.push(&made(3, "three"));
+    let bob = joined_with(&program, "bob", 3).await;
+    drop(bob);
+
+    let name = first.file_name().unwrap().to_str().unwrap();
+    let answer = ctl(&program, &["restore", name]).unwrap();
+    assert!(
+        answer.contains("with 2 nodes") && answer.contains("What was there before"),
+        "{answer}"
+    );
+    let reason = alice
+        .answered("a farewell", |answer| match answer {
+            OwnedAnswer::Disconnect { reason } => Some(reason.clone()),
+            _ => None,
+        })
+        .await;
+    assert!(reason.contains("put back"), "{reason}");
+    let carol = joined(&program, "carol").await;
+    assert_eq!(payloads(&carol), ["one", "two"]);
+    drop((alice, carol));
+
+    let before = program.data.path().join("backups/default");
+    let before: Vec<_> = backups_in(&before)
+        .into_iter()
+        .filter(|name| name.contains("_restore_"))
+        .collect();
+    assert_eq!(before.len(), 1);
+    ctl(&program, &["restore", &before[0]]).unwrap();
+    let dave = joined_with(&program, "dave", 3).await;
+    assert_eq!(payloads(&dave), ["one", "two", "three"]);
+    drop(dave);
+
+    let answer = ctl(&program, &["reset"]).unwrap();
+    assert!(answer.starts_with("The session is empty.\n"), "{answer}");
+    assert!(
+        backups(&program)
+            .iter()
+            .any(|name| name.contains("_reset_"))
+    );
+    assert_eq!(ctl_json(&program, &["stats"])["nodes"], 0);
+    // So it is after the next start.
+    let program = program.killed().start_again(&[]);
+    assert_eq!(ctl_json(&program, &["stats"])["nodes"], 0);
+    ctl(&program, &["restore", "reset"]).unwrap();
+    let program = program.killed().start_again(&[]);
+    let eve = joined_with(&program, "eve", 3).await;
+    assert_eq!(payloads(&eve), ["one", "two", "three"]);
+    assert!(ctl(&program, &["restore", "nothing"]).is_err());
+    assert!(ctl(&program, &["restore"]).unwrap().lines().count() >= 3);
+}
+
+/// Somebody who has all of so many nodes, which may have been on their way.
+async fn joined_with(program: &Program, name: &str, nodes: usize) -> Client {
+    let mut client = joined(program, name).await;
+    client
+        .until("all nodes", |client| client.nodes.len() >= nodes)
+        .await;
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backups_are_made_by_themselves() {
+    let program = Program::start(&[("backup.interval", "1s")]);
+    let alice = host(&program).await;
+    backed_up(&program, "interval");
+    drop(alice);
+    let program = program.killed().start_again(&[("backup.interval", "off")]);
+    let alice = joined(&program, "alice").await;
+    program.signal("USR1");
+    backed_up(&program, "signal");
+    alice.push(&made(3, "three"));
+    let bob = joined_with(&program, "bob", 3).await;
+    drop((alice, bob));
+    backed_up(&program, "left");
+
+    // What is in a backup already needs no other.
+    let mut program = program;
+    program.signal("TERM");
+    assert!(program.wait(PATIENCE).success());
+    assert!(!backups(&program).iter().any(|name| name.contains("_stop_")));
+    let mut program = program.start_again(&[("backup.on_leave", "off")]);
+    let _alice = joined(&program, "alice").await;
+    program.signal("TERM");
+    assert!(program.wait(PATIENCE).success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_makes_a_backup_of_what_has_none() {
+    let mut program = Program::start(&[]);
+    let _alice = host(&program).await;
+    program.signal("TERM");
+    assert!(program.wait(PATIENCE).success());
+    let made = backups(&program);
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert!(made[0].starts_with("default_left_") || made[0].starts_with("default_stop_"));
+    assert!(made[0].ends_with(".db"));
+    let mode = std::fs::metadata(program.data.path().join("backups/default").join(&made[0]));
+    assert_eq!(mode.unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_deletes_the_scene_finds_it_in_a_backup() {
+    let program = Program::start(&[]);
+    let alice = host(&program).await;
+    let mut bob = joined(&program, "bob").await;
+    for n in [1, 2] {
+        let delete = multi_user_server::wire::command::Request::Delete(uuid(n));
+        alice.request(&delete);
+    }
+    bob.until("all gone", |bob| bob.nodes.is_empty()).await;
+    backed_up(&program, "deletion");
+    ctl(&program, &["restore", "deletion"]).unwrap();
+    let carol = joined(&program, "carol").await;
+    assert_eq!(payloads(&carol), ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_session_is_reset_if_that_is_wanted() {
+    let keys = [
+        ("session.when_empty", "reset after 1s"),
+        ("backup.on_leave", "off"),
+    ];
+    let program = Program::start(&keys);
+    let alice = host(&program).await;
+    drop(alice);
+    backed_up(&program, "reset");
+    program.wait_for_line("the reset", "session.replaced");
+    assert_eq!(ctl_json(&program, &["stats"])["nodes"], 0);
+    let mut bob = Client::enter(&program.ports, VERSION, Via::Hand, "bob", As::Admin).await;
+    bob.upload(&[made(7, "another")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_ends_the_server_with_notice() {
+    let mut program = Program::start(&[]);
+    let mut alice = host(&program).await;
+    let began = Instant::now();
+    let answer = ctl(&program, &["stop", "--notice", "1s"]).unwrap();
+    assert_eq!(answer, "The server ends in 1 s.\n");
+    alice
+        .answered("a farewell", |answer| match answer {
+            OwnedAnswer::Disconnect { reason } => Some(reason.clone()),
+            _ => None,
+        })
+        .await;
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    drop(alice);
+    assert!(program.wait(PATIENCE).success());
+    // The socket goes with it.
+    let gone = ctl(&program, &["users"]).unwrap_err();
+    assert!(
+        gone.contains("no server runs with the data directory"),
+        "{gone}"
+    );
+    assert!(!program.data.path().join("ctl.sock").exists());
+}
+
+/// What is no order harms nobody, and nobody else may give any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_socket_is_the_operators_alone_and_takes_any_nonsense() {
+    let program = Program::start(&[]);
+    let path = program.data.path().join("ctl.sock");
+    assert!(ctl(&program, &["users"]).is_ok());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for nonsense in [
+        &b"hello\n"[..],
+        b"{\"order\":\"explode\"}\n",
+        b"{\"order\":\"kick\"}\n",
+        b"\xff\xfe\n",
+        b"",
+        &[b'x'; 100_000],
+    ] {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        // It may have heard enough before the end.
+        let _ = stream.write_all(nonsense);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        if !answer.is_empty() {
+            assert!(answer.contains("\"ok\":false"), "{answer}");
+        }
+    }
+    // Others wait in vain, and take nobody's place.
+    let idle: Vec<_> = (0..8)
+        .map(|_| UnixStream::connect(&path).unwrap())
+        .collect();
+    assert!(ctl(&program, &["users"]).is_ok());
+    drop(idle);
+}
+
+/// A server that was killed leaves its socket, and the next one takes its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_left_behind_is_replaced() {
+    let program = Program::start(&[]).killed();
+    let gone = ctl(&program, &["users"]).unwrap_err();
+    assert!(gone.contains("no server runs"), "{gone}");
+    let program = program.start_again(&[]);
+    assert!(ctl(&program, &["users"]).is_ok());
+}
