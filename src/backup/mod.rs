@@ -12,6 +12,8 @@ mod read;
 mod retention;
 mod swap;
 mod task;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::path::{Path, PathBuf};

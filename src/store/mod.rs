@@ -23,7 +23,7 @@ mod payloads;
 mod recover;
 mod row;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::store::disk::{Disk, DiskFile, How};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The power fails: this operation may happen in part, none after it does.
     Cut,
     /// This operation fails, and does nothing. What could not be synced is taken for synced.
@@ -59,13 +59,13 @@ struct World {
 
 /// The disk.
 #[derive(Clone, Debug)]
-pub(super) struct MemoryDisk(Arc<Mutex<World>>);
+pub(crate) struct MemoryDisk(Arc<Mutex<World>>);
 
 #[derive(Debug)]
 struct MemoryFile(MemoryDisk, usize);
 
 impl MemoryDisk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(World {
             inodes: HashMap::new(),
             names: BTreeMap::new(),
@@ -83,29 +83,29 @@ impl MemoryDisk {
     }
 
     /// How many operations that change something there were.
-    pub(super) fn done(&self) -> usize {
+    pub(crate) fn done(&self) -> usize {
         self.world().done
     }
 
     /// What goes wrong, so many operations from the beginning.
-    pub(super) fn fail_at(&self, operation: usize, fault: Fault) {
+    pub(crate) fn fail_at(&self, operation: usize, fault: Fault) {
         self.world().fault = Some((operation, fault));
     }
 
     /// From now on.
-    pub(super) fn fail_now(&self, fault: Fault) {
+    pub(crate) fn fail_now(&self, fault: Fault) {
         let now = self.done();
         self.fail_at(now, fault);
     }
 
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         let mut world = self.world();
         world.fault = None;
         world.dead = false;
     }
 
     /// Forgets of what was not synced nothing, some or all.
-    pub(super) fn cut_power(&self) {
+    pub(crate) fn cut_power(&self) {
         let world = &mut *self.world();
         let chance = *[0.0, 0.2, 0.5, 0.8, 1.0]
             .get(world.random.random_range(0..5))
@@ -144,7 +144,7 @@ impl MemoryDisk {
     }
 
     /// The bytes of a file, to damage them: also those on the disk.
-    pub(super) fn damage(&self, path: &Path, damage: impl Fn(&mut Vec<u8>)) {
+    pub(crate) fn damage(&self, path: &Path, damage: impl Fn(&mut Vec<u8>)) {
         let world = &mut *self.world();
         let inode = world.inodes.get_mut(&world.names[path]).unwrap();
         damage(&mut inode.seen);
@@ -152,7 +152,7 @@ impl MemoryDisk {
         inode.pending.clear();
     }
 
-    pub(super) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let world = self.world();
         let files = world.names.iter();
         files
@@ -160,7 +160,7 @@ impl MemoryDisk {
             .collect()
     }
 
-    pub(super) fn forget(&self, path: &Path) {
+    pub(crate) fn forget(&self, path: &Path) {
         let world = &mut *self.world();
         world.names.remove(path);
         world.durable_names.remove(path);

@@ -3,7 +3,7 @@
 mod damage;
 mod faults;
 mod kill;
-mod memory;
+pub(crate) mod memory;
 mod roundtrip;
 
 use std::collections::HashMap;
