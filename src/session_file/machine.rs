@@ -5,6 +5,7 @@
 //! in it; whatever else is in the file (the users, which nobody needs) is gone through, not built.
 //! So it can let pass what [`pickle`](crate::wire::pickle) has to refuse: names lead nowhere here.
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use bytes::Bytes;
@@ -15,9 +16,11 @@ use crate::wire::pickle::{Argument, PickleError, argument, op};
 
 /// Strings up to this length are kept, be it only for what refers to them later.
 const SHORT: usize = 64;
+/// Up to this length Python has any `bytes` only once, so that nodes may share them.
+const SHARED: usize = 1;
 /// Chunks of a node.
 const CHUNKS: usize = 5;
-/// The innermost two of these are marks: of the dict, and of the list of nodes.
+/// Marks around the list of nodes: that of the dict, unless nothing else is in it.
 const TOP_MARKS: usize = 1;
 
 /// What is on the stack.
@@ -35,8 +38,6 @@ enum Item {
     Bytes(Bytes),
     /// Anything else.
     Other,
-    /// In the memo: what can be referred to in Python, but not here.
-    Gone,
 }
 
 /// How a file went on.
@@ -57,19 +58,26 @@ pub(super) struct Most {
     pub(super) node: usize,
 }
 
-/// Gets a node's chunks and what the file said of its family before: whether it is marshal.
+/// The machine. `each` gets a node's chunks and what the file said of its family before: whether it
+/// is marshal.
 pub(super) struct Machine<'i, R: Read, F> {
     input: &'i mut Input<R>,
     each: F,
     most: Most,
     stack: Vec<Item>,
-    memo: Vec<Item>,
+    /// Entries of the memo, those left out of it included.
+    entries: usize,
+    /// What may be referred to. Of nodes that is nearly nothing, or they would all stay in memory:
+    /// every chunk is made anew, except that Python has each of the shortest `bytes` only once.
+    memo: HashMap<usize, Item>,
     /// Where the list of nodes is on the stack.
     nodes: Option<usize>,
     /// Whether it was there.
     had_nodes: bool,
     /// Whether a node was in it.
     had_chunks: bool,
+    /// Nodes that were given.
+    given: usize,
     /// Bytes of the node that is being read.
     held: usize,
     /// For files of [`Format::Ours`](super::Format::Ours).
@@ -88,10 +96,12 @@ where
             each,
             most,
             stack: Vec::new(),
-            memo: Vec::new(),
+            entries: 0,
+            memo: HashMap::new(),
             nodes: None,
             had_nodes: false,
             had_chunks: false,
+            given: 0,
             held: 0,
             marshal: None,
         }
@@ -182,7 +192,7 @@ where
             if self.held > self.most.node {
                 let limit = self.most.node;
                 return Err(FileError::Node {
-                    number: 0,
+                    number: self.given.saturating_add(1),
                     id: None,
                     error: NodeError::TooLong { limit },
                 }
@@ -208,15 +218,17 @@ where
     fn with(&mut self, code: u8, number: u32) -> Result<(), ReadError<E>> {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         match code {
-            op::BINGET | op::LONG_BINGET => match self.memo.get(index) {
+            op::BINGET | op::LONG_BINGET => match self.memo.get(&index) {
+                None if index < self.entries => {
+                    Err(shape("it refers back to a node or to large data"))
+                }
                 None => Err(self.memo_error(index)),
-                Some(Item::Gone) => Err(shape("it refers back to a node or to large data")),
                 Some(item) => {
                     let item = item.clone();
                     self.push(item)
                 }
             },
-            op::BINPUT | op::LONG_BINPUT if index == self.memo.len() => self.memoize(),
+            op::BINPUT | op::LONG_BINPUT if index == self.entries => self.memoize(),
             op::BINPUT | op::LONG_BINPUT => Err(self.memo_error(index)),
             op::PROTO => Err(shape("it holds a pickle in a pickle")),
             _ => self.push(Item::Other),
@@ -323,18 +335,23 @@ where
     }
 
     fn memoize(&mut self) -> Result<(), ReadError<E>> {
-        let max = self.most.memo;
-        if self.memo.len() >= max {
-            let what = "memo entries";
-            return Err(FileError::from(PickleError::Budget { what, max }).into());
-        }
-        self.memo.push(match self.stack.last() {
+        let longest = if self.in_node() { SHARED } else { SHORT };
+        let item = match self.stack.last() {
             None | Some(Item::Mark) => return Err(shape("it takes what is not there")),
-            Some(Item::Text(text)) => Item::Text(text.clone()),
-            Some(Item::Bytes(bytes)) if bytes.len() <= SHORT => Item::Bytes(bytes.clone()),
-            Some(Item::Other) => Item::Other,
-            Some(_) => Item::Gone,
-        });
+            Some(Item::Text(text)) => Some(Item::Text(text.clone())),
+            Some(Item::Bytes(bytes)) if bytes.len() <= longest => Some(Item::Bytes(bytes.clone())),
+            Some(Item::Other) => Some(Item::Other),
+            Some(_) => None,
+        };
+        if let Some(item) = item {
+            let max = self.most.memo;
+            if self.memo.len() >= max {
+                let what = "memo entries";
+                return Err(FileError::from(PickleError::Budget { what, max }).into());
+            }
+            self.memo.insert(self.entries, item);
+        }
+        self.entries = self.entries.saturating_add(1);
         Ok(())
     }
 
@@ -452,6 +469,7 @@ where
             return Err(shape(wrong));
         };
         let chunks = chunks.try_into().map_err(|_| shape(wrong))?;
+        self.given = self.given.saturating_add(1);
         (self.each)(chunks, self.marshal)
     }
 }

@@ -217,6 +217,20 @@ fn files_of_python_are_read() {
     }
 }
 
+/// Python has each of the shortest `bytes` only once.
+#[test]
+fn an_owner_of_one_letter_is_shared() {
+    let chunks = |id: NodeId, owner: &[u8]| {
+        let begin = b"](C\x05\x80\x04K\x02.C\x24";
+        let end = b"C\x04\x80\x04N.C\x04\x80\x04}.e";
+        [begin, &id.as_bytes()[..], owner, end].concat()
+    };
+    let nodes = [chunks(id(0), b"C\x01x\x94"), chunks(id(1), b"h\0")].concat();
+    let pickle = [b"\x80\x04}\x8c\x05nodes](", &nodes[..], b"es."].concat();
+    let (nodes, _) = read(&pickle).unwrap();
+    assert_eq!((nodes.len(), nodes[1].owner.as_str()), (2, "x"));
+}
+
 #[test]
 fn what_no_node_may_hold_is_refused() {
     for format in FORMATS {

@@ -20,14 +20,15 @@ const NO_SYSTEM: u8 = 255;
 pub struct Written {
     /// Nodes.
     pub nodes: usize,
-    /// Bytes before compression, nearly.
+    /// Bytes before compression.
     pub bytes: u64,
 }
 
 /// Writes a session. Holds one node at a time, whatever the session's size.
 ///
 /// The nodes must be those of one session, of the format's family, with payloads that were found
-/// fit, and none twice. `out` gets large pieces and is flushed at the end, not synced.
+/// fit, and none twice; see [`whole`](super::whole()) for those of a store. `out` need not be buffered; it is
+/// flushed at the end, not synced.
 ///
 /// # Errors
 /// If it cannot be written, the iterator gives an error, or a payload is none. What was written

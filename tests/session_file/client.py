@@ -72,7 +72,8 @@ def graph():
     ]
     nodes = []
     for number, data in enumerate(values):
-        owner = "COMMON" if number % 3 else "Zo\u00eb"
+        # Python has each of the shortest texts and bytes only once.
+        owner = ["Zo\u00eb", "COMMON", "x"][number % 3]
         dependencies = [uuid(number - 1), uuid(number + 1)] if number % 2 else None
         nodes.append(make(uuid(number), owner, data, dependencies))
     for number in range(len(nodes), MANY):
