@@ -280,6 +280,22 @@ fn payloads_are_made_fit_for_all() {
     }
 }
 
+/// A name that the operator permits, said as Python 2 would say it.
+#[test]
+fn what_would_be_read_otherwise_is_not_written() {
+    let old = Bytes::from_static(b"\x80\x02}X\x01\0\0\0xcnumpy\ndtype\ns.");
+    let format = Format::Decoded { typed: true };
+    let nodes = [Ok::<_, Infallible>(state(0, format, old.clone()))];
+    let written = write(Vec::new(), format, &about(), nodes.into_iter());
+    assert!(matches!(written, Err(WriteError::Node { id: of, .. }) if of == id(0)));
+    let extra_globals = [("numpy", "dtype")];
+    let mut limits = Limits::default();
+    limits.policy.extra_globals = &extra_globals;
+    let file = file(Format::Chunks, &[state(0, Format::Chunks, old.clone())]);
+    assert!(read(&file).is_err());
+    assert_eq!(take(&file, &limits).unwrap().0[0].payload, old);
+}
+
 #[test]
 fn nodes_without_data_are_counted() {
     let none = Bytes::from_static(b"\x80\x04N.");

@@ -131,6 +131,10 @@ impl<W: Write> Writer<W> {
         }
         self.text(b"data");
         let payload = portable(&node.payload);
+        if !matches!(payload.as_ref(), [op::PROTO, 3..=5, ..]) {
+            // Its names would be read otherwise.
+            return Err(PickleError::Protocol(2));
+        }
         self.memo = splice(&payload, self.memo, &mut self.small)?;
         self.text(b"dependencies");
         self.small.extend([op::EMPTY_LIST, op::MARK]);
@@ -194,7 +198,7 @@ impl<W: Write> Writer<W> {
 
 /// The payload as a pickle that every Python from 3.7 on reads, and which can be part of another
 /// of protocol 4: clients on the newest Python say protocol 5, and below 3 names are read
-/// otherwise. What names something the operator permits is not read, and stays as it is.
+/// otherwise. What names something the operator permits cannot be read, and stays as it is.
 fn portable(payload: &Bytes) -> Bytes {
     match payload.as_ref() {
         [op::PROTO, 3 | 4, ..] => payload.clone(),

@@ -69,6 +69,8 @@ def graph():
         {"deep": [[[[{"deeper": {"deepest": ["\u00e4\U0001f600", "\ud800"]}}]]]]},
         {"list": list(range(3000)), "texts": [f"text {number}" for number in range(300)]},
         {"long": "\u00fc" * 40000, "frozen": frozenset(["x"]), "array": bytearray(b"abc")},
+        # Registered, but never filled.
+        None,
     ]
     nodes = []
     for number, data in enumerate(values):
