@@ -20,6 +20,7 @@ mod input;
 mod machine;
 mod node;
 mod read;
+mod stack;
 mod stored;
 #[cfg(test)]
 mod tests;

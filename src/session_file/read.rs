@@ -20,8 +20,6 @@ use crate::wire::pickle::ScanPolicy;
 /// What a node may have beside its payload: this, and so much for each dependency.
 const ENVELOPE: usize = 64 * 1024;
 const DEPENDENCY: usize = 64;
-/// What may be referred to, apart from nodes.
-const MEMO: usize = 1 << 20;
 
 /// How much a file may hold. Memory is taken for what is there, not for what is allowed.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +112,6 @@ impl<R: Read> Reader<R> {
         };
         let most = Most {
             stack: limits.policy.budget.stack,
-            memo: MEMO,
             node: limits
                 .node
                 .dependencies
