@@ -70,7 +70,13 @@ fn try_version(version: &str, format: Format) -> Option<String> {
         Ok(summary) => summary,
         Err(error) => return Some(format!("{version}: {error}")),
     };
-    if summary.format != Some(format) || !summary.missing.is_empty() {
+    let right = (Some(format), 1, Vec::new());
+    if (
+        summary.format,
+        summary.without_data,
+        summary.missing.clone(),
+    ) != right
+    {
         return Some(format!("{version}: {summary:?}"));
     }
     let differs = |(one, two): (&NodeState, &NodeState)| {

@@ -203,7 +203,13 @@ impl File<'_> {
 /// A node with its changes.
 fn state(id: NodeId, stored: Stored, content: &Budget) -> NodeState {
     match whole(id, &stored, content) {
-        Ok(Some(folded)) => return folded.node,
+        Ok(Some(folded)) => {
+            if folded.refused > 0 {
+                warn!(name: "backup.deltas_left_out", node = %id, deltas = folded.refused,
+                    "a node is saved without changes that do not fit it");
+            }
+            return folded.node;
+        }
         Ok(None) => {}
         Err(error) => warn!(name: "backup.unfoldable", node = %id, %error,
             "a node is saved without its last changes, which do not fit it"),

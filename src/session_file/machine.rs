@@ -11,33 +11,17 @@ use bytes::Bytes;
 
 use super::error::{FileError, NodeError, ReadError};
 use super::input::Input;
+use super::stack::{Item, Stack, is_other};
 use crate::wire::pickle::{Argument, PickleError, argument, op};
 
 /// Strings up to this length are kept, be it only for what refers to them later.
 const SHORT: usize = 64;
+/// Up to this length Python has any `bytes` only once, so that nodes may share them.
+const SHARED: usize = 1;
 /// Chunks of a node.
 const CHUNKS: usize = 5;
-/// The innermost two of these are marks: of the dict, and of the list of nodes.
+/// Marks around the list of nodes: that of the dict, unless nothing else is in it.
 const TOP_MARKS: usize = 1;
-
-/// What is on the stack.
-#[derive(Clone, Debug)]
-enum Item {
-    Mark,
-    /// The dict that is the file.
-    Top,
-    /// The list of nodes.
-    Nodes,
-    /// A node.
-    Chunks(Vec<Bytes>),
-    /// A short text.
-    Text(Bytes),
-    Bytes(Bytes),
-    /// Anything else.
-    Other,
-    /// In the memo: what can be referred to in Python, but not here.
-    Gone,
-}
 
 /// How a file went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,24 +36,25 @@ pub(super) enum Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Most {
     pub(super) stack: usize,
-    pub(super) memo: usize,
     /// Bytes of one node.
     pub(super) node: usize,
 }
 
-/// Gets a node's chunks and what the file said of its family before: whether it is marshal.
+/// The machine. `each` gets a node's chunks and what the file said of its family before: whether it
+/// is marshal.
 pub(super) struct Machine<'i, R: Read, F> {
     input: &'i mut Input<R>,
     each: F,
     most: Most,
-    stack: Vec<Item>,
-    memo: Vec<Item>,
+    stack: Stack,
     /// Where the list of nodes is on the stack.
     nodes: Option<usize>,
     /// Whether it was there.
     had_nodes: bool,
     /// Whether a node was in it.
     had_chunks: bool,
+    /// Nodes that were given.
+    given: usize,
     /// Bytes of the node that is being read.
     held: usize,
     /// For files of [`Format::Ours`](super::Format::Ours).
@@ -87,11 +72,11 @@ where
             input,
             each,
             most,
-            stack: Vec::new(),
-            memo: Vec::new(),
+            stack: Stack::new(most.stack),
             nodes: None,
             had_nodes: false,
             had_chunks: false,
+            given: 0,
             held: 0,
             marshal: None,
         }
@@ -115,7 +100,7 @@ where
                 }
             }
         }
-        match self.stack.as_slice() {
+        match self.stack.items() {
             [Item::Top] if self.had_nodes => {}
             [Item::Top] => return Err(FileError::Shape("it has no nodes").into()),
             _ => return Err(FileError::Shape("it is no dict").into()),
@@ -125,14 +110,7 @@ where
     }
 
     fn step(&mut self, code: u8) -> Result<Outcome, ReadError<E>> {
-        let refused = || {
-            FileError::Pickle(PickleError::Opcode {
-                name: op::name(code),
-                byte: code,
-                at: self.input.at(),
-            })
-        };
-        match argument(code).ok_or_else(refused)? {
+        match argument(code).ok_or_else(|| self.refused(code))? {
             Argument::Counted(width) => {
                 let length = self.input.length(width)?;
                 return self.counted(code, length);
@@ -141,7 +119,7 @@ where
                 for _ in 0..lines {
                     self.input.line()?;
                 }
-                self.push(Item::Other)?;
+                self.stack.push(Item::Other)?;
             }
             Argument::Fixed(0) => self.bare(code)?,
             Argument::Fixed(1) => {
@@ -150,7 +128,7 @@ where
             }
             Argument::Fixed(2) => {
                 self.input.array::<2>()?;
-                self.push(Item::Other)?;
+                self.stack.push(Item::Other)?;
             }
             Argument::Fixed(4) => {
                 let number = u32::from_le_bytes(self.input.array()?);
@@ -159,7 +137,7 @@ where
             Argument::Fixed(_) => {
                 self.input.array::<8>()?;
                 if code != op::FRAME {
-                    self.push(Item::Other)?;
+                    self.stack.push(Item::Other)?;
                 }
             }
         }
@@ -182,24 +160,24 @@ where
             if self.held > self.most.node {
                 let limit = self.most.node;
                 return Err(FileError::Node {
-                    number: 0,
+                    number: self.given.saturating_add(1),
                     id: None,
                     error: NodeError::TooLong { limit },
                 }
                 .into());
             }
             let bytes = self.input.take(size)?.into();
-            self.push(Item::Bytes(bytes))?;
+            self.stack.push(Item::Bytes(bytes))?;
         } else if size <= SHORT && (is_text || is_bytes) {
             let bytes = self.input.take(size)?.into();
-            self.push(if is_text {
+            self.stack.push(if is_text {
                 Item::Text(bytes)
             } else {
                 Item::Bytes(bytes)
             })?;
         } else {
             self.input.skip(length)?;
-            self.push(Item::Other)?;
+            self.stack.push(Item::Other)?;
         }
         Ok(Outcome::Done)
     }
@@ -208,146 +186,82 @@ where
     fn with(&mut self, code: u8, number: u32) -> Result<(), ReadError<E>> {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         match code {
-            op::BINGET | op::LONG_BINGET => match self.memo.get(index) {
-                None => Err(self.memo_error(index)),
-                Some(Item::Gone) => Err(shape("it refers back to a node or to large data")),
-                Some(item) => {
-                    let item = item.clone();
-                    self.push(item)
-                }
-            },
-            op::BINPUT | op::LONG_BINPUT if index == self.memo.len() => self.memoize(),
-            op::BINPUT | op::LONG_BINPUT => Err(self.memo_error(index)),
-            op::PROTO => Err(shape("it holds a pickle in a pickle")),
-            _ => self.push(Item::Other),
+            op::BINGET | op::LONG_BINGET if index < self.stack.entries() => {
+                self.stack.get(index)?
+            }
+            op::BINPUT | op::LONG_BINPUT if index == self.stack.entries() => self.memoize()?,
+            op::BINGET | op::LONG_BINGET | op::BINPUT | op::LONG_BINPUT => {
+                let at = self.input.at();
+                return Err(FileError::from(PickleError::Memo { index, at }).into());
+            }
+            op::PROTO => return Err(shape("it holds a pickle in a pickle")),
+            _ => self.stack.push(Item::Other)?,
         }
+        Ok(())
     }
 
     /// An opcode without argument.
     fn bare(&mut self, code: u8) -> Result<(), ReadError<E>> {
         match code {
             op::NONE | op::NEWTRUE | op::NEWFALSE | op::EMPTY_TUPLE | op::EMPTY_SET => {
-                self.push(Item::Other)
+                self.stack.push(Item::Other)?;
             }
-            op::MARK => self.push(Item::Mark),
-            op::MEMOIZE => self.memoize(),
-            op::EMPTY_DICT if self.stack.is_empty() => self.push(Item::Top),
-            op::EMPTY_DICT => self.push(Item::Other),
-            op::EMPTY_LIST => self.empty_list(),
+            op::MARK => self.stack.push(Item::Mark)?,
+            op::MEMOIZE => self.memoize()?,
+            op::EMPTY_DICT if self.stack.len() == 0 => self.stack.push(Item::Top)?,
+            op::EMPTY_DICT => self.stack.push(Item::Other)?,
+            op::EMPTY_LIST => self.empty_list()?,
             op::APPEND => {
-                let item = self.pop()?;
-                self.append(vec![item])
+                let item = self.stack.pop()?;
+                self.append(vec![item])?;
             }
             op::APPENDS => {
-                let items = self.pop_mark()?;
-                self.append(items)
+                let items = self.stack.pop_mark()?;
+                self.append(items)?;
             }
             op::SETITEM => {
-                let value = self.pop()?;
-                let key = self.pop()?;
-                self.set(vec![key, value])
+                let value = self.stack.pop()?;
+                let key = self.stack.pop()?;
+                self.set(&[key, value])?;
             }
             op::SETITEMS => {
-                let items = self.pop_mark()?;
-                self.set(items)
+                let items = self.stack.pop_mark()?;
+                self.set(&items)?;
             }
             op::ADDITEMS => {
-                let items = self.pop_mark()?;
-                self.drop_into(&items)
+                let items = self.stack.pop_mark()?;
+                self.stack.drop_into(&items)?;
             }
             op::TUPLE | op::FROZENSET | op::LIST | op::DICT => {
-                let items = self.pop_mark()?;
-                self.become_other(&items)
+                let items = self.stack.pop_mark()?;
+                self.stack.become_other(&items)?;
             }
-            op::TUPLE1 => self.merge(1),
-            op::TUPLE2 | op::STACK_GLOBAL | op::REDUCE | op::NEWOBJ | op::BUILD => self.merge(2),
-            op::TUPLE3 => self.merge(3),
-            _ => {
-                let at = self.input.at();
-                let (name, byte) = (op::name(code), code);
-                Err(FileError::from(PickleError::Opcode { name, byte, at }).into())
+            op::TUPLE1 => self.stack.merge(1)?,
+            op::TUPLE2 | op::STACK_GLOBAL | op::REDUCE | op::NEWOBJ | op::BUILD => {
+                self.stack.merge(2)?;
             }
+            op::TUPLE3 => self.stack.merge(3)?,
+            _ => return Err(self.refused(code).into()),
         }
-    }
-
-    fn push(&mut self, item: Item) -> Result<(), ReadError<E>> {
-        let max = self.most.stack;
-        if self.stack.len() >= max {
-            let what = "stack entries";
-            return Err(FileError::from(PickleError::Budget { what, max }).into());
-        }
-        self.stack.push(item);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Result<Item, ReadError<E>> {
-        match self.stack.pop() {
-            None | Some(Item::Mark | Item::Top) => Err(shape("it takes what is not there")),
-            Some(item) => Ok(item),
-        }
-    }
-
-    /// What is above the last mark.
-    fn pop_mark(&mut self) -> Result<Vec<Item>, ReadError<E>> {
-        let mark = self
-            .stack
-            .iter()
-            .rposition(|item| matches!(item, Item::Mark));
-        let mark = mark.ok_or_else(|| shape("it takes what is not there"))?;
-        let items = self.stack.drain(mark.saturating_add(1)..).collect();
-        self.stack.pop();
-        Ok(items)
-    }
-
-    /// Makes one thing of the last `count`.
-    fn merge(&mut self, count: usize) -> Result<(), ReadError<E>> {
-        let mut items = Vec::with_capacity(count);
-        for _ in 0..count {
-            items.push(self.pop()?);
-        }
-        self.become_other(&items)
-    }
-
-    fn become_other(&mut self, items: &[Item]) -> Result<(), ReadError<E>> {
-        is_other(items)?;
-        self.push(Item::Other)
-    }
-
-    /// Puts something into what nobody needs.
-    fn drop_into(&mut self, items: &[Item]) -> Result<(), ReadError<E>> {
-        is_other(items)?;
-        match self.stack.last() {
-            Some(Item::Other) => Ok(()),
-            _ => Err(shape("its parts do not belong together")),
-        }
-    }
-
-    fn memoize(&mut self) -> Result<(), ReadError<E>> {
-        let max = self.most.memo;
-        if self.memo.len() >= max {
-            let what = "memo entries";
-            return Err(FileError::from(PickleError::Budget { what, max }).into());
-        }
-        self.memo.push(match self.stack.last() {
-            None | Some(Item::Mark) => return Err(shape("it takes what is not there")),
-            Some(Item::Text(text)) => Item::Text(text.clone()),
-            Some(Item::Bytes(bytes)) if bytes.len() <= SHORT => Item::Bytes(bytes.clone()),
-            Some(Item::Other) => Item::Other,
-            Some(_) => Item::Gone,
-        });
         Ok(())
     }
 
     #[cold]
-    fn memo_error(&self, index: usize) -> ReadError<E> {
+    fn refused(&self, code: u8) -> FileError {
         let at = self.input.at();
-        FileError::from(PickleError::Memo { index, at }).into()
+        let (name, byte) = (op::name(code), code);
+        PickleError::Opcode { name, byte, at }.into()
+    }
+
+    fn memoize(&mut self) -> Result<(), FileError> {
+        let longest = if self.in_node() { SHARED } else { SHORT };
+        self.stack.memoize(longest)
     }
 
     /// The place on the stack where nodes come.
     fn first_node(&self) -> Option<usize> {
         let above = self.nodes?.saturating_add(1);
-        Some(match self.stack.get(above) {
+        Some(match self.stack.items().get(above) {
             Some(Item::Mark) => above.saturating_add(1),
             _ => above,
         })
@@ -360,40 +274,48 @@ where
 
     /// Whether what comes next is a chunk of a node.
     fn in_node(&self) -> bool {
-        let first = self.first_node().and_then(|first| self.stack.get(first));
+        let first = self
+            .first_node()
+            .and_then(|first| self.stack.items().get(first));
         matches!(first, Some(Item::Chunks(_)))
     }
 
     fn empty_list(&mut self) -> Result<(), ReadError<E>> {
-        if let Some(first) = self.first_node() {
-            // It was the last that came, so it is whole: what Python puts into a list goes in at
-            // once, unless it is more than a node has. Not waiting for all nodes of a batch, which
-            // are put into their list together, is what keeps memory small.
-            if self.stack.len() == first.saturating_add(1)
-                && let Some(Item::Chunks(_)) = self.stack.last()
-                && let Some(node) = self.stack.pop()
-            {
-                self.give(node)?;
+        let item = match self.first_node() {
+            Some(first) => {
+                // The last that came is whole: what Python puts into a list goes in at once, unless
+                // it is more than a node has. Not waiting for all nodes of a batch, which are put
+                // into their list together, is what keeps memory small.
+                if self.stack.len() == first.saturating_add(1)
+                    && let Some(Item::Chunks(_)) = self.stack.items().last()
+                {
+                    let node = self.stack.pop()?;
+                    self.give(node)?;
+                }
+                if self.stack.len() == first {
+                    self.input.forget();
+                    self.had_chunks = true;
+                    self.held = 0;
+                    Item::Chunks(Vec::new())
+                } else {
+                    Item::Other
+                }
             }
-            if self.stack.len() == first {
-                self.input.forget();
-                self.had_chunks = true;
-                self.held = 0;
-                return self.push(Item::Chunks(Vec::new()));
-            }
-            return self.push(Item::Other);
-        }
-        let marks = self.stack.iter().filter(|item| matches!(item, Item::Mark));
-        let is_nodes = match self.stack.as_slice() {
-            [Item::Top, .., Item::Text(key)] => !self.had_nodes && key.as_ref() == b"nodes",
-            _ => false,
+            None => match self.stack.items() {
+                [Item::Top, .., Item::Text(key)]
+                    if !self.had_nodes
+                        && key.as_ref() == b"nodes"
+                        && self.stack.marks() <= TOP_MARKS =>
+                {
+                    self.had_nodes = true;
+                    self.nodes = Some(self.stack.len());
+                    Item::Nodes
+                }
+                _ => Item::Other,
+            },
         };
-        if is_nodes && marks.count() <= TOP_MARKS {
-            self.had_nodes = true;
-            self.nodes = Some(self.stack.len());
-            return self.push(Item::Nodes);
-        }
-        self.push(Item::Other)
+        self.stack.push(item)?;
+        Ok(())
     }
 
     fn append(&mut self, items: Vec<Item>) -> Result<(), ReadError<E>> {
@@ -402,7 +324,6 @@ where
                 for node in items {
                     self.give(node)?;
                 }
-                Ok(())
             }
             Some(Item::Chunks(chunks)) => {
                 for item in items {
@@ -411,33 +332,33 @@ where
                         _ => return Err(shape("a node in it is no list of five bytes")),
                     }
                 }
-                Ok(())
             }
-            _ => self.drop_into(&items),
+            _ => self.stack.drop_into(&items)?,
         }
+        Ok(())
     }
 
     /// Puts keys and values, in turn, into the dict below.
-    fn set(&mut self, items: Vec<Item>) -> Result<(), ReadError<E>> {
-        if !matches!(self.stack.last(), Some(Item::Top)) {
-            return self.drop_into(&items);
+    fn set(&mut self, items: &[Item]) -> Result<(), FileError> {
+        if !matches!(self.stack.items().last(), Some(Item::Top)) {
+            return self.stack.drop_into(items);
         }
         let (pairs, odd) = items.as_chunks();
         if !odd.is_empty() {
-            return Err(shape("a key in it has no value"));
+            return Err(FileError::Shape("a key in it has no value"));
         }
         for [key, value] in pairs {
             let Item::Text(key) = key else {
-                return Err(shape("a key in it is no short text"));
+                return Err(FileError::Shape("a key in it is no short text"));
             };
             match (key.as_ref(), value) {
                 (b"nodes", Item::Nodes) => self.nodes = None,
-                (b"nodes", _) => return Err(shape("its nodes are no list")),
+                (b"nodes", _) => return Err(FileError::Shape("its nodes are no list")),
                 (b"family", Item::Text(family)) => {
                     self.marshal = Some(match family.as_ref() {
                         b"marshal" => true,
                         b"typed" => false,
-                        _ => return Err(shape("it is of a family that is not known")),
+                        _ => return Err(FileError::Shape("it is of a family that is not known")),
                     });
                 }
                 (_, value) => is_other(std::slice::from_ref(value))?,
@@ -452,17 +373,8 @@ where
             return Err(shape(wrong));
         };
         let chunks = chunks.try_into().map_err(|_| shape(wrong))?;
+        self.given = self.given.saturating_add(1);
         (self.each)(chunks, self.marshal)
-    }
-}
-
-/// Whether none of these is part of what matters.
-fn is_other<E: std::error::Error>(items: &[Item]) -> Result<(), ReadError<E>> {
-    let mut items = items.iter();
-    if items.all(|item| matches!(item, Item::Text(_) | Item::Bytes(_) | Item::Other)) {
-        Ok(())
-    } else {
-        Err(shape("its parts do not belong together"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The session file (`.db`) of the add-on: how a session leaves the server for Blender, for another
-//! server or for a backup, and how it comes in. Called by backups and export ([`write`]), import and
-//! restore ([`Reader`]); knows neither sockets nor the running session.
+//! server or for a backup, and how it comes in. Called by backups and export ([`write()`]), import
+//! and restore ([`Reader`]); knows neither sockets nor the running session.
 //!
 //! The file is gzip of one pickle, a dict whose `nodes` is a list. Which shape the nodes have
 //! depends on who is to load it ([`Format`]). The clients load it with everything Python has, so
@@ -20,6 +20,7 @@ mod input;
 mod machine;
 mod node;
 mod read;
+mod stack;
 mod stored;
 #[cfg(test)]
 mod tests;

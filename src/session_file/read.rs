@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::about::About;
 use super::decoded::Decoded;
-use super::error::{FileError, NodeError, ReadError};
+use super::error::{FileError, ReadError};
 use super::format::Format;
 use super::input::Input;
 use super::machine::{Machine, Most, Outcome};
@@ -20,9 +20,6 @@ use crate::wire::pickle::ScanPolicy;
 /// What a node may have beside its payload: this, and so much for each dependency.
 const ENVELOPE: usize = 64 * 1024;
 const DEPENDENCY: usize = 64;
-/// Memo entries that Python makes per node, and for everything else.
-const MEMO_NODE: usize = 8;
-const MEMO: usize = 1 << 20;
 
 /// How much a file may hold. Memory is taken for what is there, not for what is allowed.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +112,6 @@ impl<R: Read> Reader<R> {
         };
         let most = Most {
             stack: limits.policy.budget.stack,
-            memo: limits.nodes.saturating_mul(MEMO_NODE).saturating_add(MEMO),
             node: limits
                 .node
                 .dependencies
@@ -126,8 +122,7 @@ impl<R: Read> Reader<R> {
         let machine = Machine::new(&mut self.input, most, |chunks, marshal| {
             taker.chunks(chunks, marshal)
         });
-        let run = machine.run();
-        let (outcome, marshal) = run.map_err(|error| taker.numbered(error))?;
+        let (outcome, marshal) = machine.run()?;
         let format = match outcome {
             Outcome::Done => match marshal {
                 _ if taker.seen.is_empty() => None,
@@ -224,22 +219,5 @@ impl<F> Taker<'_, '_, F> {
             self.without_data = self.without_data.saturating_add(1);
         }
         (self.each)(node).map_err(ReadError::Taker)
-    }
-
-    /// The machine does not know which node it is at.
-    fn numbered<E: std::error::Error>(&self, error: ReadError<E>) -> ReadError<E> {
-        match error {
-            ReadError::File(FileError::Node {
-                error: NodeError::TooLong { limit },
-                id: None,
-                ..
-            }) => FileError::Node {
-                number: self.seen.len().saturating_add(1),
-                id: None,
-                error: NodeError::TooLong { limit },
-            }
-            .into(),
-            error => error,
-        }
     }
 }

@@ -217,6 +217,20 @@ fn files_of_python_are_read() {
     }
 }
 
+/// Python has each of the shortest `bytes` only once.
+#[test]
+fn an_owner_of_one_letter_is_shared() {
+    let chunks = |id: NodeId, owner: &[u8]| {
+        let begin = b"](C\x05\x80\x04K\x02.C\x24";
+        let end = b"C\x04\x80\x04N.C\x04\x80\x04}.e";
+        [begin, &id.as_bytes()[..], owner, end].concat()
+    };
+    let nodes = [chunks(id(0), b"C\x01x\x94"), chunks(id(1), b"h\0")].concat();
+    let pickle = [b"\x80\x04}\x8c\x05nodes](", &nodes[..], b"es."].concat();
+    let (nodes, _) = read(&pickle).unwrap();
+    assert_eq!((nodes.len(), nodes[1].owner.as_str()), (2, "x"));
+}
+
 #[test]
 fn what_no_node_may_hold_is_refused() {
     for format in FORMATS {
@@ -264,6 +278,22 @@ fn payloads_are_made_fit_for_all() {
         assert_eq!(nodes[0].payload[1], 4);
         assert!(value(&nodes[0].payload) == value(&five));
     }
+}
+
+/// A name that the operator permits, said as Python 2 would say it.
+#[test]
+fn what_would_be_read_otherwise_is_not_written() {
+    let old = Bytes::from_static(b"\x80\x02}X\x01\0\0\0xcnumpy\ndtype\ns.");
+    let format = Format::Decoded { typed: true };
+    let nodes = [Ok::<_, Infallible>(state(0, format, old.clone()))];
+    let written = write(Vec::new(), format, &about(), nodes.into_iter());
+    assert!(matches!(written, Err(WriteError::Node { id: of, .. }) if of == id(0)));
+    let extra_globals = [("numpy", "dtype")];
+    let mut limits = Limits::default();
+    limits.policy.extra_globals = &extra_globals;
+    let file = file(Format::Chunks, &[state(0, Format::Chunks, old.clone())]);
+    assert!(read(&file).is_err());
+    assert_eq!(take(&file, &limits).unwrap().0[0].payload, old);
 }
 
 #[test]

@@ -20,14 +20,15 @@ const NO_SYSTEM: u8 = 255;
 pub struct Written {
     /// Nodes.
     pub nodes: usize,
-    /// Bytes before compression, nearly.
+    /// Bytes before compression.
     pub bytes: u64,
 }
 
 /// Writes a session. Holds one node at a time, whatever the session's size.
 ///
 /// The nodes must be those of one session, of the format's family, with payloads that were found
-/// fit, and none twice. `out` gets large pieces and is flushed at the end, not synced.
+/// fit, and none twice; see [`whole`](super::whole()) for those of a store. `out` need not be buffered; it is
+/// flushed at the end, not synced.
 ///
 /// # Errors
 /// If it cannot be written, the iterator gives an error, or a payload is none. What was written
@@ -130,6 +131,10 @@ impl<W: Write> Writer<W> {
         }
         self.text(b"data");
         let payload = portable(&node.payload);
+        if !matches!(payload.as_ref(), [op::PROTO, 3..=5, ..]) {
+            // Its names would be read otherwise.
+            return Err(PickleError::Protocol(2));
+        }
         self.memo = splice(&payload, self.memo, &mut self.small)?;
         self.text(b"dependencies");
         self.small.extend([op::EMPTY_LIST, op::MARK]);
@@ -193,7 +198,7 @@ impl<W: Write> Writer<W> {
 
 /// The payload as a pickle that every Python from 3.7 on reads, and which can be part of another
 /// of protocol 4: clients on the newest Python say protocol 5, and below 3 names are read
-/// otherwise. What names something the operator permits is not read, and stays as it is.
+/// otherwise. What names something the operator permits cannot be read, and stays as it is.
 fn portable(payload: &Bytes) -> Bytes {
     match payload.as_ref() {
         [op::PROTO, 3 | 4, ..] => payload.clone(),

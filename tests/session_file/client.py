@@ -69,10 +69,13 @@ def graph():
         {"deep": [[[[{"deeper": {"deepest": ["\u00e4\U0001f600", "\ud800"]}}]]]]},
         {"list": list(range(3000)), "texts": [f"text {number}" for number in range(300)]},
         {"long": "\u00fc" * 40000, "frozen": frozenset(["x"]), "array": bytearray(b"abc")},
+        # Registered, but never filled.
+        None,
     ]
     nodes = []
     for number, data in enumerate(values):
-        owner = "COMMON" if number % 3 else "Zo\u00eb"
+        # Python has each of the shortest texts and bytes only once.
+        owner = ["Zo\u00eb", "COMMON", "x"][number % 3]
         dependencies = [uuid(number - 1), uuid(number + 1)] if number % 2 else None
         nodes.append(make(uuid(number), owner, data, dependencies))
     for number in range(len(nodes), MANY):
