@@ -37,7 +37,7 @@ pub async fn swap<O: Outlet + Sync>(
     let opens = Opens(session.clone());
     let closed = session.ask(move |session, now| session.close(message, now));
     closed.await.ok_or(SwapError::Ended)?;
-    let made = backups.make_if_changed(reason).await?;
+    let made = backups.make_if_any(reason).await?;
     let replaced = session.ask(move |session, now| session.replace(other, None, message, now));
     replaced.await.ok_or(SwapError::Ended)??;
     // What took its place is safe before anybody is told that it has.

@@ -77,10 +77,19 @@ pub struct Status {
 enum Order {
     Make {
         reason: Reason,
-        /// Only if something has changed since the last one.
-        if_changed: bool,
+        when: When,
         done: oneshot::Sender<Result<Option<Made>, BackupError>>,
     },
+}
+
+/// Which sessions a backup is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Always,
+    /// Of those that have nodes.
+    IfAny,
+    /// Of those that are not what the last backup has.
+    IfChanged,
 }
 
 /// Has backups made. Cheap to clone; the task ends with the last one.
@@ -97,7 +106,16 @@ impl Backups {
     /// # Errors
     /// Why there is none.
     pub async fn make(&self, reason: Reason) -> Result<Made, BackupError> {
-        self.order(reason, false).await?.ok_or(BackupError::Ended)
+        let made = self.order(reason, When::Always).await?;
+        made.ok_or(BackupError::Ended)
+    }
+
+    /// Makes a backup, unless the session is empty. `None` then.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn make_if_any(&self, reason: Reason) -> Result<Option<Made>, BackupError> {
+        self.order(reason, When::IfAny).await
     }
 
     /// Makes a backup, unless the session is empty or the last one has everything. `None` then.
@@ -105,7 +123,7 @@ impl Backups {
     /// # Errors
     /// Why there is none.
     pub async fn make_if_changed(&self, reason: Reason) -> Result<Option<Made>, BackupError> {
-        self.order(reason, true).await
+        self.order(reason, When::IfChanged).await
     }
 
     /// The backup at the server's end, if one is configured.
@@ -121,7 +139,7 @@ impl Backups {
         let (done, _) = oneshot::channel();
         let order = Order::Make {
             reason,
-            if_changed: false,
+            when: When::Always,
             done,
         };
         if self.orders.try_send(order).is_err() {
@@ -129,13 +147,9 @@ impl Backups {
         }
     }
 
-    async fn order(&self, reason: Reason, if_changed: bool) -> Result<Option<Made>, BackupError> {
+    async fn order(&self, reason: Reason, when: When) -> Result<Option<Made>, BackupError> {
         let (done, made) = oneshot::channel();
-        let order = Order::Make {
-            reason,
-            if_changed,
-            done,
-        };
+        let order = Order::Make { reason, when, done };
         let sent = self.orders.send(order).await;
         sent.map_err(|_| BackupError::Ended)?;
         made.await.map_err(|_| BackupError::Ended)?
@@ -237,12 +251,8 @@ impl<O: Outlet + Sync> Task<O> {
                 () = abandoned => Woken::Abandoned,
             };
             match woken {
-                Woken::Order(Order::Make {
-                    reason,
-                    if_changed,
-                    done,
-                }) => {
-                    let made = self.make(reason, if_changed).await;
+                Woken::Order(Order::Make { reason, when, done }) => {
+                    let made = self.make(reason, when).await;
                     let _ = done.send(made);
                 }
                 Woken::Wanted((reason, snapshot)) => {
@@ -251,16 +261,14 @@ impl<O: Outlet + Sync> Task<O> {
                         let _ = self.write(reason, snapshot).await;
                     }
                 }
-                Woken::Time => drop(self.make(Reason::Interval, true).await),
+                Woken::Time => drop(self.make(Reason::Interval, When::IfChanged).await),
                 Woken::Users => {
                     let before = std::mem::replace(&mut count, *users.borrow_and_update());
                     if count > 0 {
                         empty_since = None;
                     } else if before > 0 {
                         empty_since = Some(Instant::now());
-                        if self.policy.on_leave {
-                            let _ = self.make(Reason::Left, true).await;
-                        }
+                        self.all_left().await;
                     }
                 }
                 Woken::Abandoned => {
@@ -271,17 +279,27 @@ impl<O: Outlet + Sync> Task<O> {
         }
     }
 
-    async fn make(
-        &mut self,
-        reason: Reason,
-        if_changed: bool,
-    ) -> Result<Option<Made>, BackupError> {
+    async fn make(&mut self, reason: Reason, when: When) -> Result<Option<Made>, BackupError> {
         let snapshot = self.session.ask(|session, _| session.snapshot()).await;
         let snapshot = snapshot.ok_or(BackupError::Ended)?;
-        if if_changed && !self.is_news(&snapshot) {
+        let wanted = match when {
+            When::Always => true,
+            When::IfAny => !snapshot.nodes.is_empty(),
+            When::IfChanged => self.is_news(&snapshot),
+        };
+        if !wanted {
             return Ok(None);
         }
         self.write(reason, snapshot).await.map(Some)
+    }
+
+    /// Nobody is there any more, and nobody has sent them away to do something with the session.
+    async fn all_left(&mut self) {
+        let closed = self.session.ask(|session, _| session.is_closed()).await;
+        if self.policy.on_leave && closed == Some(false) {
+            // What failed is in the log.
+            let _ = self.make(Reason::Left, When::IfChanged).await;
+        }
     }
 
     /// Whether there is anything in it that is not in the last backup.

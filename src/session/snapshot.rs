@@ -174,6 +174,11 @@ impl<O: Outlet> Session<O> {
         self.dismiss_all(why, now);
     }
 
+    /// Whether nobody is let in.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// Lets users in again.
     pub fn open(&mut self) {
         self.closed = None;
