@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::wire::identity::NodeId;
+
 /// Why something was not read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -76,6 +78,20 @@ pub enum StoreError {
     /// The system refuses the thread that reads and writes.
     #[error("the system refuses a thread: {0}")]
     Thread(io::Error),
+    /// There is no store.
+    #[error("there is no session in {}", dir.display())]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is no such node in it.
+    #[error("there is no node {id} in {}", dir.display())]
+    NoNode {
+        /// The node.
+        id: NodeId,
+        /// The directory of the session.
+        dir: PathBuf,
+    },
     /// There is something where a new store was to be.
     #[error("{} is not empty: name a new directory", dir.display())]
     Occupied {
