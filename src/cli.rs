@@ -65,6 +65,12 @@ Exit status:
     /// directory; in a container as "podman exec NAME /multi-user-server ctl …".
     #[cfg(unix)]
     Ctl(CtlArgs),
+    /// Look at what is kept of sessions, copy it to and from session files, bring it back
+    ///
+    /// For a server that runs as well as for one that does not. Session files are those of the
+    /// add-on (.db): what is exported opens in Blender, and what Blender has saved can be imported
+    /// and hosted.
+    Session(SessionArgs),
     /// Print a script that completes flags and subcommands in a shell
     Completions {
         /// Which shell
@@ -97,6 +103,54 @@ pub struct CtlArgs {
     /// What to do
     #[command(subcommand)]
     pub order: Order,
+}
+
+/// What to do with a session that is kept on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct SessionArgs {
+    /// Print one JSON object instead of words
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// The session's name [default: session.name of the configuration]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub name: Option<String>,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: SessionCommand,
+}
+
+/// See [`SessionArgs`].
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum SessionCommand {
+    /// List the sessions in the data directory
+    List,
+    /// Tell what is in a session, and which backups there are of it
+    Show,
+    /// Write a session to a file that Blender opens
+    Export {
+        /// The file, which must not exist; the add-on wants it to end with .db
+        file: PathBuf,
+    },
+    /// Make a session of a file that was saved in Blender, or exported
+    Import {
+        /// The file
+        file: PathBuf,
+        /// Also if there is a session already; it is saved as a backup before
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Go back to a backup; what is there is saved as a backup before
+    Restore {
+        /// "latest", or its name or a part of it
+        #[arg(default_value = "latest")]
+        backup: String,
+    },
+    /// Save what can be read of a damaged session; the damaged one stays beside it
+    Recover,
+    /// Empty a session; what is there is saved as a backup before
+    Reset,
 }
 
 /// Whom to probe, and how to tell.

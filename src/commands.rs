@@ -6,10 +6,11 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 
+use multi_user_server::admin::sessions;
 use multi_user_server::admin_password;
 #[cfg(unix)]
 use multi_user_server::cli::CtlArgs;
-use multi_user_server::cli::{AdminPasswordArgs, Cli, ProbeArgs, Shell};
+use multi_user_server::cli::{AdminPasswordArgs, Cli, ProbeArgs, SessionArgs, Shell};
 use multi_user_server::config::{Clients, Config, Loaded, Origin, Secret};
 use multi_user_server::probe::{self, Address, ProbeError};
 
@@ -119,6 +120,17 @@ pub(crate) fn ctl(args: &CtlArgs, config: &Config) -> anyhow::Result<()> {
     use multi_user_server::admin::client;
 
     let answered = client::order(&config.data_dir, &args.order)?;
+    print(args.json, &answered.text, &answered.data)
+}
+
+/// `session`: looks at, copies or changes what is kept of a session.
+///
+/// # Errors
+///
+/// If that is not possible; nothing has changed then.
+pub(crate) fn session(args: &SessionArgs, config: &Config) -> anyhow::Result<()> {
+    let name = args.name.as_deref().unwrap_or(&config.session.name);
+    let answered = sessions::run(&args.command, name, config)?;
     print(args.json, &answered.text, &answered.data)
 }
 

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         }
         #[cfg(unix)]
         Command::Ctl(args) => commands::ctl(&args, &loaded.config),
+        Command::Session(args) => commands::session(&args, &loaded.config),
         Command::AdminPassword(args) => commands::admin_password(&loaded, &args),
         _ => serve(loaded.config),
     })

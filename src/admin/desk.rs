@@ -298,7 +298,8 @@ impl<O: Outlet + Sync> Desk<O> {
         let snapshot = self.ask(|session, _| session.snapshot()).await?;
         let policy = self.backups.policy().clone();
         let written = tokio::task::spawn_blocking(move || {
-            backup::write_file(&path, &policy.session, &snapshot, policy.limits.content())
+            let contents = backup::contents(&snapshot);
+            backup::write_file(&path, &policy.session, policy.limits.content(), contents)
         });
         let made = written.await.map_err(|error| error.to_string())?;
         let made = made.map_err(|error| error.to_string())?;

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod client;
 pub(crate) mod desk;
 mod order;
+pub mod sessions;
 #[cfg(unix)]
 pub(crate) mod socket;
 

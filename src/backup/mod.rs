@@ -27,7 +27,7 @@ pub use self::read::{Limits, read_file};
 pub use self::retention::Keep;
 pub use self::swap::{SwapError, swap};
 pub use self::task::{Backups, Policy, Status, Wanted, start};
-pub use self::write::{write_file, write_nodes};
+pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;
 
 /// Why a backup is made. It becomes part of the file's name.

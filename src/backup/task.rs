@@ -11,11 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{error, info, warn};
 
-use super::write::{self, Target};
+use super::write::{self, Place, contents};
 use super::{BackupError, Keep, Limits, Made, Reason, directory, list};
 use crate::config::{Config, Interval, WhenEmpty};
 use crate::session::{Handle, Outlet, Snapshot};
-use crate::store::SystemDisk;
 
 /// What the session has saved by itself, at the moment of which it is to be saved.
 pub type Wanted = (Reason, Snapshot);
@@ -311,13 +310,12 @@ impl<O: Outlet + Sync> Task<O> {
         let began = Instant::now();
         let policy = Arc::clone(&self.policy);
         let work = move || {
-            let target = Target {
-                disk: &SystemDisk,
+            let place = Place {
                 dir: &policy.dir,
                 session: &policy.session,
                 content: policy.limits.content(),
             };
-            let made = target.write(reason, SystemTime::now(), &snapshot)?;
+            let made = place.write(reason, contents(&snapshot))?;
             // Which there are too many of is known only now.
             remove_surplus(&policy);
             Ok(made)

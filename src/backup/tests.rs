@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::write::{Target, tidy};
-use super::{Limits, Reason, read_file, write_file};
+use super::write::tidy;
+use super::{BackupError, Limits, Made, Place, Reason, contents, read_file, write_file};
 use crate::config::Config;
 use crate::session::Snapshot;
-use crate::store::disk::{Disk, How, SystemDisk};
+use crate::store::disk::{Disk, How};
 use crate::store::tests::memory::{Fault, MemoryDisk};
 use crate::store::{Meta, Stored};
 use crate::wire::dialect::Family;
@@ -67,13 +67,16 @@ fn content() -> Budget {
     Budget::node(1 << 20, 64, 100_000)
 }
 
-fn target(disk: &dyn Disk) -> Target<'_> {
-    Target {
-        disk,
-        dir: Path::new(DIR),
+fn place(dir: &Path) -> Place<'_> {
+    Place {
+        dir,
         session: "main",
         content: content(),
     }
+}
+
+fn back_up(disk: &dyn Disk, reason: Reason) -> Result<Made, BackupError> {
+    place(Path::new(DIR)).write_on(disk, reason, time(), contents(&session()))
 }
 
 fn time() -> SystemTime {
@@ -109,9 +112,7 @@ fn check(read: &Snapshot) {
 #[test]
 fn a_backup_has_all_but_what_is_set_aside() {
     let disk = MemoryDisk::new(1);
-    let made = target(&disk)
-        .write(Reason::Interval, time(), &session())
-        .unwrap();
+    let made = back_up(&disk, Reason::Interval).unwrap();
     let path = Path::new(DIR).join("main_interval_2026_11_23_18-00-00.db");
     assert_eq!((&made.path, made.nodes, made.aside), (&path, 5, 1));
     let copy = copied(&disk, &path);
@@ -120,9 +121,7 @@ fn a_backup_has_all_but_what_is_set_aside() {
     check(&read);
     assert_eq!(read.meta.version.as_deref(), Some("0.9.11"));
     // Another one in the same second does not take its place.
-    let again = target(&disk)
-        .write(Reason::Interval, time(), &session())
-        .unwrap();
+    let again = back_up(&disk, Reason::Interval).unwrap();
     assert_eq!(
         again.path,
         Path::new(DIR).join("main_interval_2026_11_23_18-00-00_2.db")
@@ -134,9 +133,7 @@ fn a_backup_has_all_but_what_is_set_aside() {
 fn every_operation_can_fail_and_no_file_is_half_a_backup() {
     let all = {
         let disk = MemoryDisk::new(0);
-        target(&disk)
-            .write(Reason::Stop, time(), &session())
-            .unwrap();
+        back_up(&disk, Reason::Stop).unwrap();
         disk.done()
     };
     assert!(all > 4, "{all}");
@@ -152,7 +149,7 @@ fn every_operation_can_fail_and_no_file_is_half_a_backup() {
     for (at, fault) in (0..all).flat_map(|at| faults.map(|fault| (at, fault))) {
         let disk = MemoryDisk::new(at as u64);
         disk.fail_at(at, fault);
-        let made = target(&disk).write(Reason::Stop, time(), &session());
+        let made = back_up(&disk, Reason::Stop);
         if let Err(error) = &made {
             failed += 1;
             let text = error.to_string();
@@ -174,9 +171,7 @@ fn every_operation_can_fail_and_no_file_is_half_a_backup() {
             check(&read_file(copy.path(), &limits()).unwrap());
         }
         // The next attempt succeeds.
-        target(&disk)
-            .write(Reason::Stop, time(), &session())
-            .unwrap();
+        back_up(&disk, Reason::Stop).unwrap();
     }
     assert!(failed > 10, "{failed}");
 }
@@ -186,11 +181,7 @@ fn what_an_ended_server_left_is_removed_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
     let snapshot = session();
-    let at = Target {
-        dir,
-        ..target(&SystemDisk)
-    };
-    let made = at.write(Reason::Left, time(), &snapshot).unwrap();
+    let made = place(dir).write(Reason::Left, contents(&snapshot)).unwrap();
     let keep = ["notes.txt", "other_left_2026_11_23_18-00-00.db.new"];
     let left = "main_left_2026_11_23_19-00-00.db.new";
     for name in keep.iter().chain([&left]) {
@@ -209,9 +200,9 @@ fn what_an_ended_server_left_is_removed_and_nothing_else() {
 fn a_file_is_written_once() {
     let directory = tempfile::tempdir().unwrap();
     let path: PathBuf = directory.path().join("scene.db");
-    let made = write_file(&path, "main", &session(), content()).unwrap();
+    let made = write_file(&path, "main", content(), contents(&session())).unwrap();
     assert_eq!((made.nodes, made.aside), (5, 1));
-    let error = write_file(&path, "main", &session(), content()).unwrap_err();
+    let error = write_file(&path, "main", content(), contents(&session())).unwrap_err();
     assert!(error.to_string().contains("exists"), "{error}");
     let mut magic = [0; 2];
     std::fs::File::open(&path)

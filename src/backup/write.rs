@@ -17,28 +17,63 @@ use crate::wire::identity::NodeId;
 use crate::wire::node::NodeState;
 use crate::wire::pickle::Budget;
 
-/// Where the backups of a session go.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Target<'a> {
-    pub(super) disk: &'a dyn Disk,
-    pub(super) dir: &'a Path,
-    pub(super) session: &'a str,
-    /// What nodes are like at most.
-    pub(super) content: Budget,
+/// What is to be written, of which each node is given when it is its turn.
+#[derive(Debug)]
+pub struct Contents<'a, N> {
+    /// How the nodes are written, and by what.
+    pub meta: &'a Meta,
+    /// How many changes the session had seen.
+    pub sequence: u64,
+    /// The nodes, in the order of creation.
+    pub nodes: N,
 }
 
-impl Target<'_> {
-    /// Makes a backup. Whatever goes wrong, no file has a backup's name that is none.
-    pub(super) fn write(
+/// A node, or why it cannot be given.
+pub type Given = Result<(NodeId, Stored), BackupError>;
+
+/// All of a snapshot; it costs no copy of payloads.
+pub fn contents(snapshot: &Snapshot) -> Contents<'_, impl Iterator<Item = Given>> {
+    Contents {
+        meta: &snapshot.meta,
+        sequence: snapshot.sequence,
+        nodes: snapshot.nodes.iter().cloned().map(Ok),
+    }
+}
+
+/// Where the backups of a session go.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The folder; it is made if there is none.
+    pub dir: &'a Path,
+    /// The session's name.
+    pub session: &'a str,
+    /// What nodes are like at most.
+    pub content: Budget,
+}
+
+impl Place<'_> {
+    /// Makes a backup, now. Whatever goes wrong, no file has a backup's name that is none.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn write(
         &self,
         reason: Reason,
-        time: SystemTime,
-        snapshot: &Snapshot,
+        contents: Contents<'_, impl Iterator<Item = Given>>,
     ) -> Result<Made, BackupError> {
-        let disk = self.disk;
+        self.write_on(&SystemDisk, reason, SystemTime::now(), contents)
+    }
+
+    pub(super) fn write_on(
+        &self,
+        disk: &dyn Disk,
+        reason: Reason,
+        time: SystemTime,
+        contents: Contents<'_, impl Iterator<Item = Given>>,
+    ) -> Result<Made, BackupError> {
         disk.create_dir(self.dir)
             .map_err(|error| BackupError::io("make", self.dir, error))?;
-        let ending = match format(&snapshot.meta).is_the_add_ons() {
+        let ending = match format(contents.meta).is_the_add_ons() {
             true => name::ADD_ON,
             false => name::OWN,
         };
@@ -58,41 +93,19 @@ impl Target<'_> {
             session: self.session,
             content: self.content,
         };
-        file.write(&snapshot.meta, snapshot.sequence, each(snapshot))
+        file.write(contents)
     }
-}
-
-/// The nodes of a snapshot, which cost no copy.
-fn each(snapshot: &Snapshot) -> impl Iterator<Item = Result<(NodeId, Stored), BackupError>> {
-    snapshot.nodes.iter().cloned().map(Ok)
 }
 
 /// Writes a session to a file that does not exist yet.
 ///
 /// # Errors
-/// If it exists, or cannot be written.
+/// If it exists, cannot be written, or a node cannot be given.
 pub fn write_file(
     path: &Path,
     session: &str,
-    snapshot: &Snapshot,
     content: Budget,
-) -> Result<Made, BackupError> {
-    let (meta, sequence) = (&snapshot.meta, snapshot.sequence);
-    write_nodes(path, session, meta, sequence, content, each(snapshot))
-}
-
-/// Writes a session to a file that does not exist yet, of which each node is given when it is its
-/// turn.
-///
-/// # Errors
-/// If it exists, cannot be written, or a node cannot be given.
-pub fn write_nodes(
-    path: &Path,
-    session: &str,
-    meta: &Meta,
-    sequence: u64,
-    content: Budget,
-    nodes: impl Iterator<Item = Result<(NodeId, Stored), BackupError>>,
+    contents: Contents<'_, impl Iterator<Item = Given>>,
 ) -> Result<Made, BackupError> {
     if path.exists() {
         let exists = io::Error::from(io::ErrorKind::AlreadyExists);
@@ -104,7 +117,7 @@ pub fn write_nodes(
         session,
         content,
     };
-    file.write(meta, sequence, nodes)
+    file.write(contents)
 }
 
 /// How a session is best written: as the add-on does that wrote it last.
@@ -124,14 +137,12 @@ struct File<'a> {
 impl File<'_> {
     fn write(
         &self,
-        meta: &Meta,
-        sequence: u64,
-        nodes: impl Iterator<Item = Result<(NodeId, Stored), BackupError>>,
+        contents: Contents<'_, impl Iterator<Item = Given>>,
     ) -> Result<Made, BackupError> {
         let mut unfinished = self.path.as_os_str().to_owned();
         unfinished.push(UNFINISHED);
         let unfinished = PathBuf::from(unfinished);
-        let made = self.write_to(&unfinished, meta, sequence, nodes);
+        let made = self.write_to(&unfinished, contents);
         if made.is_err() {
             // If it stays, the next start removes it.
             let _ = self.disk.remove(&unfinished);
@@ -142,10 +153,13 @@ impl File<'_> {
     fn write_to(
         &self,
         unfinished: &Path,
-        meta: &Meta,
-        sequence: u64,
-        nodes: impl Iterator<Item = Result<(NodeId, Stored), BackupError>>,
+        contents: Contents<'_, impl Iterator<Item = Given>>,
     ) -> Result<Made, BackupError> {
+        let Contents {
+            meta,
+            sequence,
+            nodes,
+        } = contents;
         let disk = self.disk;
         let io = |what, error| BackupError::io(what, unfinished, error);
         let file = disk

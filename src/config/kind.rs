@@ -368,7 +368,7 @@ fn check_addresses(value: &Value) -> Result<(), Problem> {
 }
 
 /// Whether a session may be called so.
-fn is_session_name(text: &str) -> bool {
+pub(crate) fn is_session_name(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text

@@ -27,6 +27,7 @@ pub use clients::{Clients, Era};
 pub use error::{ConfigError, ConfigErrors, Origin, Setting};
 pub use globals::GlobalName;
 pub use kind::check_admin_password;
+pub(crate) use kind::is_session_name;
 pub(crate) use layers::CONTAINER_VARIABLE;
 pub use load::{Loaded, Origins, load, load_with};
 pub use log_filter::{LogFilter, LogFilterError};

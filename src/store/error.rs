@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::wire::identity::NodeId;
+
 /// Why something was not read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -47,8 +49,8 @@ pub enum StoreError {
     },
     /// It is not what was written.
     #[error(
-        "{} is damaged ({what}). Nothing was changed. Put the session's directory back from a copy of \
-         yours, or move it away to begin with an empty session",
+        "{} is damaged ({what}). Nothing was changed. \"multi-user-server session recover\" saves what \
+         can be read, and \"session restore\" goes back to a backup",
         path.display()
     )]
     Damaged {
@@ -76,6 +78,20 @@ pub enum StoreError {
     /// The system refuses the thread that reads and writes.
     #[error("the system refuses a thread: {0}")]
     Thread(io::Error),
+    /// There is no store.
+    #[error("there is no session in {}", dir.display())]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is no such node in it.
+    #[error("there is no node {id} in {}", dir.display())]
+    NoNode {
+        /// The node.
+        id: NodeId,
+        /// The directory of the session.
+        dir: PathBuf,
+    },
     /// There is something where a new store was to be.
     #[error("{} is not empty: name a new directory", dir.display())]
     Occupied {

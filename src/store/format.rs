@@ -4,12 +4,14 @@
 //! A store of an older format is brought up to date when it is opened, one step after the other.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::disk::{Disk, How};
 use super::error::StoreError;
+use super::legacy;
 
 /// The format this version writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// The file that says so.
 const NAME: &str = "format";
 const UNFINISHED: &str = "format.new";
@@ -18,15 +20,15 @@ const LONGEST: u64 = 1024;
 const BY: &str = "written by multi-user-server ";
 
 /// Turns a store of one format into one of the next.
-type Step = fn(&dyn Disk, &Path) -> Result<(), StoreError>;
+type Step = fn(&Arc<dyn Disk>, &Path) -> Result<(), StoreError>;
 
 /// The steps, the first from format 1 to 2. An interrupted step is done again from its start, so
 /// it must bear to find its own work half done.
-const STEPS: &[Step] = &[];
+const STEPS: &[Step] = &[legacy::to_log];
 
 /// Brings a store up to date. `false` if there is none yet.
-pub(super) fn check(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
-    let Some(format) = check_readable(disk, dir)? else {
+pub(super) fn check(disk: &Arc<dyn Disk>, dir: &Path) -> Result<bool, StoreError> {
+    let Some(format) = check_readable(&**disk, dir)? else {
         return Ok(false);
     };
     let Some(done) = format.checked_sub(1) else {
@@ -34,7 +36,7 @@ pub(super) fn check(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
     };
     for (format, step) in (2..).zip(STEPS.iter().skip(done as usize)) {
         step(disk, dir)?;
-        write(disk, dir, format)?;
+        write(&**disk, dir, format)?;
     }
     Ok(true)
 }

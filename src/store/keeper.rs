@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::thread;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
@@ -73,7 +74,7 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
         if loaded.send(result).is_err() || failed {
             return;
         }
-        while let Some(batch) = handed_over.blocking_recv() {
+        while let Some(batch) = next(&mut handed_over, &mut store) {
             let outcome = match store.commit(&batch) {
                 Ok(()) => Written::Safe,
                 Err(error) => Written::Failed(error.to_string()),
@@ -92,4 +93,19 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
         batches,
         reports,
     })
+}
+
+/// The next batch. While there is none, space is given back, in short steps.
+fn next(batches: &mut mpsc::Receiver<Batch>, store: &mut Store) -> Option<Batch> {
+    loop {
+        match batches.try_recv() {
+            Ok(batch) => return Some(batch),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => {}
+        }
+        // If that fails, the next batch does as well, and is heard of.
+        if !store.is_wasteful() || store.tidy().is_err() {
+            return batches.blocking_recv();
+        }
+    }
 }

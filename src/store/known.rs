@@ -1,25 +1,43 @@
-//! What of each node is on disk, kept in memory: a batch says how nodes are, and only what is new
-//! of them is written.
+//! What of each node is on disk and where, kept in memory: a batch says how nodes are, and only
+//! what is new of them is written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 
 use bytes::Bytes;
-use redb::ReadableTable;
 
-use super::index::{Index, Tables, View};
-use super::row::{self, Head, Home, Links};
-use super::{Meta, StoreError, Stored, THE_SESSION};
+use super::content::{self, About, Content, Said, State};
+use super::log::Log;
+use super::payloads::Payloads;
+use super::row::Kind;
+use super::segment::At;
+use super::{StoreError, Stored};
 use crate::wire::identity::NodeId;
 
 /// A node as it is on disk.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) head: Head,
+    pub(super) about: About,
+    about_at: At,
     /// Hash of its links, which may be many.
     links: u64,
-    /// Keys of its deltas.
-    tail: Vec<u64>,
+    pub(super) links_at: At,
+    pub(super) version: u64,
+    pub(super) tail_start: u64,
+    pub(super) base: Piece,
+    pub(super) tail: Vec<Piece>,
+}
+
+/// A base or a delta.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    /// Its row.
+    pub(super) at: At,
+    /// The file that has the payload, if that isn't in the row.
+    pub(super) file: Option<u64>,
+    /// Length of the payload.
+    pub(super) bytes: u64,
 }
 
 /// All nodes on disk.
@@ -27,69 +45,181 @@ pub(super) struct Known {
 pub(super) struct Nodes {
     nodes: HashMap<NodeId, Known>,
     hasher: RandomState,
-    /// Key of the last delta.
-    last: u64,
 }
 
-/// What is to be written of one node.
-#[derive(Debug)]
-pub(super) struct Change<'b> {
-    id: NodeId,
-    /// `None`: it is to be deleted.
-    to: Option<To<'b>>,
-    /// Where its base is on disk.
-    was: Option<Home>,
-    /// Keys of deltas that go.
-    gone: Vec<u64>,
+/// Where nodes are written.
+pub(super) struct Target<'s> {
+    pub(super) log: &'s mut Log,
+    pub(super) payloads: &'s mut Payloads,
+    /// The batch.
+    pub(super) sequence: u64,
+    /// Payloads of this size and larger have a file of their own.
+    pub(super) large: usize,
+    /// Files that nothing refers to once it is written.
+    pub(super) orphans: Vec<u64>,
 }
 
-#[derive(Debug)]
-struct To<'b> {
-    stored: &'b Stored,
-    sequence: u64,
-    head: Head,
-    is_new_head: bool,
-    is_new_base: bool,
-    links: u64,
-    is_new_links: bool,
-    /// Keys of the deltas that come: those at the end of the tail.
-    come: Vec<u64>,
+/// What the log has said so far of a node.
+#[derive(Debug, Default)]
+struct Noted {
+    about: Option<(About, At)>,
+    links: Option<(u64, At)>,
+    base: Option<(State, Piece)>,
+    deltas: BTreeMap<State, Piece>,
+}
+
+/// Learns from rows, as they come in the log.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    nodes: HashMap<NodeId, Noted>,
+    hasher: RandomState,
+}
+
+impl Scan {
+    /// Takes a row about a node; `None` if there is no such row in this format.
+    pub(super) fn note(&mut self, at: At, id: NodeId, said: Said<'_>) -> Option<()> {
+        if said == Said::Gone {
+            self.nodes.remove(&id);
+            return Some(());
+        }
+        let noted = self.nodes.entry(id).or_default();
+        match said {
+            Said::About(about) => noted.about = Some((about, at)),
+            Said::Links(links) => {
+                let hash = hash(&self.hasher, &links.dependencies, links.aside.as_deref());
+                noted.links = Some((hash, at));
+            }
+            Said::Base(state, content) => {
+                let (version, start) = state;
+                let counts = |(of, number): &State| *of == version && *number >= start;
+                noted.deltas.retain(|delta, _| counts(delta));
+                noted.base = Some((state, Piece::new(at, content)));
+            }
+            Said::Delta(state, content) => {
+                noted.deltas.insert(state, Piece::new(at, content));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The nodes, if nothing of any of them is missing.
+    pub(super) fn finish(self, path: &Path) -> Result<Nodes, StoreError> {
+        let mut nodes = HashMap::with_capacity(self.nodes.len());
+        for (id, noted) in self.nodes {
+            let known = noted.known();
+            let damaged =
+                || StoreError::damaged(path, format!("something of node {id} is missing"));
+            nodes.insert(id, known.ok_or_else(damaged)?);
+        }
+        let hasher = self.hasher;
+        Ok(Nodes { nodes, hasher })
+    }
+}
+
+impl Noted {
+    fn known(self) -> Option<Known> {
+        let (about, about_at) = self.about?;
+        let (links, links_at) = self.links?;
+        let ((version, tail_start), base) = self.base?;
+        let mut next = tail_start;
+        let mut tail = Vec::with_capacity(self.deltas.len());
+        for ((of, number), piece) in self.deltas {
+            if (of, number) != (version, next) {
+                return None;
+            }
+            next = next.checked_add(1)?;
+            tail.push(piece);
+        }
+        Some(Known {
+            about,
+            about_at,
+            links,
+            links_at,
+            version,
+            tail_start,
+            base,
+            tail,
+        })
+    }
+}
+
+impl Piece {
+    fn new(at: At, content: Content<'_>) -> Self {
+        let (file, bytes) = match content {
+            Content::Here(payload) => (None, payload.len() as u64),
+            Content::File { number, bytes } => (Some(number), bytes),
+        };
+        Self { at, file, bytes }
+    }
+}
+
+impl Known {
+    /// Bytes of its payloads.
+    fn bytes(&self) -> u64 {
+        let tail: u64 = self.tail.iter().map(|delta| delta.bytes).sum();
+        self.base.bytes.saturating_add(tail)
+    }
+
+    /// Its base and its deltas.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        std::iter::once(&self.base).chain(&self.tail)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = At> {
+        let pieces = self.pieces().map(|piece| piece.at);
+        [self.about_at, self.links_at].into_iter().chain(pieces)
+    }
+
+    /// Where in the tail the delta with this state is.
+    fn nth(&self, (version, number): State) -> Option<usize> {
+        let nth = number.checked_sub(self.tail_start)?;
+        usize::try_from(nth)
+            .ok()
+            .filter(|_| version == self.version)
+    }
+
+    /// Whether the row that stands there is the one that counts for what it says.
+    pub(super) fn says(&self, at: At, said: &Said<'_>) -> bool {
+        let place = match said {
+            Said::About(_) => Some(self.about_at),
+            Said::Links(_) => Some(self.links_at),
+            Said::Base(..) => Some(self.base.at),
+            Said::Delta(state, _) => {
+                let delta = self.nth(*state).and_then(|nth| self.tail.get(nth));
+                delta.map(|delta| delta.at)
+            }
+            _ => None,
+        };
+        place == Some(at)
+    }
+
+    /// That the row which says this stands here now.
+    fn moved(&mut self, said: &Said<'_>, to: At) {
+        match said {
+            Said::About(_) => self.about_at = to,
+            Said::Links(_) => self.links_at = to,
+            Said::Base(..) => self.base.at = to,
+            Said::Delta(state, _) => {
+                let delta = self.nth(*state).and_then(|nth| self.tail.get_mut(nth));
+                if let Some(delta) = delta {
+                    delta.at = to;
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Nodes {
-    /// Learns from the index what is there.
-    pub(super) fn scan(index: &Index) -> Result<Self, StoreError> {
-        let view = index.view()?;
-        let mut nodes = Self::default();
-        for row in view.heads.iter().map_err(|e| index.read_error(e))? {
-            let (key, row) = row.map_err(|e| index.read_error(e))?;
-            let id = NodeId::new(key.value());
-            let id = id.ok_or_else(|| index.damaged("a node has no name"))?;
-            let head = Head::read(row.value(), id)
-                .ok_or_else(|| index.damaged(format!("the row of node {id} is broken")))?;
-            let links = read_links(index, &view, id)?;
-            let links = nodes.hash(&links.dependencies, links.aside.as_deref());
-            let tail = Vec::new();
-            nodes.nodes.insert(id, Known { head, links, tail });
-        }
-        read_deltas(index, &view, |key, id, version, number, _| {
-            let known = nodes.nodes.get_mut(&id).filter(|known| {
-                let next = known
-                    .head
-                    .tail_start
-                    .saturating_add(known.tail.len() as u64);
-                (known.head.version, next) == (version, number)
-            });
-            known?.tail.push(key);
-            nodes.last = key;
-            Some(())
-        })?;
-        Ok(nodes)
-    }
-
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Known)> {
         self.nodes.iter().map(|(id, known)| (*id, known))
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, id: NodeId) -> Option<&Known> {
+        self.nodes.get(&id)
     }
 
     /// How many there are.
@@ -97,230 +227,195 @@ impl Nodes {
         self.nodes.len()
     }
 
-    /// The files in which bases are.
+    /// Bytes of all payloads.
+    pub(super) fn bytes(&self) -> u64 {
+        self.nodes.values().map(Known::bytes).sum()
+    }
+
+    /// The files in which payloads are.
     pub(super) fn files(&self) -> HashSet<u64> {
-        let homes = self.nodes.values().map(|known| known.head.home);
-        homes.filter_map(Home::file).collect()
+        let pieces = self.nodes.values().flat_map(Known::pieces);
+        pieces.filter_map(|piece| piece.file).collect()
     }
 
-    fn hash(&self, dependencies: &[NodeId], aside: Option<&[NodeId]>) -> u64 {
-        self.hasher.hash_one((dependencies, aside))
+    /// Tells which rows count.
+    pub(super) fn count_in(&self, log: &mut Log) {
+        for at in self.nodes.values().flat_map(Known::rows) {
+            log.counts(at);
+        }
     }
 
-    /// What is to be written so that a node is like this. Keys of new deltas are used up even if
-    /// that fails.
-    pub(super) fn change<'b>(
+    /// Whether this row counts: nothing later has replaced it.
+    pub(super) fn has(&self, at: At, id: NodeId, said: &Said<'_>) -> bool {
+        let known = self.nodes.get(&id);
+        known.is_some_and(|known| known.says(at, said))
+    }
+
+    /// That the row about a node which says this stands here now.
+    pub(super) fn moved(&mut self, id: NodeId, said: &Said<'_>, to: At) {
+        if let Some(known) = self.nodes.get_mut(&id) {
+            known.moved(said, to);
+        }
+    }
+
+    /// Writes what is new of a node, `None` if it is deleted. After an error nothing here is right.
+    pub(super) fn put(
         &mut self,
         id: NodeId,
-        stored: Option<&'b Stored>,
-        sequence: u64,
-    ) -> Change<'b> {
-        let known = self.nodes.get(&id);
-        let was = known.map(|known| known.head.home);
-        let all = || known.map(|known| known.tail.clone()).unwrap_or_default();
+        stored: Option<&Stored>,
+        target: &mut Target<'_>,
+    ) -> Result<(), StoreError> {
+        let known = self.nodes.remove(&id);
         let Some(stored) = stored else {
-            let gone = all();
-            return Change {
-                id,
-                to: None,
-                was,
-                gone,
-            };
-        };
-        let tail_start = stored.tail_start as u64;
-        let same_state = known.filter(|known| known.head.version == stored.version);
-        // Deltas that were folded into the base go, those after them stay.
-        let kept = same_state.and_then(|known| {
-            let folded = tail_start.checked_sub(known.head.tail_start)?;
-            let folded = usize::try_from(folded).ok()?;
-            let staying = known.tail.len().checked_sub(folded)?;
-            (staying <= stored.tail.len()).then_some((known.tail.get(..folded)?, staying))
-        });
-        let (gone, staying) = match kept {
-            Some((folded, staying)) => (folded.to_vec(), staying),
-            None => (all(), 0),
-        };
-        let is_new_base =
-            kept.is_none() || same_state.is_none_or(|known| known.head.tail_start != tail_start);
-        let head = Head {
-            sequence,
-            place: stored.place,
-            version: stored.version,
-            tail_start,
-            home: match was {
-                Some(home) if !is_new_base => home,
-                _ => Home::Row,
-            },
-            owner: stored.owner.clone(),
-            kind: stored.kind.clone(),
-        };
-        let links = self.hash(&stored.dependencies, stored.aside.as_deref());
-        let is_new_links = known.is_none_or(|known| known.links != links);
-        let is_new_head = is_new_base || known.is_none_or(|known| !known.head.says_the_same(&head));
-        let first = self.last.saturating_add(1);
-        let coming = stored.tail.len().saturating_sub(staying);
-        self.last = self.last.saturating_add(coming as u64);
-        let to = To {
-            stored,
-            sequence,
-            head,
-            is_new_head,
-            is_new_base,
-            links,
-            is_new_links,
-            come: (first..=self.last).collect(),
-        };
-        Change {
-            id,
-            to: Some(to),
-            was,
-            gone,
-        }
-    }
-
-    /// Remembers what has been written. Returns the file that nothing refers to any more.
-    pub(super) fn apply(&mut self, change: Change<'_>) -> Option<u64> {
-        let is = change.to.as_ref().map(|to| to.head.home);
-        match change.to {
-            None => {
-                self.nodes.remove(&change.id);
-            }
-            Some(to) => {
-                let known = self.nodes.remove(&change.id);
-                let mut tail = known.map(|known| known.tail).unwrap_or_default();
-                tail.drain(..change.gone.len().min(tail.len()));
-                tail.extend(to.come);
-                let (head, links) = (to.head, to.links);
-                self.nodes.insert(change.id, Known { head, links, tail });
-            }
-        }
-        change.was.filter(|was| Some(*was) != is)?.file()
-    }
-}
-
-impl<'b> Change<'b> {
-    /// The node.
-    pub(super) fn id(&self) -> NodeId {
-        self.id
-    }
-
-    /// The base that is to be written to a file, and which state it is.
-    pub(super) fn large_base(&self, large: usize) -> Option<((u64, u64), &'b Bytes)> {
-        let to = self.to.as_ref()?;
-        let is_large = to.is_new_base && to.stored.base.len() >= large;
-        is_large.then_some(((to.head.version, to.head.tail_start), &to.stored.base))
-    }
-
-    /// It has been written to the file of this number.
-    pub(super) fn put_in(&mut self, number: u64) {
-        if let Some(to) = &mut self.to {
-            to.head.home = Home::File(number);
-        }
-    }
-
-    /// The file that has been written for this.
-    pub(super) fn new_file(&self) -> Option<u64> {
-        let to = self.to.as_ref().filter(|to| to.is_new_base)?;
-        to.head.home.file()
-    }
-
-    /// Writes the rows.
-    pub(super) fn write(&self, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
-        let key = self.id.as_bytes();
-        for number in &self.gone {
-            tables.deltas.remove(number)?;
-        }
-        let Some(to) = &self.to else {
-            if let Some(was) = self.was {
-                tables.heads.remove(key)?;
-                tables.links.remove(key)?;
-                if was == Home::Row {
-                    tables.bases.remove(key)?;
-                }
+            if let Some(known) = known {
+                target.log.append(&content::gone(id))?;
+                target.gone(known.rows(), known.pieces());
             }
             return Ok(());
         };
-        if to.is_new_base {
-            if to.head.home == Home::Row {
-                let (version, tail_start) = (to.head.version, to.head.tail_start);
-                let row = row::base(self.id, version, tail_start, &to.stored.base);
-                tables.bases.insert(key, &*row)?;
-            } else if self.was == Some(Home::Row) {
-                tables.bases.remove(key)?;
+        let tail_start = stored.tail_start as u64;
+        let links = hash(&self.hasher, &stored.dependencies, stored.aside.as_deref());
+        // Of the same state, deltas that were folded into the base go, those after them stay.
+        let folded = known.as_ref().and_then(|known| {
+            let folded = tail_start.checked_sub(known.tail_start)?;
+            let folded = usize::try_from(folded).ok()?;
+            let staying = known.tail.len().checked_sub(folded)?;
+            let same = known.version == stored.version && staying <= stored.tail.len();
+            same.then_some(folded)
+        });
+        let known = match known {
+            // Deltas of the same version which are on disk are none of it any more.
+            Some(known) if folded.is_none() && known.version == stored.version => {
+                target.log.append(&content::gone(id))?;
+                target.gone(known.rows(), known.pieces());
+                None
             }
+            known => known,
+        };
+        let known = match known {
+            Some(mut known) => {
+                let gone: Vec<_> = known
+                    .tail
+                    .drain(..folded.unwrap_or(known.tail.len()))
+                    .collect();
+                target.gone(gone.iter().map(|delta| delta.at), &gone);
+                if folded.is_none() || known.tail_start != tail_start {
+                    target.gone([known.base.at], [&known.base]);
+                    known.base = target.base(id, stored)?;
+                }
+                let about = stored.about();
+                if known.about != about {
+                    target.gone([known.about_at], []);
+                    known.about_at = target.row(&about.row(id))?;
+                    known.about = about;
+                }
+                if known.links != links {
+                    target.gone([known.links_at], []);
+                    known.links_at = target.links(id, stored)?;
+                }
+                known
+            }
+            None => {
+                let about = stored.about();
+                Known {
+                    about_at: target.row(&about.row(id))?,
+                    about,
+                    links,
+                    links_at: target.links(id, stored)?,
+                    version: stored.version,
+                    tail_start,
+                    base: target.base(id, stored)?,
+                    tail: Vec::new(),
+                }
+            }
+        };
+        let mut known = Known {
+            links,
+            version: stored.version,
+            tail_start,
+            ..known
+        };
+        let staying = known.tail.len();
+        let numbers = tail_start.saturating_add(staying as u64)..;
+        for (number, delta) in numbers.zip(stored.tail.iter().skip(staying)) {
+            let state = (stored.version, number);
+            let piece = target.payload(Kind::Delta, id, state, delta)?;
+            known.tail.push(piece);
         }
-        if to.is_new_links {
-            let row = row::links(self.id, to.stored, to.sequence);
-            tables.links.insert(key, &*row)?;
-        }
-        if to.is_new_head {
-            tables.heads.insert(key, &*to.head.row(self.id))?;
-        }
-        let staying = to.stored.tail.len().saturating_sub(to.come.len());
-        let numbers = to.head.tail_start.saturating_add(staying as u64)..;
-        let coming = to.stored.tail.iter().skip(staying);
-        for ((key, number), delta) in to.come.iter().zip(numbers).zip(coming) {
-            let row = row::delta(self.id, to.head.version, number, delta);
-            tables.deltas.insert(key, &*row)?;
-        }
+        self.nodes.insert(id, known);
         Ok(())
     }
 }
 
-/// The deltas of all nodes. [`Nodes::scan`] has seen that none is missing.
-pub(super) fn read_tails(
-    index: &Index,
-    view: &View,
-) -> Result<HashMap<NodeId, Vec<Bytes>>, StoreError> {
-    let mut tails = HashMap::<_, Vec<_>>::new();
-    read_deltas(index, view, |_, id, _, _, delta| {
-        let tail = tails.entry(id).or_default();
-        tail.push(Bytes::copy_from_slice(delta));
-        Some(())
-    })?;
-    Ok(tails)
-}
-
-fn read_deltas(
-    index: &Index,
-    view: &View,
-    mut each: impl FnMut(u64, NodeId, u64, u64, &[u8]) -> Option<()>,
-) -> Result<(), StoreError> {
-    for row in view.deltas.iter().map_err(|e| index.read_error(e))? {
-        let (key, row) = row.map_err(|e| index.read_error(e))?;
-        let delta = row::read_delta(row.value());
-        let taken = delta
-            .and_then(|(id, version, number, delta)| each(key.value(), id, version, number, delta));
-        taken.ok_or_else(|| index.damaged(format!("delta {} is broken", key.value())))?;
+impl Stored {
+    fn about(&self) -> About {
+        About {
+            place: self.place,
+            owner: self.owner.clone(),
+            kind: self.kind.clone(),
+        }
     }
-    Ok(())
 }
 
-pub(super) fn read_links(index: &Index, view: &View, id: NodeId) -> Result<Links, StoreError> {
-    let row = view.links.get(id.as_bytes());
-    let row = row.map_err(|e| index.read_error(e))?;
-    let links = row.and_then(|row| row::read_links(row.value(), id));
-    links.ok_or_else(|| index.damaged(format!("what node {id} needs is broken")))
+impl Target<'_> {
+    fn row(&mut self, row: &[u8]) -> Result<At, StoreError> {
+        let at = self.log.append(row)?;
+        self.log.counts(at);
+        Ok(at)
+    }
+
+    fn links(&mut self, id: NodeId, stored: &Stored) -> Result<At, StoreError> {
+        let aside = stored.aside.as_deref();
+        self.row(&content::links(
+            id,
+            self.sequence,
+            &stored.dependencies,
+            aside,
+        ))
+    }
+
+    fn base(&mut self, id: NodeId, stored: &Stored) -> Result<Piece, StoreError> {
+        let state = (stored.version, stored.tail_start as u64);
+        self.payload(Kind::Base, id, state, &stored.base)
+    }
+
+    fn payload(
+        &mut self,
+        kind: Kind,
+        id: NodeId,
+        state: State,
+        payload: &Bytes,
+    ) -> Result<Piece, StoreError> {
+        let bytes = payload.len() as u64;
+        let (row, file) = if payload.len() < self.large {
+            (content::payload(kind, id, state, payload), None)
+        } else {
+            let number = self.payloads.write(kind, id, state, payload)?;
+            let named = match kind {
+                Kind::Delta => Kind::DeltaFile,
+                _ => Kind::BaseFile,
+            };
+            let row = content::in_file(named, id, state, number, bytes);
+            (row, Some(number))
+        };
+        let at = self.row(&row)?;
+        Ok(Piece { at, file, bytes })
+    }
+
+    /// These rows and payloads do not count any more.
+    fn gone<'p>(
+        &mut self,
+        rows: impl IntoIterator<Item = At>,
+        pieces: impl IntoIterator<Item = &'p Piece>,
+    ) {
+        for row in rows {
+            self.log.counts_no_more(row);
+        }
+        let files = pieces.into_iter().filter_map(|piece| piece.file);
+        self.orphans.extend(files);
+    }
 }
 
-pub(super) fn read_base(
-    index: &Index,
-    view: &View,
-    id: NodeId,
-    state: (u64, u64),
-) -> Result<Bytes, StoreError> {
-    let row = view.bases.get(id.as_bytes());
-    let row = row.map_err(|e| index.read_error(e))?;
-    let base = row.and_then(|row| {
-        let (version, tail_start, payload) = row::read_base(row.value(), id)?;
-        ((version, tail_start) == state).then(|| Bytes::copy_from_slice(payload))
-    });
-    base.ok_or_else(|| index.damaged(format!("the content of node {id} is broken")))
-}
-
-pub(super) fn read_session(index: &Index, view: &View) -> Result<(Meta, u64), StoreError> {
-    let row = view.session.get(THE_SESSION);
-    let row = row.map_err(|e| index.read_error(e))?;
-    let session = row.and_then(|row| row::read_session(row.value()));
-    session.ok_or_else(|| index.damaged("the row of the session is broken"))
+fn hash(hasher: &RandomState, dependencies: &[NodeId], aside: Option<&[NodeId]>) -> u64 {
+    hasher.hash_one((dependencies, aside))
 }

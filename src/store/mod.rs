@@ -6,22 +6,29 @@
 //! directory of a session are
 //!
 //! - `format`, a number that every version understands (`format`),
-//! - `store.redb`, the index: rows, changed by transactions (`index`, `row`),
-//! - `nodes/`, a file for each large base (`payloads`),
+//! - `log/`, rows in the order in which they were written (`log`, `segment`, `row`, `content`),
+//! - `mark`, how far the log goes (`mark`),
+//! - `nodes/`, a file for each large base or delta (`payloads`),
 //! - `lock`, held by the server that uses it.
 //!
-//! `known` remembers what of each node is on disk, so that only what is new is written. `recover`
-//! copies what can be read of a damaged store. Damage is always an error, never a smaller scene.
+//! `known` remembers what of each node is on disk and where, so that only what is new is written.
+//! `recover` copies what can be read of a damaged store. Damage is always an error, never a smaller
+//! scene. `legacy` reads what earlier versions wrote.
 
+mod content;
 pub(crate) mod disk;
 mod error;
 mod format;
-mod index;
 mod keeper;
 mod known;
+mod legacy;
+mod log;
+mod mark;
 mod payloads;
+mod reading;
 mod recover;
 mod row;
+mod segment;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -29,27 +36,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::warn;
 
 pub(crate) use self::disk::SystemDisk;
 use self::disk::{Disk, DiskFile, How};
 pub use self::error::StoreError;
-use self::index::{Index, View};
 pub use self::keeper::{Keeper, Kept, Written, start};
-use self::known::{Change, Nodes};
+use self::known::{Nodes, Scan, Target};
+use self::log::Log;
 use self::payloads::Payloads;
 pub use self::recover::{Report, recover};
-use self::row::{Head, Home};
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
 
-/// The index.
-const INDEX: &str = "store.redb";
-/// An index that is being made.
-const UNFINISHED: &str = "store.redb.new";
 /// Who holds it uses the store.
 const LOCK: &str = "lock";
-/// The only key in the table of the session.
-const THE_SESSION: u64 = 0;
+/// Bytes that a commit copies at most, about, to give space back.
+const COPIED: u64 = 8 << 20;
 
 /// The state of changed nodes after a prefix of the session's events: one atomic, durable step.
 #[derive(Clone, Debug)]
@@ -107,19 +110,34 @@ impl Stored {
 /// How a store works.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Bytes of the index that are kept in memory.
-    pub cache: usize,
-    /// Bases of this size and larger have a file of their own.
+    /// Bases and deltas of this size and larger have a file of their own.
     pub large: usize,
+    /// Size of the smallest parts of the log.
+    pub segment: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            cache: 16 * 1024 * 1024,
             large: 128 * 1024,
+            segment: 64 * 1024,
         }
     }
+}
+
+/// What is in a store, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The session.
+    pub meta: Meta,
+    /// The last batch.
+    pub sequence: u64,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// Bytes of their bases and deltas.
+    pub live_bytes: u64,
+    /// Bytes they take on disk.
+    pub disk_bytes: u64,
 }
 
 /// An open store.
@@ -129,9 +147,15 @@ pub struct Store {
     dir: PathBuf,
     options: Options,
     /// `None` after an error, until it is opened again.
-    index: Option<Index>,
+    log: Option<Log>,
     payloads: Payloads,
     nodes: Nodes,
+    meta: Meta,
+    sequence: u64,
+    /// The last commit that was acknowledged.
+    acknowledged: Option<u64>,
+    /// Something that counts cannot be read: then no space is given back.
+    spoilt: bool,
     _lock: Box<dyn DiskFile>,
 }
 
@@ -142,94 +166,70 @@ impl Store {
     /// If another server has it open, if it cannot be read or written, if a newer server wrote it,
     /// and if it is damaged. It is left as it was then.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
-        Self::open_on(Arc::new(SystemDisk), dir, options)
+        Self::open_on(Arc::new(SystemDisk), dir, options, true)
     }
 
-    fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Self, StoreError> {
-        disk.create_dir(dir)
-            .map_err(|error| StoreError::io("make", dir, error))?;
-        let lock = lock(&*disk, dir, How::Write)?;
-        if !format::check(&*disk, dir)? {
-            create(&*disk, dir, &options)?;
+    /// Opens the store in a directory. One of an older format is brought up to date.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], and if there is none.
+    pub fn open_existing(dir: &Path, options: Options) -> Result<Self, StoreError> {
+        Self::open_on(Arc::new(SystemDisk), dir, options, false)
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        make: bool,
+    ) -> Result<Self, StoreError> {
+        if make {
+            disk.create_dir(dir)
+                .map_err(|error| StoreError::io("make", dir, error))?;
+        } else if !is_there(&*disk, dir)? {
+            let dir = dir.to_owned();
+            return Err(StoreError::Missing { dir });
         }
-        let path = dir.join(INDEX);
-        let there = disk.exists(&path);
-        if !there.map_err(|error| StoreError::io("look for", &path, error))? {
-            return Err(StoreError::damaged(&path, "the file is missing"));
+        let lock = lock(&*disk, dir, How::Write)?;
+        if !format::check(&disk, dir)? {
+            create(&*disk, dir)?;
         }
         let payloads = Payloads::open(Arc::clone(&disk), dir)?;
         let mut store = Self {
             disk,
             dir: dir.to_owned(),
             options,
-            index: None,
+            log: None,
             payloads,
             nodes: Nodes::default(),
+            meta: Meta::default(),
+            sequence: 0,
+            acknowledged: None,
+            spoilt: false,
             _lock: lock,
         };
         store.reopen()?;
         Ok(store)
     }
 
-    /// Opens the index, and learns from it what is on disk.
-    fn reopen(&mut self) -> Result<&Index, StoreError> {
-        let path = self.dir.join(INDEX);
-        let index = Index::open(&*self.disk, &path, self.options.cache)?;
-        self.nodes = Nodes::scan(&index)?;
-        self.payloads.sweep(&self.nodes.files());
-        Ok(self.index.insert(index))
-    }
-
-    /// Gives all nodes, in any order; returns the session and the sequence of the last commit.
-    ///
-    /// # Errors
-    /// If something cannot be read or is damaged. What was given until then is to be dropped.
-    pub fn load(
-        &mut self,
-        mut each: impl FnMut(NodeId, Stored),
-    ) -> Result<(Meta, u64), StoreError> {
-        if self.index.is_none() {
-            self.reopen()?;
-        }
-        let Some(index) = &self.index else {
-            return Err(StoreError::damaged(&self.dir, "there is no index"));
-        };
-        let view = index.view()?;
-        let mut tails = known::read_tails(index, &view)?;
-        for (id, known) in self.nodes.iter() {
-            let tail = tails.remove(&id).unwrap_or_default();
-            each(id, self.read_node(index, &view, id, &known.head, tail)?);
-        }
-        known::read_session(index, &view)
-    }
-
-    fn read_node(
-        &self,
-        index: &Index,
-        view: &View,
-        id: NodeId,
-        head: &Head,
-        tail: Vec<Bytes>,
-    ) -> Result<Stored, StoreError> {
-        let state = (head.version, head.tail_start);
-        let base = match head.home {
-            Home::Row => known::read_base(index, view, id, state)?,
-            Home::File(number) => self.payloads.read(number, id, state)?,
-        };
-        let links = known::read_links(index, view, id)?;
-        let tail_start = usize::try_from(head.tail_start);
-        let tail_start = tail_start.map_err(|_| index.damaged("a number is too large"))?;
-        Ok(Stored {
-            place: head.place,
-            owner: Arc::clone(&head.owner),
-            kind: head.kind.clone(),
-            dependencies: links.dependencies,
-            version: head.version,
-            base,
-            tail_start,
-            tail,
-            aside: links.aside,
-        })
+    /// Reads the log, to learn what is on disk; only then makes it fit to go on with.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let mut scan = Scan::default();
+        let reading = log::read(&*self.disk, &self.dir, |at, id, said| {
+            scan.note(at, id, said)
+        })?;
+        let nodes = scan.finish(&self.dir)?;
+        let commit = reading.commit.clone();
+        let in_doubt = self.acknowledged.is_some_and(|last| last != commit.number);
+        let disk = Arc::clone(&self.disk);
+        let mut log = Log::open(disk, &self.dir, reading, in_doubt, self.options.segment)?;
+        nodes.count_in(&mut log);
+        self.payloads.sweep(&nodes.files());
+        legacy::remove(&*self.disk, &self.dir);
+        self.acknowledged = Some(commit.number);
+        (self.meta, self.sequence) = (commit.meta, commit.sequence);
+        (self.nodes, self.log, self.spoilt) = (nodes, Some(log), false);
+        Ok(())
     }
 
     /// Writes a batch. Once it returns, the batch is there whatever happens.
@@ -238,70 +238,139 @@ impl Store {
     /// If it could not be written. Until the server ends, the store is as before the batch; after
     /// that it is as before or after it. The next batch must contain at least the same nodes.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if self.index.is_none() {
+        if self.log.is_none() {
             self.reopen()?;
         }
-        let mut changes = Vec::with_capacity(batch.nodes.len());
-        for (id, stored) in &batch.nodes {
-            changes.push(self.nodes.change(*id, stored.as_ref(), batch.sequence));
+        match self.write(batch) {
+            Ok(orphans) => {
+                for number in orphans {
+                    self.payloads.remove(number);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // Whether it happened is known when the log is read again.
+                self.log = None;
+                // Space is what may be lacking: what was written in vain goes.
+                let _ = self.reopen();
+                Err(error)
+            }
         }
-        if let Err(error) = self.write_payloads(&mut changes) {
-            // The index knows nothing of them.
-            self.remove_new(&changes);
-            return Err(error);
-        }
-        let Some(index) = &self.index else {
-            return Err(StoreError::damaged(&self.dir, "there is no index"));
+    }
+
+    /// Returns the files that nothing refers to any more.
+    fn write(&mut self, batch: &Batch) -> Result<Vec<u64>, StoreError> {
+        let Some(log) = &mut self.log else {
+            return Err(StoreError::damaged(&self.dir, "there is no log"));
         };
-        let changed = index.change(|tables| {
-            let session = row::session(&batch.meta, batch.sequence);
-            tables.session.insert(THE_SESSION, &*session)?;
-            for change in &changes {
-                change.write(tables)?;
-            }
-            Ok(())
-        });
-        if let Err(error) = changed {
-            // Whether it happened is known when the index is opened again.
-            self.index = None;
-            // Space is what may be lacking.
-            let _ = self.reopen();
-            return Err(error);
+        let mut target = Target {
+            log,
+            payloads: &mut self.payloads,
+            sequence: batch.sequence,
+            large: self.options.large,
+            orphans: Vec::new(),
+        };
+        for (id, stored) in &batch.nodes {
+            self.nodes.put(*id, stored.as_ref(), &mut target)?;
         }
-        for change in changes {
-            if let Some(orphan) = self.nodes.apply(change) {
-                self.payloads.remove(orphan);
-            }
+        let orphans = target.orphans;
+        self.payloads.settle()?;
+        if !self.spoilt
+            && let Some(error) = copy_old(log, &mut self.nodes)?
+        {
+            self.spoilt = true;
+            warn!(name: "store.spoilt", %error, "the store is damaged; the session goes on");
         }
-        Ok(())
+        log.commit(&batch.meta, batch.sequence)?;
+        self.acknowledged = Some(log.marked());
+        (self.meta, self.sequence) = (batch.meta.clone(), batch.sequence);
+        Ok(orphans)
     }
 
-    fn write_payloads(&mut self, changes: &mut [Change<'_>]) -> Result<(), StoreError> {
-        for change in changes {
-            if let Some((state, base)) = change.large_base(self.options.large) {
-                let number = self.payloads.write(change.id(), state, base)?;
-                change.put_in(number);
-            }
-        }
-        self.payloads.settle()
+    /// Whether [`Self::tidy`] has something to do.
+    pub fn is_wasteful(&self) -> bool {
+        !self.spoilt && self.log.as_ref().is_some_and(Log::is_wasteful)
     }
 
-    fn remove_new(&mut self, changes: &[Change<'_>]) {
-        for number in changes.iter().filter_map(Change::new_file) {
-            self.payloads.remove(number);
+    /// Gives some space back, in a short time: for when nothing else is to be done.
+    ///
+    /// # Errors
+    /// If it could not be done; nothing is lost by that.
+    pub fn tidy(&mut self) -> Result<(), StoreError> {
+        self.commit(&Batch {
+            sequence: self.sequence,
+            meta: self.meta.clone(),
+            nodes: Vec::new(),
+        })
+    }
+
+    /// What is in it, in short; reads nothing.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            meta: self.meta.clone(),
+            sequence: self.sequence,
+            nodes: self.nodes.len(),
+            live_bytes: self.nodes.bytes(),
+            disk_bytes: self.disk_bytes(),
         }
+    }
+
+    /// A number that no node has as its place or version, nor any larger one.
+    pub fn next_number(&self) -> u64 {
+        let nodes = self.nodes.iter();
+        let numbers = nodes.map(|(_, known)| known.version.max(known.about.place));
+        numbers.max().map_or(0, |last| last.saturating_add(1))
     }
 
     /// Bytes it takes on disk.
     pub fn disk_bytes(&self) -> u64 {
-        let index = self.index.as_ref().map_or(0, Index::bytes);
-        index.saturating_add(self.payloads.bytes())
+        let log = self.log.as_ref().map_or(0, Log::bytes);
+        log.saturating_add(self.payloads.bytes())
     }
 
     /// How many nodes are in it.
     pub fn node_count(&self) -> usize {
         self.nodes.len()
     }
+}
+
+/// Copies what counts in the oldest segments to the end of the log while they take too much
+/// space. What cannot be read stays where it is, and is returned: it is no reason not to write.
+fn copy_old(log: &mut Log, nodes: &mut Nodes) -> Result<Option<StoreError>, StoreError> {
+    let mut copied = 0_u64;
+    while copied < COPIED
+        && let Some(oldest) = log.too_old()
+    {
+        let mut rows = match log.rows(oldest) {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Some(error)),
+        };
+        let path = rows.path().to_owned();
+        loop {
+            let (at, row) = match rows.next() {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(error) => return Ok(Some(error)),
+            };
+            let Some((id, said)) = content::read(row) else {
+                return Ok(Some(segment::damaged(&path, at.offset)));
+            };
+            if let Some(id) = id.filter(|id| nodes.has(at, *id, &said)) {
+                let to = log.append(row)?;
+                nodes.moved(id, &said, to);
+                log.counts(to);
+                log.counts_no_more(at);
+                copied = copied.saturating_add(at.len);
+            }
+        }
+        if log.too_old() == Some(oldest) {
+            return Ok(Some(StoreError::damaged(
+                &path,
+                "something in it is missing",
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// Takes the store for this process.
@@ -320,31 +389,27 @@ fn lock(disk: &dyn Disk, dir: &Path, how: How) -> Result<Box<dyn DiskFile>, Stor
     }
 }
 
+/// Whether there is a store, or what is left of one.
+fn is_there(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
+    let has_format = format::check_readable(disk, dir)?.is_some();
+    Ok(has_format || Log::is_used(disk, dir)? || legacy::is_used(disk, dir)?)
+}
+
 /// Makes an empty store. What says that there is one comes last.
-fn create(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<(), StoreError> {
-    let (path, unfinished) = (dir.join(INDEX), dir.join(UNFINISHED));
-    let io = |error| StoreError::io("make", &path, error);
+fn create(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     // One that was begun has no nodes; another has lost what said that it is one.
-    if disk.exists(&path).map_err(io)? {
-        let index = Index::open(disk, &path, options.cache)?;
-        if Nodes::scan(&index)?.len() > 0 {
-            return Err(StoreError::damaged(dir, "the file `format` is missing"));
-        }
+    if Log::is_used(disk, dir)? || legacy::is_used(disk, dir)? {
+        return Err(StoreError::damaged(dir, "the file `format` is missing"));
     }
     Payloads::create(disk, dir)?;
-    // One that was begun in vain may be there.
-    drop(disk.open(&unfinished, How::Anew).map_err(io)?);
-    let index = Index::open(disk, &unfinished, options.cache)?;
-    index.change(|tables| {
-        let session = row::session(&Meta::default(), 0);
-        tables.session.insert(THE_SESSION, &*session)?;
-        Ok(())
-    })?;
-    drop(index);
-    disk.rename(&unfinished, &path).map_err(io)?;
-    disk.sync_dir(dir).map_err(io)?;
+    Log::create(disk, dir)?;
+    let sync = |dir: &Path| {
+        let synced = disk.sync_dir(dir);
+        synced.map_err(|error| StoreError::io("make", dir, error))
+    };
+    sync(dir)?;
     if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-        disk.sync_dir(above).map_err(io)?;
+        sync(above)?;
     }
     format::write(disk, dir, format::FORMAT)
 }

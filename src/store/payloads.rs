@@ -1,7 +1,7 @@
-//! Large bases, each in a file of its own beside the index.
+//! Large bases and deltas, each in a file of its own beside the log.
 //!
 //! A file is written once, under a temporary name, synced, renamed, and never changed. Only then
-//! does the index speak of it, and only when the index has stopped speaking of it is it removed.
+//! does the log speak of it, and only when the log has stopped speaking of it is it removed.
 //! It holds one row, so it says itself what it is.
 
 use std::collections::{HashMap, HashSet};
@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::content::{self, STATE, State};
 use super::disk::{Disk, How};
 use super::error::StoreError;
-use super::row::{self, BASE_START, END, Kind, START};
+use super::row::{self, END, From, Kind, START};
+use super::segment::{name, number};
 use crate::wire::identity::NodeId;
 
 /// The directory of the files, in that of the session.
@@ -27,6 +29,8 @@ pub(super) struct Payloads {
     dir: PathBuf,
     /// Those that are there, with their lengths.
     files: HashMap<u64, u64>,
+    /// Names of those that were never finished.
+    unfinished: Vec<String>,
     /// Written since the directory was last synced.
     unsettled: bool,
     last: u64,
@@ -46,19 +50,19 @@ impl Payloads {
         let listed = disk
             .list(&dir)
             .map_err(|error| StoreError::io("list", &dir, error))?;
-        let mut files = HashMap::new();
+        let (mut files, mut unfinished) = (HashMap::new(), Vec::new());
         for (name, len) in listed {
             if let Some(number) = number(&name) {
                 files.insert(number, len);
             } else if name.ends_with(UNFINISHED) {
-                // Of a server that was ended while it wrote. If it stays, it does no harm.
-                let _ = disk.remove(&dir.join(name));
+                unfinished.push(name);
             }
         }
         Ok(Self {
             disk,
             last: files.keys().copied().max().unwrap_or_default(),
             files,
+            unfinished,
             unsettled: false,
             dir,
         })
@@ -67,15 +71,16 @@ impl Payloads {
     /// Writes one. It can be relied on after [`Self::settle`].
     pub(super) fn write(
         &mut self,
+        kind: Kind,
         id: NodeId,
-        (version, tail_start): (u64, u64),
+        state: State,
         payload: &Bytes,
     ) -> Result<u64, StoreError> {
         self.last = self.last.saturating_add(1);
         let number = self.last;
         let path = self.path(number);
         let unfinished = path.with_extension(UNFINISHED.trim_start_matches('.'));
-        let written = self.write_to(&unfinished, id, (version, tail_start), payload);
+        let written = self.write_to(&unfinished, (kind, id, state), payload);
         let written = written.and_then(|len| {
             self.disk.rename(&unfinished, &path)?;
             Ok(len)
@@ -97,14 +102,13 @@ impl Payloads {
     fn write_to(
         &self,
         path: &Path,
-        id: NodeId,
-        (version, tail_start): (u64, u64),
+        (kind, id, state): (Kind, NodeId, State),
         payload: &Bytes,
     ) -> std::io::Result<u64> {
         let file = self.disk.open(path, How::Anew)?;
-        let body = BASE_START.saturating_add(payload.len());
-        let mut start = row::start(Kind::Base, Some(id), body);
-        start.extend_from_slice(&row::base_start(version, tail_start));
+        let body = STATE.saturating_add(payload.len());
+        let mut start = row::start(kind, Some(id), body).to_vec();
+        start.extend_from_slice(&content::state(state));
         let mut sum = crc32fast::Hasher::new();
         sum.update(&start);
         sum.update(payload);
@@ -127,25 +131,6 @@ impl Payloads {
         Ok(())
     }
 
-    /// Reads one that the index speaks of: the payload.
-    pub(super) fn read(
-        &self,
-        number: u64,
-        id: NodeId,
-        state: (u64, u64),
-    ) -> Result<Bytes, StoreError> {
-        let path = self.path(number);
-        let damaged = |what: &str| StoreError::damaged(&path, format!("node {id}: {what}"));
-        if !self.files.contains_key(&number) {
-            return Err(damaged("the file is missing"));
-        }
-        let (found, payload) = read_file(&*self.disk, &path, id)?;
-        match found == state {
-            true => Ok(payload),
-            false => Err(damaged("it holds another state of the node")),
-        }
-    }
-
     /// Removes one. If that fails, the next [`Self::sweep`] does.
     pub(super) fn remove(&mut self, number: u64) {
         if self.disk.remove(&self.path(number)).is_ok() {
@@ -153,8 +138,12 @@ impl Payloads {
         }
     }
 
-    /// Removes all that the index does not speak of.
+    /// Removes all that the log does not speak of, and what a server that was ended while it wrote
+    /// has left. If it stays, it does no harm.
     pub(super) fn sweep(&mut self, used: &HashSet<u64>) {
+        for name in std::mem::take(&mut self.unfinished) {
+            let _ = self.disk.remove(&self.dir.join(name));
+        }
         let orphans = self.files.keys().filter(|number| !used.contains(number));
         for number in orphans.copied().collect::<Vec<_>>() {
             self.remove(number);
@@ -169,32 +158,32 @@ impl Payloads {
     fn path(&self, number: u64) -> PathBuf {
         self.dir.join(name(number))
     }
-
-    /// Where one is in the directory of a session.
-    pub(super) fn path_in(session: &Path, number: u64) -> PathBuf {
-        session.join(DIRECTORY).join(name(number))
-    }
 }
 
-/// Reads a base from its file: which state it is, and the payload.
-pub(super) fn read_file(
+/// Reads a payload from the file of this number in the directory of a session.
+pub(super) fn read(
     disk: &dyn Disk,
-    path: &Path,
-    id: NodeId,
-) -> Result<((u64, u64), Bytes), StoreError> {
-    let damaged = |what: &str| StoreError::damaged(path, format!("node {id}: {what}"));
-    let io = |error| StoreError::io("read", path, error);
-    let file = disk.open(path, How::Read).map_err(io)?;
+    session: &Path,
+    number: u64,
+    (kind, id, state): (Kind, NodeId, State),
+) -> Result<Bytes, StoreError> {
+    let path = session.join(DIRECTORY).join(name(number));
+    let damaged = |what: &str| StoreError::damaged(&path, format!("node {id}: {what}"));
+    let io = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => damaged("the file is missing"),
+        _ => StoreError::io("read", &path, error),
+    };
+    let file = disk.open(&path, How::Read).map_err(io)?;
     let len = file.len().map_err(io)?;
-    let mut start = [0; START + BASE_START];
+    let mut start = [0; START + STATE];
     let mut end = [0; END];
-    let payload = len.checked_sub((START + BASE_START + END) as u64);
+    let payload = len.checked_sub((START + STATE + END) as u64);
     let Some(payload) = payload.and_then(|len| usize::try_from(len).ok()) else {
         return Err(damaged("it is cut short"));
     };
     file.read_at(0, &mut start).map_err(io)?;
     // Before memory is taken: what the file says of itself must be true.
-    if row::read_start(&start) != Some((Kind::Base, Some(id), len)) {
+    if row::read_start(&start) != Some((kind, Some(id), len)) {
         return Err(damaged("it is not what was written"));
     }
     let mut payload = vec![0; payload];
@@ -207,16 +196,16 @@ pub(super) fn read_file(
     if sum.finalize().to_le_bytes() != end {
         return Err(damaged("its checksum is wrong"));
     }
-    let state = start.last_chunk().and_then(row::read_base_start);
-    let state = state.ok_or_else(|| damaged("it is not what was written"))?;
-    Ok((state, payload.into()))
+    let (_, found) = start.split_at(START);
+    match content::read_state(&mut From(found)) == Some(state) {
+        true => Ok(payload.into()),
+        false => Err(damaged("it holds another state of the node")),
+    }
 }
 
-fn name(number: u64) -> String {
-    format!("{number:016x}")
-}
-
-fn number(text: &str) -> Option<u64> {
-    let number = u64::from_str_radix(text, 16).ok()?;
-    (text == name(number)).then_some(number)
+/// Length of the payload in such a file.
+pub(super) fn len(disk: &dyn Disk, session: &Path, number: u64) -> std::io::Result<u64> {
+    let path = session.join(DIRECTORY).join(name(number));
+    let len = disk.open(&path, How::Read)?.len()?;
+    Ok(len.saturating_sub((START + STATE + END) as u64))
 }

@@ -1,27 +1,28 @@
 //! Copies what can be read of a damaged store into a new one; the damaged one stays as it is.
 //!
-//! If the index is sound, only nodes are missing whose content is damaged. If it is not, its file
-//! is searched for rows, which say themselves what they are. Among them are such that were not in
-//! use any more, so deleted nodes may be back.
+//! If the log is sound, only nodes are missing whose content is damaged. If it is not, it is
+//! searched for rows, which say themselves what they are. Among them may be such as did not count
+//! any more, so deleted nodes may be back. The same goes for the database of format 1.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use memchr::memmem;
 
+use super::content::{self, About, Content, Links, Said, State};
 use super::disk::{Disk, DiskFile, How, SystemDisk};
 use super::error::StoreError;
-use super::index::Index;
-use super::known::{self, Nodes};
-use super::payloads::{Payloads, read_file};
-use super::row::{self, Head, Home, Kind, Links};
-use super::{Batch, INDEX, LOCK, Meta, Options, Store, Stored, format, lock};
+use super::known::Scan;
+use super::legacy::{self, Index};
+use super::row::{self, Kind};
+use super::segment::{self, At};
+use super::{Batch, LOCK, Meta, Options, Store, Stored, format, lock, log, payloads, reading};
 use crate::wire::identity::NodeId;
 
-/// The copy of the damaged index, on which is worked.
+/// The copy of a damaged database, since it changes when it is opened.
 const COPY: &str = "damaged.redb";
 /// Bytes that are copied or searched at once.
 const PIECE: usize = 1 << 20;
@@ -35,7 +36,7 @@ pub struct Report {
     pub nodes: usize,
     /// Nodes that could not be read.
     pub lost: Vec<NodeId>,
-    /// The index was beyond reading: nodes are as they were when last found, deleted ones may be
+    /// The log was beyond reading: nodes are as they were when last found, deleted ones may be
     /// back, and lost ones may be unknown.
     pub searched: bool,
 }
@@ -55,34 +56,50 @@ pub(super) fn recover_on(
     into: &Path,
 ) -> Result<Report, StoreError> {
     let _lock = lock_if_there(&**disk, dir)?;
-    format::check_readable(&**disk, dir)?;
+    let format = match format::check_readable(&**disk, dir) {
+        Ok(found) => found,
+        Err(StoreError::Damaged { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let segments = segment::list(&**disk, dir).unwrap_or_default();
+    let is_log = format.map_or(!segments.is_empty(), |format| format > 1);
     let files = disk.list(into).unwrap_or_default();
     if !files.is_empty() {
         let dir = into.to_owned();
         return Err(StoreError::Occupied { dir });
     }
-    let mut new = Store::open_on(Arc::clone(disk), into, Options::default())?;
-    let copy = into.join(COPY);
-    let report = copy_file(&**disk, &dir.join(INDEX), &copy).and_then(|()| {
-        let mut target = Target::new(&mut new);
-        let read = catch_unwind(AssertUnwindSafe(|| {
-            read_sound(disk, dir, &copy, &mut target)
-        }));
-        match read {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) if !matches!(error, StoreError::Damaged { .. }) => return Err(error),
-            // Opening may have changed it.
-            _ => {
-                target.report.searched = true;
-                copy_file(&**disk, &dir.join(INDEX), &copy)?;
-                search(disk, dir, &copy, &mut target)?;
-            }
+    let mut new = Store::open_on(Arc::clone(disk), into, Options::default(), true)?;
+    let mut target = Target::new(&mut new);
+    let read = match is_log {
+        true => read_log(&**disk, dir, &mut target),
+        false => {
+            let copy = into.join(COPY);
+            let read = copy_file(&**disk, &dir.join(legacy::INDEX), &copy).and_then(|()| {
+                let read = || read_index(&**disk, dir, &copy, &mut target);
+                let broken = |_| Err(StoreError::damaged(&copy, "it cannot be understood"));
+                catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(broken)
+            });
+            let _ = disk.remove(&copy);
+            read
         }
-        target.flush()?;
-        Ok(target.report)
-    });
-    let _ = disk.remove(&copy);
-    report
+    };
+    match read {
+        Err(StoreError::Damaged { .. }) => {
+            target.report = Report {
+                searched: true,
+                ..Report::default()
+            };
+            let segments = segments.iter().map(|(number, _)| *number);
+            let files = match is_log {
+                true => segments.map(|number| segment::path(dir, number)).collect(),
+                false => vec![dir.join(legacy::INDEX)],
+            };
+            search(&**disk, dir, &files, &mut target)?;
+        }
+        read => read?,
+    }
+    target.flush()?;
+    Ok(target.report)
 }
 
 /// Keeps servers away; an absent lock is not made, since nothing is to be changed there.
@@ -159,87 +176,97 @@ impl<'s> Target<'s> {
     }
 }
 
-/// Reads all that a sound index speaks of.
-fn read_sound(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    copy: &Path,
-    target: &mut Target<'_>,
-) -> Result<(), StoreError> {
-    let index = Index::open(&**disk, copy, Options::default().cache)?;
-    let view = index.view()?;
-    let session = known::read_session(&index, &view)?;
-    let nodes = Nodes::scan(&index)?;
-    let mut tails = known::read_tails(&index, &view)?;
-    (target.meta, target.sequence) = session;
+/// Reads all that a sound log speaks of.
+fn read_log(disk: &dyn Disk, dir: &Path, target: &mut Target<'_>) -> Result<(), StoreError> {
+    let mut scan = Scan::default();
+    let reading = log::read(disk, dir, |at, id, said| scan.note(at, id, said))?;
+    let nodes = scan.finish(dir)?;
+    (target.meta, target.sequence) = (reading.commit.meta, reading.commit.sequence);
     for (id, known) in nodes.iter() {
-        let head = &known.head;
-        let tail = tails.remove(&id).unwrap_or_default();
-        let state = (head.version, head.tail_start);
-        let base = match head.home {
-            Home::Row => known::read_base(&index, &view, id, state).ok(),
-            Home::File(number) => read_state(&**disk, dir, number, id, state),
-        };
-        let links = known::read_links(&index, &view, id).ok();
-        match base.zip(links) {
-            Some((base, links)) => target.put(id, stored(head, links, base, tail))?,
-            None => target.report.lost.push(id),
+        match reading::read_node(disk, dir, id, known) {
+            Ok(stored) => target.put(id, stored)?,
+            Err(_) => target.report.lost.push(id),
         }
     }
     Ok(())
 }
 
-fn read_state(
+/// Reads all that a sound database speaks of.
+fn read_index(
     disk: &dyn Disk,
     dir: &Path,
-    number: u64,
-    id: NodeId,
-    state: (u64, u64),
-) -> Option<Bytes> {
-    let (found, payload) = read_file(disk, &Payloads::path_in(dir, number), id).ok()?;
-    (found == state).then_some(payload)
+    copy: &Path,
+    target: &mut Target<'_>,
+) -> Result<(), StoreError> {
+    let index = Index::open(disk, copy)?;
+    (target.meta, target.sequence) = index.session()?;
+    index.each(|id, old| {
+        let base = match old.head.file {
+            Some(file) => payloads::read(disk, dir, file, (Kind::Base, id, old.head.state)).ok(),
+            None => old.base,
+        };
+        match base.zip(old.links) {
+            Some((base, links)) => {
+                let stored = stored(old.head.about, links, old.head.state, base, old.tail);
+                target.put(id, stored)
+            }
+            None => {
+                target.report.lost.push(id);
+                Ok(())
+            }
+        }
+    })
 }
 
-fn stored(head: &Head, links: Links, base: Bytes, tail: Vec<Bytes>) -> Stored {
+fn stored(about: About, links: Links, state: State, base: Bytes, tail: Vec<Bytes>) -> Stored {
+    let (version, tail_start) = state;
     Stored {
-        place: head.place,
-        owner: Arc::clone(&head.owner),
-        kind: head.kind.clone(),
+        place: about.place,
+        owner: about.owner,
+        kind: about.kind,
         dependencies: links.dependencies,
-        version: head.version,
+        version,
         base,
-        tail_start: usize::try_from(head.tail_start).unwrap_or_default(),
+        tail_start: usize::try_from(tail_start).unwrap_or_default(),
         tail,
         aside: links.aside,
     }
 }
 
-/// Where rows about one node stand in the file.
+/// What was found of a node.
 #[derive(Default)]
 struct Found {
-    heads: BTreeMap<u64, Head>,
+    /// Of format 1 there may be several, in no order; they have numbers.
+    about: Option<(u64, About)>,
     links: Links,
-    /// By version and start of the tail: place and length.
-    bases: HashMap<(u64, u64), (u64, u64)>,
-    /// By version and number.
-    deltas: HashMap<(u64, u64), (u64, u64)>,
+    bases: BTreeMap<State, Place>,
+    deltas: HashMap<State, Place>,
+}
+
+/// Where a payload was found.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In a row of one of the files that are searched.
+    Row(usize, At),
+    /// In a file of its own.
+    File(u64),
 }
 
 /// Reads whatever looks like a row.
 fn search(
-    disk: &Arc<dyn Disk>,
+    disk: &dyn Disk,
     dir: &Path,
-    copy: &Path,
+    files: &[PathBuf],
     target: &mut Target<'_>,
 ) -> Result<(), StoreError> {
-    let file = disk.open(copy, How::Read);
-    let file = file.map_err(|error| StoreError::io("read", copy, error))?;
-    let mut nodes = HashMap::<NodeId, Found>::new();
-    each_row(&*file, |place, row| {
-        note(&mut nodes, target, place, row);
-    });
+    let mut nodes = HashMap::new();
+    for (number, path) in files.iter().enumerate() {
+        if let Ok(file) = disk.open(path, How::Read) {
+            each_row(&*file, |at, row| note(&mut nodes, target, number, at, row));
+        }
+    }
     for (id, found) in nodes {
-        match newest(&**disk, dir, &*file, id, &found) {
+        match newest(disk, dir, files, id, found) {
             Some(stored) => target.put(id, stored)?,
             None => target.report.lost.push(id),
         }
@@ -285,68 +312,96 @@ fn read(file: &dyn DiskFile, place: u64, len: u64, end: u64) -> Option<Vec<u8>> 
     Some(bytes)
 }
 
-fn note(nodes: &mut HashMap<NodeId, Found>, target: &mut Target<'_>, place: u64, bytes: &[u8]) {
-    let at = (place, bytes.len() as u64);
-    let noted = match row::read_start(bytes) {
-        Some((Kind::Session, ..)) => row::read_session(bytes).map(|(meta, sequence)| {
-            if sequence >= target.sequence {
-                (target.meta, target.sequence) = (meta, sequence);
-            }
-        }),
-        Some((Kind::Head, Some(id), _)) => Head::read(bytes, id).map(|head| {
-            let heads = &mut nodes.entry(id).or_default().heads;
-            heads.insert(head.sequence, head);
-        }),
-        Some((Kind::Links, Some(id), _)) => row::read_links(bytes, id).map(|links| {
-            let found = nodes.entry(id).or_default();
-            if links.sequence >= found.links.sequence {
-                found.links = links;
-            }
-        }),
-        Some((Kind::Base, Some(id), _)) => row::read_base(bytes, id).map(|(version, start, _)| {
-            let bases = &mut nodes.entry(id).or_default().bases;
-            bases.insert((version, start), at);
-        }),
-        Some((Kind::Delta, Some(id), _)) => {
-            row::read_delta(bytes).map(|(_, version, number, _)| {
-                let deltas = &mut nodes.entry(id).or_default().deltas;
-                deltas.insert((version, number), at);
-            })
-        }
-        _ => None,
-    };
+fn note(
+    nodes: &mut HashMap<NodeId, Found>,
+    target: &mut Target<'_>,
+    file: usize,
+    offset: u64,
+    row: &[u8],
+) {
     // What is not sound is as if it weren't there.
-    let _: Option<()> = noted;
+    let Some((id, said)) = content::read(row) else {
+        return;
+    };
+    let place = |content: &Content<'_>| match content {
+        Content::File { number, .. } => Place::File(*number),
+        Content::Here(_) => {
+            let (segment, len) = (0, row.len() as u64);
+            let at = At {
+                segment,
+                offset,
+                len,
+            };
+            Place::Row(file, at)
+        }
+    };
+    let Some(id) = id else {
+        let session = match said {
+            Said::Commit(commit) => Some((commit.meta, commit.sequence)),
+            Said::Session(meta, sequence) => Some((meta, sequence)),
+            _ => None,
+        };
+        if let Some((meta, sequence)) = session.filter(|(_, last)| *last >= target.sequence) {
+            (target.meta, target.sequence) = (meta, sequence);
+        }
+        return;
+    };
+    if said == Said::Gone {
+        nodes.remove(&id);
+        return;
+    }
+    let found = nodes.entry(id).or_default();
+    match said {
+        Said::About(about) => found.about = Some((0, about)),
+        Said::Head(head) => {
+            if let Some(number) = head.file {
+                found.bases.insert(head.state, Place::File(number));
+            }
+            let known = found.about.as_ref().map(|(sequence, _)| *sequence);
+            if known.is_none_or(|known| head.sequence >= known) {
+                found.about = Some((head.sequence, head.about));
+            }
+        }
+        Said::Links(links) if links.sequence >= found.links.sequence => found.links = links,
+        Said::Base(state, content) => drop(found.bases.insert(state, place(&content))),
+        Said::Delta(state, content) => drop(found.deltas.insert(state, place(&content))),
+        _ => {}
+    }
 }
 
 /// The newest state of a node of which everything was found.
 fn newest(
     disk: &dyn Disk,
     dir: &Path,
-    file: &dyn DiskFile,
+    files: &[PathBuf],
     id: NodeId,
-    found: &Found,
+    found: Found,
 ) -> Option<Stored> {
-    let end = file.len().ok()?;
-    found.heads.values().rev().find_map(|head| {
-        let state = (head.version, head.tail_start);
-        let base = match head.home {
-            Home::File(number) => read_state(disk, dir, number, id, state)?,
-            Home::Row => {
-                let (place, len) = found.bases.get(&state)?;
-                let row = read(file, *place, *len, end)?;
-                let (_, _, payload) = row::read_base(&row, id)?;
-                Bytes::copy_from_slice(payload)
+    let read = |kind, state, place| match place {
+        Place::File(number) => payloads::read(disk, dir, number, (kind, id, state)).ok(),
+        Place::Row(file, at) => {
+            let path = files.get(file)?;
+            let file = disk.open(path, How::Read).ok()?;
+            let row = segment::read_row(&*file, path, at).ok()?;
+            match content::read(&row)? {
+                (
+                    _,
+                    Said::Base(_, Content::Here(payload)) | Said::Delta(_, Content::Here(payload)),
+                ) => Some(Bytes::copy_from_slice(payload)),
+                _ => None,
             }
-        };
-        let numbers = head.tail_start..;
-        let tail = numbers.map_while(|number| {
-            let (place, len) = found.deltas.get(&(head.version, number))?;
-            let row = read(file, *place, *len, end)?;
-            let (.., delta) = row::read_delta(&row)?;
-            Some(Bytes::copy_from_slice(delta))
-        });
-        let tail = tail.collect();
-        Some(stored(head, found.links.clone(), base, tail))
-    })
+        }
+    };
+    let (_, about) = found.about?;
+    let bases = found.bases.iter().rev();
+    let (state, base) = bases
+        .filter_map(|(state, place)| Some((*state, read(Kind::Base, *state, *place)?)))
+        .next()?;
+    let (version, start) = state;
+    let tail = (start..).map_while(|number| {
+        let state = (version, number);
+        read(Kind::Delta, state, *found.deltas.get(&state)?)
+    });
+    let tail = tail.collect();
+    Some(stored(about, found.links, state, base, tail))
 }

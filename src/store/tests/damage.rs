@@ -1,7 +1,5 @@
 //! Damage is noticed, said, and as little as possible is lost to it.
 
-use std::fs;
-
 use super::*;
 use crate::store::recover::recover_on;
 use crate::store::{Report, disk::Disk};
@@ -33,7 +31,11 @@ fn tried(disk: &MemoryDisk) -> Result<State, StoreError> {
 }
 
 fn rescued(disk: &MemoryDisk) -> (Report, State) {
-    let into = Path::new("/data/sessions/rescued");
+    rescued_to(disk, "rescued")
+}
+
+fn rescued_to(disk: &MemoryDisk, name: &str) -> (Report, State) {
+    let into = &Path::new("/data/sessions").join(name);
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut before = disk.files();
     let report = recover_on(&shared, dir(), into).unwrap();
@@ -41,7 +43,7 @@ fn rescued(disk: &MemoryDisk) -> (Report, State) {
     before.retain(|(path, _)| path.starts_with(dir()));
     after.retain(|(path, _)| path.starts_with(dir()));
     assert!(before == after, "the damaged one has changed");
-    let mut store = Store::open_on(shared, into, options()).unwrap();
+    let mut store = Store::open_on(shared, into, options(), true).unwrap();
     (report, loaded(&mut store).0)
 }
 
@@ -73,7 +75,7 @@ fn check_lost(disk: &MemoryDisk, state: &State, what: &str) {
         if path.ends_with("nodes/0000000000000001")),
         "{what}: {error}"
     );
-    assert!(error.to_string().contains("move it away"), "{error}");
+    assert!(error.to_string().contains("session recover"), "{error}");
     let (report, rescued) = rescued(disk);
     assert_eq!(report.lost, [id(2)], "{what}");
     assert_eq!((report.nodes, report.searched), (2, false), "{what}");
@@ -82,55 +84,108 @@ fn check_lost(disk: &MemoryDisk, state: &State, what: &str) {
     assert_eq!(rescued, state, "{what}");
 }
 
-#[test]
-fn a_damaged_index_is_never_taken_for_another() {
-    let (disk, state) = filled();
-    let path = dir().join("store.redb");
-    let files = disk.files();
-    let (_, sound) = files.iter().find(|(found, _)| *found == path).unwrap();
-    let mut noticed = 0;
-    for at in (0..sound.len()).step_by(997).chain(0..320) {
-        disk.damage(&path, |file| {
-            file.clone_from(sound);
-            file[at] ^= 0x10;
-        });
-        match tried(&disk) {
-            Ok(found) => assert_eq!(found, state, "byte {at}"),
-            Err(StoreError::Damaged { what, .. }) => {
-                assert!(!what.is_empty());
-                noticed += 1;
-            }
-            Err(error) => panic!("byte {at}: {error}"),
-        }
+/// A log of several segments.
+fn long() -> (MemoryDisk, State) {
+    let (disk, mut state) = filled();
+    let mut store = open(&disk).unwrap();
+    for n in 10..210 {
+        let stored = node(n, &[n as u8; 2000]);
+        let gone = id(n.saturating_sub(40).max(4));
+        let nodes = vec![(id(n), Some(stored.clone())), (gone, None)];
+        store.commit(&batch(n, nodes)).unwrap();
+        state.insert(id(n), stored);
+        state.remove(&gone);
     }
-    assert!(noticed > 20, "{noticed}");
-    for len in [0, 100, 4096, sound.len() / 2, sound.len() - 1] {
-        disk.damage(&path, |file| {
-            file.clone_from(sound);
-            file.truncate(len);
-        });
-        let error = tried(&disk).unwrap_err();
-        assert!(
-            matches!(error, StoreError::Damaged { .. }),
-            "{len}: {error}"
-        );
+    drop(store);
+    // Segments that were given up go.
+    open(&disk).unwrap();
+    (disk, state)
+}
+
+/// Opening does nothing to what is damaged.
+fn untouched(disk: &MemoryDisk) -> Result<State, StoreError> {
+    let before = disk.files();
+    let tried = tried(disk);
+    if matches!(tried, Err(StoreError::Damaged { .. })) {
+        assert!(before == disk.files(), "the damaged one has changed");
     }
-    disk.forget(&path);
-    assert!(matches!(tried(&disk), Err(StoreError::Damaged { .. })));
+    tried
 }
 
 #[test]
-fn rows_are_found_in_what_was_an_index() {
-    let (disk, state) = filled();
-    disk.damage(&dir().join("store.redb"), |file| {
-        for byte in file.iter_mut().take(512) {
+fn a_damaged_log_is_never_taken_for_another() {
+    for (disk, state) in [filled(), long()] {
+        let log = dir().join("log");
+        let files = disk.files();
+        let segments = files.iter().filter(|(path, _)| path.starts_with(&log));
+        let mark = files.iter().find(|(path, _)| path.ends_with("mark"));
+        for (path, sound) in segments.chain(mark) {
+            let step = (sound.len() / 97).max(1);
+            for at in (0..sound.len()).step_by(step).chain(0..200) {
+                disk.damage(path, |file| {
+                    file.clone_from(sound);
+                    file[at] ^= 0x10;
+                });
+                check_noticed(&disk, &state, path, at);
+            }
+            for len in [0, 1, 100, sound.len() / 2, sound.len() - 1] {
+                disk.damage(path, |file| {
+                    file.clone_from(sound);
+                    file.truncate(len);
+                });
+                check_noticed(&disk, &state, path, len);
+            }
+            disk.damage(path, |file| file.clone_from(sound));
+        }
+        let (path, _) = files
+            .iter()
+            .find(|(path, _)| path.starts_with(&log))
+            .unwrap();
+        for path in [path, &dir().join("mark")] {
+            let sound = disk.clone().files();
+            disk.forget(path);
+            assert!(matches!(untouched(&disk), Err(StoreError::Damaged { .. })));
+            let (_, bytes) = sound.iter().find(|(found, _)| found == path).unwrap();
+            disk.open(path, crate::store::disk::How::Anew).unwrap();
+            disk.damage(path, |file| file.clone_from(bytes));
+        }
+        assert_eq!(untouched(&disk).unwrap(), state);
+    }
+}
+
+fn check_noticed(disk: &MemoryDisk, state: &State, path: &Path, at: usize) {
+    let is_mark = path.ends_with("mark");
+    match untouched(disk) {
+        // One place of the mark is enough, and what is between them means nothing.
+        Ok(found) if is_mark => assert_eq!(found, *state, "byte {at} of the mark"),
+        Ok(_) => panic!("byte {at} of {} is not missed", path.display()),
+        Err(StoreError::Damaged { what, .. }) => assert!(!what.is_empty()),
+        Err(error) => panic!("byte {at}: {error}"),
+    }
+}
+
+#[test]
+fn rows_are_found_in_what_was_a_log() {
+    let (disk, state) = long();
+    let files = disk.files();
+    let mut segments = files
+        .iter()
+        .filter(|(path, _)| path.starts_with(dir().join("log")));
+    let (path, _) = segments.next().unwrap();
+    assert!(segments.next().is_some());
+    disk.damage(path, |file| {
+        for byte in file.iter_mut().take(40) {
             *byte = 0x55;
         }
     });
-    assert!(matches!(tried(&disk), Err(StoreError::Damaged { .. })));
-    let (report, rescued) = rescued(&disk);
-    assert_eq!((report.nodes, report.searched), (3, true));
-    assert_eq!(rescued, state);
+    assert!(matches!(untouched(&disk), Err(StoreError::Damaged { .. })));
+    let (report, found) = rescued(&disk);
+    assert!(report.searched);
+    assert_eq!((report.nodes, found), (state.len(), state.clone()));
+    disk.forget(&dir().join("format"));
+    let (report, found) = rescued_to(&disk, "again");
+    assert!(report.searched && report.lost.is_empty());
+    assert_eq!(found, state);
 }
 
 #[test]
@@ -138,11 +193,11 @@ fn a_format_that_is_unknown_or_lost_is_refused() {
     let (disk, _) = filled();
     let format = dir().join("format");
     disk.damage(&format, |file| {
-        *file = b"2\nwritten by multi-user-server 7.8.9\nand more\n".to_vec();
+        *file = b"3\nwritten by multi-user-server 7.8.9\nand more\n".to_vec();
     });
     let error = tried(&disk).unwrap_err();
     assert!(
-        matches!(&error, StoreError::Newer { by, format: 2, .. } if by == "7.8.9"),
+        matches!(&error, StoreError::Newer { by, format: 3, .. } if by == "7.8.9"),
         "{error}"
     );
     for text in ["", "x\n", "0\n"] {
@@ -154,53 +209,4 @@ fn a_format_that_is_unknown_or_lost_is_refused() {
     }
     disk.forget(&format);
     assert!(matches!(tried(&disk), Err(StoreError::Damaged { .. })));
-}
-
-/// What the stores in `tests/corpus/store` hold.
-fn fixture() -> Vec<(NodeId, Option<Stored>)> {
-    let mut first = node(1, b"small");
-    first.tail = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
-    first.tail_start = 4;
-    let mut second = node(2, &[2; 4000]);
-    second.owner = "bob".into();
-    let mut third = node(3, b"");
-    third.aside = Some(vec![id(1)]);
-    vec![
-        (id(1), Some(first)),
-        (id(2), Some(second)),
-        (id(3), Some(third)),
-    ]
-}
-
-/// Run this after a change of the format, with the directory of the new one.
-#[test]
-#[ignore = "it writes the corpus"]
-fn write_fixture() {
-    let dir = std::env::var("STORE_FIXTURE").unwrap();
-    let mut store = Store::open(Path::new(&dir), options()).unwrap();
-    store.commit(&batch(9, fixture())).unwrap();
-}
-
-#[test]
-fn stores_of_all_formats_are_read() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/store");
-    let mut formats = 0;
-    for entry in fs::read_dir(corpus).unwrap() {
-        let from = entry.unwrap().path();
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("nodes")).unwrap();
-        for file in ["format", "store.redb", "nodes/0000000000000001"] {
-            fs::copy(from.join(file), directory.path().join(file)).unwrap();
-        }
-        let mut store = Store::open(directory.path(), options()).unwrap();
-        let expected = fixture().into_iter().map(|(id, node)| (id, node.unwrap()));
-        assert_eq!(
-            loaded(&mut store),
-            (expected.collect(), meta(9), 9),
-            "{}",
-            from.display()
-        );
-        formats += 1;
-    }
-    assert_eq!(formats, crate::store::format::FORMAT);
 }

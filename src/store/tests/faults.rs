@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use super::memory::Fault;
 use super::*;
 
-const STEPS: usize = 7;
+const STEPS: usize = 16;
 
 /// The batches of a session, and how it is after each.
 fn session(seed: u64) -> Vec<(Batch, State)> {

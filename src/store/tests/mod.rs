@@ -5,6 +5,8 @@ mod faults;
 mod kill;
 pub(crate) mod memory;
 mod roundtrip;
+mod space;
+mod upgrade;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,7 +28,7 @@ type State = HashMap<NodeId, Stored>;
 fn options() -> Options {
     Options {
         large: LARGE,
-        ..Options::default()
+        segment: 4096,
     }
 }
 
@@ -70,7 +72,7 @@ fn dir() -> &'static Path {
 }
 
 fn open(disk: &MemoryDisk) -> Result<Store, StoreError> {
-    Store::open_on(Arc::new(disk.clone()), dir(), options())
+    Store::open_on(Arc::new(disk.clone()), dir(), options(), true)
 }
 
 fn loaded(store: &mut Store) -> (State, Meta, u64) {

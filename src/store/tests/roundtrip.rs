@@ -6,7 +6,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::store::row::{self, Head, Home, Kind};
+use crate::store::content::{self, About, Commit, Content, Mark, Said};
+use crate::store::row::Kind;
 
 #[test]
 fn what_is_committed_is_loaded() {
@@ -26,10 +27,14 @@ fn what_is_committed_is_loaded() {
             assert_eq!(loaded(&mut store), expected, "seed {seed}, step {step}");
             assert_eq!(store.node_count(), model.state.len());
         }
-        let large = model.state.values().filter(|node| node.base.len() >= LARGE);
+        let payloads = model
+            .state
+            .values()
+            .flat_map(|node| node.tail.iter().chain([&node.base]));
+        let large = payloads.filter(|payload| payload.len() >= LARGE);
         let files = disk.files().into_iter();
         let files = files.filter(|(path, _)| path.starts_with(dir().join("nodes")));
-        assert_eq!(files.count(), large.count(), "one file per large base");
+        assert_eq!(files.count(), large.count(), "one file per large payload");
     }
 }
 
@@ -66,6 +71,59 @@ fn only_what_is_new_is_written() {
 }
 
 #[test]
+fn nodes_are_read_one_by_one_as_well() {
+    let disk = MemoryDisk::new(3);
+    let mut random = StdRng::seed_from_u64(3);
+    let mut model = Model::default();
+    let mut store = open(&disk).unwrap();
+    for step in 1..60 {
+        store.commit(&model.step(&mut random)).unwrap();
+        let ids = store.ids();
+        let places: Vec<_> = ids.iter().map(|id| model.state[id].place).collect();
+        assert!(places.is_sorted());
+        let read = ids.iter().map(|id| (*id, store.read(*id).unwrap()));
+        assert_eq!(read.collect::<State>(), model.state);
+        let bytes = |node: &Stored| node.base.len() + node.tail.concat().len();
+        let summary = store.summary();
+        assert_eq!((summary.meta, summary.sequence), (meta(step), step));
+        assert_eq!(summary.nodes, ids.len());
+        let live = model.state.values().map(bytes).sum::<usize>();
+        assert_eq!(summary.live_bytes, live as u64);
+        let files = disk.files();
+        let files = files
+            .iter()
+            .filter(|(path, _)| path.parent() != Some(dir()));
+        let len: usize = files.map(|(_, bytes)| bytes.len()).sum();
+        assert_eq!(summary.disk_bytes, len as u64);
+    }
+    let error = store.read(id(99)).unwrap_err();
+    assert!(matches!(error, StoreError::NoNode { .. }), "{error}");
+}
+
+#[test]
+fn none_is_made_where_one_is_to_be_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("sessions/main");
+    let error = Store::open_existing(&dir, options()).unwrap_err();
+    assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+    assert!(!dir.exists());
+    fs::create_dir_all(&dir).unwrap();
+    Store::open_existing(&dir, options()).unwrap_err();
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    let mut store = Store::open(&dir, options()).unwrap();
+    store
+        .commit(&batch(1, vec![(id(1), Some(node(1, &[1; 9000])))]))
+        .unwrap();
+    drop(store);
+    let store = Store::open_existing(&dir, options()).unwrap();
+    assert_eq!(store.ids(), [id(1)]);
+    drop(store);
+    fs::remove_file(dir.join("format")).unwrap();
+    let error = Store::open_existing(&dir, options()).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[test]
 fn it_is_for_one_server_and_one_user() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("sessions/main");
@@ -80,8 +138,17 @@ fn it_is_for_one_server_and_one_user() {
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&dir), mode(&dir.join("nodes"))), (0o700, 0o700));
-        for file in ["lock", "format", "store.redb", "nodes/0000000000000001"] {
+        for dir in [&dir, &dir.join("nodes"), &dir.join("log")] {
+            assert_eq!(mode(dir), 0o700);
+        }
+        let files = [
+            "lock",
+            "format",
+            "mark",
+            "log/0000000000000001",
+            "nodes/0000000000000001",
+        ];
+        for file in files {
             assert_eq!(mode(&dir.join(file)), 0o600, "{file}");
         }
     }
@@ -91,33 +158,50 @@ fn it_is_for_one_server_and_one_user() {
 
 #[test]
 fn broken_rows_are_not_read() {
-    let head = Head {
-        sequence: 1,
+    let about = About {
         place: 2,
-        version: 3,
-        tail_start: 4,
-        home: Home::File(5),
         owner: "bob".into(),
         kind: Bytes::from_static(b"Object"),
     };
-    let row = head.row(id(1));
-    assert_eq!(Head::read(&row, id(1)), Some(head));
-    assert_eq!(Head::read(&row, id(2)), None, "the row of another node");
-    assert_eq!(row::open(&row, Kind::Base, Some(id(1))), None);
-    let links = row::links(id(1), &node(1, b""), 9);
-    for row in [row, links, row::session(&meta(3), 3)] {
-        let read = |row: &[u8]| {
-            Head::read(row, id(1)).is_some()
-                || row::read_links(row, id(1)).is_some()
-                || row::read_session(row).is_some()
-        };
-        assert!(read(&row));
+    let mark = Mark {
+        number: 1,
+        first: 2,
+        segment: 3,
+        end: 4,
+    };
+    let commit = Commit {
+        number: 1,
+        first: 2,
+        sequence: 3,
+        meta: meta(3),
+    };
+    let here = content::payload(Kind::Delta, id(1), (3, 4), b"delta");
+    let file = content::in_file(Kind::BaseFile, id(1), (3, 4), 5, 6);
+    let in_file = Content::File {
+        number: 5,
+        bytes: 6,
+    };
+    let rows = [
+        (about.row(id(1)), Said::About(about)),
+        (here, Said::Delta((3, 4), Content::Here(b"delta"))),
+        (file, Said::Base((3, 4), in_file)),
+        (content::gone(id(1)), Said::Gone),
+    ];
+    for (row, said) in &rows {
+        let read = content::read(row).unwrap();
+        assert_eq!((read.0, &read.1), (Some(id(1)), said));
+    }
+    assert_eq!(content::read(&mark.row()), Some((None, Said::Mark(mark))));
+    let links = content::links(id(1), 9, &[id(2)], Some(&[id(3)]));
+    let commit = commit.row();
+    for row in rows.map(|(row, _)| row).into_iter().chain([links, commit]) {
+        assert!(content::read(&row).is_some());
         for at in 0..row.len() {
-            assert!(!read(&row[..at]), "cut at {at}");
+            assert_eq!(content::read(&row[..at]), None, "cut at {at}");
             for bit in 0..8 {
                 let mut broken = row.clone();
                 broken[at] ^= 1 << bit;
-                assert!(!read(&broken), "bit {bit} of byte {at}");
+                assert_eq!(content::read(&broken), None, "bit {bit} of byte {at}");
             }
             // Also where the checksum says nothing, because somebody has made it up.
             let mut broken = row[..row.len() - 4].to_vec();
@@ -125,7 +209,7 @@ fn broken_rows_are_not_read() {
                 *byte = 0xff;
             }
             broken.extend(crc32fast::hash(&broken).to_le_bytes());
-            read(&broken);
+            content::read(&broken);
         }
     }
 }

@@ -1,0 +1,545 @@
+//! What is kept of sessions: `session list`, `show`, `export`, `import`, `restore`, `recover`,
+//! `reset`. Called by the subcommand.
+//!
+//! The store of a session belongs to one process. If that is a running server, it is asked through
+//! its socket; otherwise the store is opened here.
+
+use std::fmt::{self, Display};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::answer::{Answer, size, unix};
+use crate::backup::{self, BackupError, Contents, Found, Given, Reason};
+use crate::cli::SessionCommand;
+use crate::config::{Config, available_memory, is_session_name};
+use crate::session::Snapshot;
+use crate::store::{self, Batch, Options, Store, StoreError, Summary};
+use crate::text::shown;
+use crate::wire::dialect::Family;
+use crate::wire::pickle::Budget;
+
+/// What was done, or is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// In words.
+    pub text: String,
+    /// As JSON.
+    pub data: Value,
+}
+
+impl Done {
+    fn new(done: &(impl Serialize + Display)) -> Self {
+        Self {
+            text: done.to_string(),
+            data: serde_json::to_value(done).unwrap_or_default(),
+        }
+    }
+}
+
+/// Why it is not done.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file or backup cannot be used.
+    #[error("{0}")]
+    File(String),
+    /// No backup could be made of what is there.
+    #[error("the session is not touched: {0}")]
+    Backup(#[from] BackupError),
+    /// There is something that would be lost.
+    #[error(
+        "session {name} has {nodes} nodes: say --replace to put another one in its place (it is \
+         saved as a backup before), or choose another --name"
+    )]
+    Occupied {
+        /// The session's name.
+        name: String,
+        /// What it has.
+        nodes: usize,
+    },
+    /// The server that has it was asked.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Server(#[from] super::client::ClientError),
+    /// A server has it, and this cannot be done then.
+    #[error("session {name} is in use by a running server: stop it first")]
+    InUse {
+        /// The session's name.
+        name: String,
+    },
+    /// The file system refuses.
+    #[error("can't {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+fn io_error(what: &'static str, path: &Path, source: io::Error) -> SessionError {
+    SessionError::Io {
+        what,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Carries out a subcommand for the session of this name.
+///
+/// # Errors
+/// Why it is not possible; nothing has changed then.
+pub fn run(command: &SessionCommand, name: &str, config: &Config) -> Result<Done, SessionError> {
+    if !is_session_name(name) {
+        let rule = "a session's name has 1 to 64 letters, digits, -, _ and .";
+        return Err(SessionError::File(format!("{}: {rule}", shown(name))));
+    }
+    let here = Here::new(name, config);
+    match command {
+        SessionCommand::List => list(config),
+        SessionCommand::Show => here.show(),
+        SessionCommand::Export { file } => here.export(file),
+        SessionCommand::Import { file, replace } => here.import(file, *replace),
+        SessionCommand::Restore { backup } => {
+            let found = backup::find(&here.backups, name, backup);
+            here.import(&found.map_err(SessionError::File)?, true)
+        }
+        SessionCommand::Recover => here.recover(),
+        SessionCommand::Reset => here.reset(),
+    }
+}
+
+/// One session's places.
+struct Here<'a> {
+    name: &'a str,
+    dir: PathBuf,
+    backups: PathBuf,
+    #[cfg(unix)]
+    data_dir: &'a Path,
+    content: Budget,
+    limits: backup::Limits,
+}
+
+/// A session that is kept.
+#[derive(Clone, Debug, Serialize)]
+struct Kept {
+    session: String,
+    /// `stopped`, `running`, or what is wrong.
+    state: String,
+    nodes: Option<usize>,
+    bytes: Option<u64>,
+    disk_bytes: Option<u64>,
+    /// Version of the clients that wrote last, or which versions that may be.
+    clients: Option<String>,
+    backups: usize,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    sessions: Vec<Kept>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    kept: Kept,
+    directory: PathBuf,
+    backup_files: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Imported {
+    imported: PathBuf,
+    nodes: usize,
+    /// What was there before.
+    backup: Option<backup::Made>,
+    /// It was damaged, and is here now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Recovered {
+    recovered: usize,
+    lost: Vec<String>,
+    searched: bool,
+    damaged: PathBuf,
+}
+
+/// All sessions of a data directory.
+fn list(config: &Config) -> Result<Done, SessionError> {
+    let dir = config.data_dir.join("sessions");
+    let mut names = Vec::new();
+    match std::fs::read_dir(&dir) {
+        Ok(entries) => {
+            for entry in entries {
+                let entry = entry.map_err(|error| io_error("list", &dir, error))?;
+                let name = entry.file_name().into_string();
+                names.extend(name.ok().filter(|name| is_session_name(name)));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io_error("list", &dir, error)),
+    }
+    names.sort();
+    let sessions = names.iter().map(|name| Here::new(name, config).kept());
+    let sessions = sessions.collect();
+    Ok(Done::new(&Listing { sessions }))
+}
+
+impl<'a> Here<'a> {
+    fn new(name: &'a str, config: &'a Config) -> Self {
+        let limits = config.session.limits(available_memory());
+        let content = Budget::node(
+            limits.node.as_usize(),
+            config.session.max_nesting,
+            config.session.max_values,
+        );
+        Self {
+            name,
+            dir: config.data_dir.join("sessions").join(name),
+            backups: backup::directory(config, name),
+            #[cfg(unix)]
+            data_dir: &config.data_dir,
+            content,
+            limits: backup::Limits::new(config, limits.session.as_usize(), content),
+        }
+    }
+
+    /// The store, if no server has it. `None` if one has.
+    fn store(&self) -> Result<Option<Store>, SessionError> {
+        match Store::open_existing(&self.dir, Options::default()) {
+            Ok(store) => Ok(Some(store)),
+            Err(StoreError::Locked { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn kept(&self) -> Kept {
+        let backups = backup::list(&self.backups, self.name).map_or(0, |all| all.len());
+        let nothing = |state| Kept {
+            session: self.name.to_owned(),
+            state,
+            nodes: None,
+            bytes: None,
+            disk_bytes: None,
+            clients: None,
+            backups,
+        };
+        match self.store() {
+            Ok(None) => nothing("running".to_owned()),
+            Err(error) => nothing(error.to_string()),
+            Ok(Some(store)) => {
+                let summary = store.summary();
+                Kept {
+                    nodes: Some(summary.nodes),
+                    bytes: Some(summary.live_bytes),
+                    disk_bytes: Some(summary.disk_bytes),
+                    clients: clients(&summary.meta),
+                    ..nothing("stopped".to_owned())
+                }
+            }
+        }
+    }
+
+    fn show(&self) -> Result<Done, SessionError> {
+        #[cfg(unix)]
+        if self.store()?.is_none() {
+            return self.ask(&super::Order::Stats);
+        }
+        let files = backup::list(&self.backups, self.name);
+        let files = files.map_err(|error| io_error("list", &self.backups, error))?;
+        Ok(Done::new(&Shown {
+            kept: self.kept(),
+            directory: self.dir.clone(),
+            backup_files: files,
+        }))
+    }
+
+    fn export(&self, file: &Path) -> Result<Done, SessionError> {
+        let file = std::path::absolute(file).map_err(|error| io_error("find", file, error))?;
+        let Some(store) = self.store()? else {
+            #[cfg(unix)]
+            return self.ask(&super::Order::Export { path: file });
+            #[cfg(not(unix))]
+            return Err(self.in_use());
+        };
+        let summary = store.summary();
+        let made = backup::write_file(&file, self.name, self.content, whole(&store, &summary))?;
+        Ok(Done::new(&Answer::Exported {
+            exported: made.path,
+            nodes: made.nodes,
+            aside: made.aside,
+            bytes: made.bytes,
+        }))
+    }
+
+    /// A backup of what is in the store, if there is anything.
+    fn back_up(&self, store: &Store, reason: Reason) -> Result<Option<backup::Made>, SessionError> {
+        if store.node_count() == 0 {
+            return Ok(None);
+        }
+        let place = backup::Place {
+            dir: &self.backups,
+            session: self.name,
+            content: self.content,
+        };
+        let summary = store.summary();
+        let made = place.write(reason, whole(store, &summary))?;
+        Ok(Some(made))
+    }
+
+    fn import(&self, file: &Path, replace: bool) -> Result<Done, SessionError> {
+        let file = std::path::absolute(file).map_err(|error| io_error("find", file, error))?;
+        let mut is_damaged = false;
+        match Store::open_existing(&self.dir, Options::default()) {
+            Ok(store) if store.node_count() > 0 && !replace => {
+                let (name, nodes) = (self.name.to_owned(), store.node_count());
+                return Err(SessionError::Occupied { name, nodes });
+            }
+            Ok(_) | Err(StoreError::Missing { .. }) => {}
+            Err(StoreError::Locked { .. }) => return self.import_running(&file, replace),
+            Err(StoreError::Damaged { .. }) if replace => is_damaged = true,
+            Err(error) => return Err(error.into()),
+        }
+        let other = backup::read_file(&file, &self.limits).map_err(SessionError::File)?;
+        // Not before: what cannot be read makes no session.
+        let damaged = is_damaged.then(|| self.set_aside()).transpose()?;
+        let mut store = Store::open(&self.dir, Options::default())?;
+        let backup = self.back_up(&store, Reason::Restore)?;
+        let nodes = other.nodes.len();
+        self.put(&mut store, other)?;
+        Ok(Done::new(&Imported {
+            imported: file,
+            nodes,
+            backup,
+            damaged,
+        }))
+    }
+
+    /// Has the server that runs the session import the file.
+    fn import_running(&self, file: &Path, replace: bool) -> Result<Done, SessionError> {
+        #[cfg(unix)]
+        {
+            let stats = self.ask(&super::Order::Stats)?;
+            let nodes = stats.data.get("nodes").and_then(Value::as_u64).unwrap_or(0);
+            let nodes = usize::try_from(nodes).unwrap_or(usize::MAX);
+            if nodes > 0 && !replace {
+                let name = self.name.to_owned();
+                return Err(SessionError::Occupied { name, nodes });
+            }
+            let backup = Some(file.display().to_string());
+            self.ask(&super::Order::Restore { backup })
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = (file, replace);
+            Err(self.in_use())
+        }
+    }
+
+    fn reset(&self) -> Result<Done, SessionError> {
+        let Some(mut store) = self.store()? else {
+            #[cfg(unix)]
+            return self.ask(&super::Order::Reset);
+            #[cfg(not(unix))]
+            return Err(self.in_use());
+        };
+        let backup = self.back_up(&store, Reason::Reset)?;
+        self.put(&mut store, Snapshot::default())?;
+        Ok(Done::new(&Answer::Reset { backup }))
+    }
+
+    /// Puts another session in the place of the one in the store, in one step.
+    fn put(&self, store: &mut Store, other: Snapshot) -> Result<(), SessionError> {
+        let present: std::collections::HashSet<_> = other.nodes.iter().map(|(id, _)| *id).collect();
+        let gone = store.ids().into_iter().filter(|id| !present.contains(id));
+        let gone: Vec<_> = gone.map(|id| (id, None)).collect();
+        let versions = store.next_number();
+        let sequence = store.summary().sequence.saturating_add(1);
+        let nodes = other.nodes.into_iter().zip(versions..);
+        let nodes = nodes.map(|((id, mut stored), version)| {
+            (stored.place, stored.version) = (version, version);
+            (id, Some(stored))
+        });
+        let batch = Batch {
+            sequence,
+            meta: other.meta,
+            nodes: gone.into_iter().chain(nodes).collect(),
+        };
+        Ok(store.commit(&batch)?)
+    }
+
+    fn recover(&self) -> Result<Done, SessionError> {
+        let opened = Store::open_existing(&self.dir, Options::default());
+        // What is damaged may only be seen when it is read.
+        match opened.and_then(|mut store| store.load(|_, _| {})) {
+            Ok(_) => {
+                let text = format!("session {} is not damaged\n", self.name);
+                let data = serde_json::json!({ "damaged": false });
+                return Ok(Done { text, data });
+            }
+            Err(StoreError::Locked { .. }) => return Err(self.in_use()),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let new = self.beside("recovering");
+        if new.exists() {
+            // Of an attempt that was ended.
+            std::fs::remove_dir_all(&new).map_err(|error| io_error("remove", &new, error))?;
+        }
+        let report = store::recover(&self.dir, &new)?;
+        let damaged = self.set_aside()?;
+        std::fs::rename(&new, &self.dir).map_err(|error| io_error("rename", &new, error))?;
+        Ok(Done::new(&Recovered {
+            recovered: report.nodes,
+            lost: report.lost.iter().map(ToString::to_string).collect(),
+            searched: report.searched,
+            damaged,
+        }))
+    }
+
+    /// Gives the damaged session's folder another name, under which it stays.
+    fn set_aside(&self) -> Result<PathBuf, SessionError> {
+        let mut number = unix(SystemTime::now());
+        let damaged = loop {
+            let damaged = self.beside(&format!("damaged-{number}"));
+            if !damaged.exists() {
+                break damaged;
+            }
+            number = number.saturating_add(1);
+        };
+        let renamed = std::fs::rename(&self.dir, &damaged);
+        renamed.map_err(|error| io_error("rename", &self.dir, error))?;
+        Ok(damaged)
+    }
+
+    fn beside(&self, what: &str) -> PathBuf {
+        self.dir.with_file_name(format!("{}.{what}", self.name))
+    }
+
+    fn in_use(&self) -> SessionError {
+        SessionError::InUse {
+            name: self.name.to_owned(),
+        }
+    }
+
+    #[cfg(unix)]
+    fn ask(&self, order: &super::Order) -> Result<Done, SessionError> {
+        let answered = super::client::order(self.data_dir, order)?;
+        Ok(Done {
+            text: answered.text,
+            data: answered.data,
+        })
+    }
+}
+
+/// All that is in a store, read a node at a time.
+fn whole<'a>(
+    store: &'a Store,
+    summary: &'a Summary,
+) -> Contents<'a, impl Iterator<Item = Given> + 'a> {
+    let nodes = store.ids().into_iter().map(|id| {
+        let stored = store.read(id);
+        stored
+            .map(|stored| (id, stored))
+            .map_err(|error| BackupError::Session(error.to_string()))
+    });
+    Contents {
+        meta: &summary.meta,
+        sequence: summary.sequence,
+        nodes,
+    }
+}
+
+/// Which clients a session is for.
+fn clients(meta: &store::Meta) -> Option<String> {
+    let family = meta.family.map(|family| match family {
+        Family::Marshal => "0.0.3 to 0.0.21",
+        Family::TypedPickle => "0.1.1 to 0.1.42",
+        Family::UntypedPickle => "0.2.1 or newer",
+    });
+    let version = meta.version.clone();
+    version.or_else(|| family.map(str::to_owned))
+}
+
+impl Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.session, self.state)?;
+        if let (Some(nodes), Some(bytes)) = (self.nodes, self.bytes) {
+            write!(f, ": {nodes} nodes, {}", size(bytes))?;
+        }
+        if let Some(clients) = &self.clients {
+            write!(f, ", clients' version {}", shown(clients))?;
+        }
+        write!(f, ", {} backups", self.backups)
+    }
+}
+
+impl Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for kept in &self.sessions {
+            writeln!(f, "{kept}")?;
+        }
+        match self.sessions.is_empty() {
+            true => writeln!(f, "There are no sessions."),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.kept)?;
+        writeln!(f, "in {}", self.directory.display())?;
+        if let Some(bytes) = self.kept.disk_bytes {
+            writeln!(f, "{} on disk", size(bytes))?;
+        }
+        for found in &self.backup_files {
+            writeln!(f, "  {:>10}  {}", size(found.bytes), found.path.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} nodes from {}", self.nodes, self.imported.display())?;
+        if let Some(made) = &self.backup {
+            writeln!(f, "What was there before is in {}", made.path.display())?;
+        }
+        match &self.damaged {
+            Some(path) => writeln!(f, "The damaged session is in {}", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} nodes recovered, {} lost",
+            self.recovered,
+            self.lost.len()
+        )?;
+        for lost in &self.lost {
+            writeln!(f, "  lost: {lost}")?;
+        }
+        if self.searched {
+            let what = "The index could not be read: nodes are as they were when last found, deleted \
+                ones may be back, and others may be missing that are not listed.";
+            writeln!(f, "{what}")?;
+        }
+        writeln!(f, "The damaged session is in {}", self.damaged.display())
+    }
+}

@@ -1,0 +1,422 @@
+//! The log: rows, one after the other, in segments that are files of a bounded size.
+//!
+//! A commit appends rows, ends with one that says so, is synced, and is then
+//! [marked](super::mark). Nothing that was committed is ever overwritten. What rows later in the log
+//! say replaces what earlier ones said. Only the oldest segment is ever given up, once the rows in
+//! it that still count have been copied to the end: so of everything that is said in the log, what
+//! replaced it is there as well.
+//!
+//! The store owns it, and tells it which rows count (`known`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Meta;
+use super::content::{self, Commit, Mark, Said};
+use super::disk::{Disk, DiskFile, How};
+use super::error::StoreError;
+use super::mark;
+use super::segment::{self, At, DIRECTORY, Rows};
+use crate::wire::identity::NodeId;
+
+/// Bytes that are written at once.
+const PIECE: usize = 1 << 20;
+/// A segment is ended when it has an eighth of what counts, but at the latest here: there is never
+/// long work to copy one. (There is also a least size, so that there are few where there is little.)
+const SEGMENT: u64 = 8 << 20;
+
+/// What the log says, read from its start to its mark.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) commit: Commit,
+    mark: Mark,
+    /// Whether the other place of the mark says something as well.
+    sound: bool,
+    segments: BTreeMap<u64, Segment>,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    len: u64,
+    /// Bytes of the rows that count.
+    live: u64,
+}
+
+/// A log that is written.
+#[derive(Debug)]
+pub(super) struct Log {
+    disk: Arc<dyn Disk>,
+    session: PathBuf,
+    /// Bytes that the smallest segment has.
+    least: u64,
+    mark: Mark,
+    mark_file: Box<dyn DiskFile>,
+    /// Those that count; the last is the one that is written.
+    segments: BTreeMap<u64, Segment>,
+    live: u64,
+    total: u64,
+    /// The last segment.
+    number: u64,
+    file: Box<dyn DiskFile>,
+    /// What is yet to be written at its end.
+    buffer: Vec<u8>,
+    /// A file was made since the directory was last synced.
+    is_new: bool,
+    /// Segments given up, with their lengths: in the last commit, and in this one.
+    given_up: VecDeque<(u64, u64)>,
+    giving_up: VecDeque<(u64, u64)>,
+}
+
+/// Reads the whole log, and changes nothing. `each` is given all rows about nodes, and says
+/// whether one makes sense.
+pub(super) fn read(
+    disk: &dyn Disk,
+    session: &Path,
+    mut each: impl FnMut(At, NodeId, Said<'_>) -> Option<()>,
+) -> Result<Reading, StoreError> {
+    let marks = mark::read(disk, session)?;
+    let mark = match marks.sound {
+        true => marks.newest,
+        false => next_mark(disk, session, marks.newest)?,
+    };
+    let mut segments = BTreeMap::new();
+    let mut last = None;
+    let mut before = None;
+    for number in mark.first..=mark.segment {
+        let to = (number == mark.segment).then_some(mark.end);
+        let mut rows = Rows::open(disk, session, number, 0, to)?;
+        let path = rows.path().to_owned();
+        let mut is_first = true;
+        while let Some((at, row)) = rows.next()? {
+            let taken = match content::read(row) {
+                Some((
+                    None,
+                    Said::Segment {
+                        number: said,
+                        before: len,
+                    },
+                )) => {
+                    let fits = before.is_none_or(|before| before == len);
+                    (is_first && said == number && fits).then_some(())
+                }
+                Some((None, Said::Commit(commit))) if !is_first => {
+                    last = Some(commit);
+                    Some(())
+                }
+                Some((Some(id), said)) if !is_first => each(at, id, said),
+                _ => None,
+            };
+            taken.ok_or_else(|| segment::damaged(&path, at.offset))?;
+            is_first = false;
+        }
+        let len = rows.end();
+        before = Some(len);
+        segments.insert(number, Segment { len, live: 0 });
+    }
+    let path = segment::path(session, mark.segment);
+    let commit = last.filter(|commit| (commit.number, commit.first) == (mark.number, mark.first));
+    let commit = commit.ok_or_else(|| StoreError::damaged(&path, "its last commit is missing"))?;
+    let sound = marks.sound;
+    Ok(Reading {
+        commit,
+        mark,
+        sound,
+        segments,
+    })
+}
+
+/// The mark of the commit after one, where that is not to be read.
+fn next_mark(disk: &dyn Disk, session: &Path, mark: Mark) -> Result<Mark, StoreError> {
+    let (mut segment, mut from) = (mark.segment, mark.end);
+    loop {
+        // It is missing only after the last, where the commit should have been.
+        let mut rows = Rows::open(disk, session, segment, from, None)?;
+        let damaged = || StoreError::damaged(&mark::path(session), "it is not what was written");
+        while let Some((at, row)) = rows.next()? {
+            let (_, said) = content::read(row).ok_or_else(damaged)?;
+            if let Said::Commit(commit) = said {
+                let next = Mark {
+                    number: commit.number,
+                    first: commit.first,
+                    segment,
+                    end: at.offset.saturating_add(at.len),
+                };
+                let is_next = mark.number.checked_add(1) == Some(next.number);
+                return is_next.then_some(next).ok_or_else(damaged);
+            }
+        }
+        (segment, from) = (segment.saturating_add(1), 0);
+    }
+}
+
+impl Log {
+    /// Makes an empty one, in the place of what may have been begun. Its directory's name is yet
+    /// to be made durable.
+    pub(super) fn create(disk: &dyn Disk, session: &Path) -> Result<(), StoreError> {
+        let dir = session.join(DIRECTORY);
+        let io = |error| StoreError::io("make", &dir, error);
+        disk.create_dir(&dir).map_err(io)?;
+        for (number, _) in segment::list(disk, session)? {
+            disk.remove(&segment::path(session, number)).map_err(io)?;
+        }
+        let rows = first_rows();
+        let file = disk.open(&segment::path(session, 1), How::Anew);
+        let file = file.map_err(io)?;
+        file.write_at(0, &rows.concat()).map_err(io)?;
+        file.sync().map_err(io)?;
+        disk.sync_dir(&dir).map_err(io)?;
+        let [start, commit] = rows.map(|row| row.len() as u64);
+        let mark = |number, end| Mark {
+            number,
+            first: 1,
+            segment: 1,
+            end,
+        };
+        let end = start.saturating_add(commit);
+        mark::create(disk, session, [mark(0, start), mark(1, end)])
+    }
+
+    /// Whether there is more than [`Self::create`] has made.
+    pub(super) fn is_used(disk: &dyn Disk, session: &Path) -> Result<bool, StoreError> {
+        let made = first_rows().concat().len() as u64;
+        let mut found = segment::list(disk, session).unwrap_or_default().into_iter();
+        Ok(found.any(|(number, len)| number > 1 || len > made))
+    }
+
+    /// Goes on with one that has been read. What was never finished is cut off; whatever
+    /// says that a commit has happened is made durable.
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        session: &Path,
+        reading: Reading,
+        in_doubt: bool,
+        least: u64,
+    ) -> Result<Self, StoreError> {
+        let Reading {
+            mark,
+            sound,
+            segments,
+            ..
+        } = reading;
+        let path = segment::path(session, mark.segment);
+        let io = |error| StoreError::io("write", &path, error);
+        let file = disk.open(&path, How::Write).map_err(io)?;
+        if file.len().map_err(io)? > mark.end {
+            file.set_len(mark.end).map_err(io)?;
+        }
+        file.sync().map_err(io)?;
+        let mark_file = mark::open(&*disk, session)?;
+        match in_doubt || !sound {
+            true => mark::write(&*mark_file, session, mark)?,
+            false => mark_file
+                .sync()
+                .map_err(|error| StoreError::io("write", &mark::path(session), error))?,
+        }
+        for (number, _) in segment::list(&*disk, session)? {
+            if !segments.contains_key(&number) {
+                // If it stays, it does no harm.
+                let _ = disk.remove(&segment::path(session, number));
+            }
+        }
+        let total = segments.values().map(|segment| segment.len).sum();
+        Ok(Self {
+            disk,
+            session: session.to_owned(),
+            least,
+            mark,
+            mark_file,
+            segments,
+            live: 0,
+            total,
+            number: mark.segment,
+            file,
+            buffer: Vec::new(),
+            is_new: false,
+            given_up: VecDeque::new(),
+            giving_up: VecDeque::new(),
+        })
+    }
+
+    /// Writes a row at the end, or soon.
+    pub(super) fn append(&mut self, row: &[u8]) -> Result<At, StoreError> {
+        if self.len() >= (self.live / 8).min(SEGMENT).max(self.least) {
+            self.end_segment()?;
+        }
+        self.push(row)
+    }
+
+    fn push(&mut self, row: &[u8]) -> Result<At, StoreError> {
+        let at = At {
+            segment: self.number,
+            offset: self.len(),
+            len: row.len() as u64,
+        };
+        self.buffer.extend_from_slice(row);
+        let segment = self.segments.entry(self.number).or_default();
+        segment.len = segment.len.saturating_add(at.len);
+        self.total = self.total.saturating_add(at.len);
+        if self.buffer.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(at)
+    }
+
+    /// Length of the last segment, with what is yet to be written.
+    fn len(&self) -> u64 {
+        let segment = self.segments.get(&self.number);
+        segment.map_or(0, |segment| segment.len)
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let offset = self.len().saturating_sub(self.buffer.len() as u64);
+        let written = self.file.write_at(offset, &self.buffer);
+        written.map_err(|error| self.write_error(error))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn write_error(&self, error: std::io::Error) -> StoreError {
+        StoreError::io("write", &segment::path(&self.session, self.number), error)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        self.file.sync().map_err(|error| self.write_error(error))
+    }
+
+    fn end_segment(&mut self) -> Result<(), StoreError> {
+        self.sync()?;
+        let before = self.len();
+        self.number = self.number.saturating_add(1);
+        let path = segment::path(&self.session, self.number);
+        let file = self.disk.open(&path, How::Anew);
+        self.file = file.map_err(|error| self.write_error(error))?;
+        self.is_new = true;
+        self.push(&content::segment(self.number, before))?;
+        Ok(())
+    }
+
+    /// Makes all that was appended happen.
+    pub(super) fn commit(&mut self, meta: &Meta, sequence: u64) -> Result<(), StoreError> {
+        self.give_up_dead();
+        let first = self.first();
+        let number = self.mark.number.saturating_add(1);
+        let commit = Commit {
+            number,
+            first,
+            sequence,
+            meta: meta.clone(),
+        };
+        self.push(&commit.row())?;
+        self.sync()?;
+        if self.is_new {
+            let dir = self.session.join(DIRECTORY);
+            let synced = self.disk.sync_dir(&dir);
+            synced.map_err(|error| StoreError::io("sync", &dir, error))?;
+            self.is_new = false;
+        }
+        let mark = Mark {
+            number,
+            first,
+            segment: self.number,
+            end: self.len(),
+        };
+        mark::write(&*self.mark_file, &self.session, mark)?;
+        self.mark = mark;
+        // Those that the commit before has given up: until now the mark before that could have
+        // been the one that is sound.
+        for (number, _) in self.given_up.drain(..) {
+            let _ = self.disk.remove(&segment::path(&self.session, number));
+        }
+        std::mem::swap(&mut self.given_up, &mut self.giving_up);
+        Ok(())
+    }
+
+    /// The number of the last commit.
+    pub(super) fn marked(&self) -> u64 {
+        self.mark.number
+    }
+
+    /// The oldest segment.
+    pub(super) fn first(&self) -> u64 {
+        self.segments.keys().next().copied().unwrap_or(self.number)
+    }
+
+    /// Gives up what is oldest, as far as nothing in it counts.
+    pub(super) fn give_up_dead(&mut self) {
+        while let Some(oldest) = self.segments.first_entry() {
+            let number = *oldest.key();
+            if number == self.number || oldest.get().live > 0 {
+                return;
+            }
+            let len = oldest.remove().len;
+            self.total = self.total.saturating_sub(len);
+            self.giving_up.push_back((number, len));
+        }
+    }
+
+    /// The oldest segment, if it takes too much space: what counts in it is to be copied.
+    pub(super) fn too_old(&mut self) -> Option<u64> {
+        self.give_up_dead();
+        let first = self.first();
+        (self.total > self.allowed() && first != self.number).then_some(first)
+    }
+
+    /// Bytes that it may have: when five eighths of it count, copying them costs at most 8/3 of what
+    /// is written, and that only where all that changes is new.
+    fn allowed(&self) -> u64 {
+        let more = self.live.saturating_mul(3) / 5;
+        self.live.saturating_add(more.max(self.least))
+    }
+
+    /// Whether there is space to give back.
+    pub(super) fn is_wasteful(&self) -> bool {
+        let given_up: u64 = self.given_up.iter().map(|(_, len)| *len).sum();
+        let first = self.first();
+        given_up > SEGMENT || (self.total > self.allowed() && first != self.number)
+    }
+
+    /// That these rows count.
+    pub(super) fn counts(&mut self, row: At) {
+        self.live = self.live.saturating_add(row.len);
+        if let Some(segment) = self.segments.get_mut(&row.segment) {
+            segment.live = segment.live.saturating_add(row.len);
+        }
+    }
+
+    /// That this row does so no more.
+    pub(super) fn counts_no_more(&mut self, row: At) {
+        self.live = self.live.saturating_sub(row.len);
+        if let Some(segment) = self.segments.get_mut(&row.segment) {
+            segment.live = segment.live.saturating_sub(row.len);
+        }
+    }
+
+    /// The rows of a segment.
+    pub(super) fn rows(&self, number: u64) -> Result<Rows, StoreError> {
+        let to = self.segments.get(&number).map(|segment| segment.len);
+        Rows::open(&*self.disk, &self.session, number, 0, to)
+    }
+
+    /// All segments, in their order.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.segments.keys().copied().collect()
+    }
+
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        let given_up = self.given_up.iter().map(|(_, len)| *len);
+        self.total.saturating_add(given_up.sum())
+    }
+}
+
+fn first_rows() -> [Vec<u8>; 2] {
+    let commit = Commit {
+        number: 1,
+        first: 1,
+        sequence: 0,
+        meta: Meta::default(),
+    };
+    [content::segment(1, 0), commit.row()]
+}

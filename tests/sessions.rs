@@ -1,0 +1,241 @@
+//! `session`: what is kept, copied to and from files and brought back, with and without a server.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::client::{As, Client};
+use common::link::Via;
+use common::server::{Program, command};
+use common::{PATIENCE, node, uuid};
+use multi_user_server::wire::node::NodeState;
+use serde_json::Value;
+
+/// One for each way of storing nodes, and one of those that cannot open files of today.
+const VERSIONS: [&str; 4] = ["0.0.20", "0.1.26", "0.2.4", "0.9.11"];
+
+fn made(client: &Client, n: u32, payload: &str) -> NodeState {
+    let mut node = node(uuid(n), "COMMON", payload.to_owned());
+    if !client.dialect.typed_nodes() {
+        node.kind.clear();
+    }
+    node
+}
+
+async fn host(program: &Program, version: &'static str) -> Client {
+    let ports = &program.ports;
+    let mut alice = Client::enter(ports, version, Via::Hand, "alice", As::Admin).await;
+    let mut nodes = [made(&alice, 1, "one"), made(&alice, 2, "two")];
+    nodes[1].dependencies = vec![uuid(1)];
+    alice.upload(&nodes).await;
+    alice
+}
+
+/// What somebody finds who joins: payloads, and what the second node needs.
+async fn found(program: &Program, version: &'static str) -> (Vec<String>, usize) {
+    let mut client = Client::enter(&program.ports, version, Via::Hand, "carol", As::User).await;
+    client.join().await;
+    let nodes = client.nodes.values();
+    // Which pickle says so is the server's to choose.
+    let text = |node: &NodeState| {
+        let payload = String::from_utf8_lossy(&node.payload).into_owned();
+        let known = ["one", "two"]
+            .into_iter()
+            .find(|text| payload.contains(text));
+        known.unwrap_or("something else").to_owned()
+    };
+    let payloads = nodes.map(text).collect();
+    let needs = client
+        .nodes
+        .get(&uuid(2))
+        .map_or(0, |node| node.dependencies.len());
+    (payloads, needs)
+}
+
+fn scene() -> (Vec<String>, usize) {
+    (vec!["one".to_owned(), "two".to_owned()], 1)
+}
+
+fn stopped(mut program: Program) -> Program {
+    program.signal("TERM");
+    assert!(program.wait(PATIENCE).success());
+    program
+}
+
+fn session(data: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut command = command(data, &[]);
+    let output = command
+        .arg("session")
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
+    }
+}
+
+fn session_json(data: &Path, arguments: &[&str]) -> Value {
+    let text = session(data, &[&["--json"], arguments].concat()).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn file(data: &Path, name: &str) -> String {
+    data.join(name).to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_exported_and_hosted_elsewhere() {
+    for version in VERSIONS {
+        let program = Program::start(&[]);
+        let alice = host(&program, version).await;
+        // By the server that runs, and from its data.
+        let running = file(program.data.path(), "running.db");
+        let text = session(program.data.path(), &["export", &running]).unwrap();
+        assert!(text.starts_with("2 nodes in "), "{version}: {text}");
+        drop(alice);
+        let program = stopped(program);
+        let resting = file(program.data.path(), "resting.db");
+        session(program.data.path(), &["export", &resting]).unwrap();
+        assert!(session(program.data.path(), &["export", &resting]).is_err());
+
+        for path in [&running, &resting] {
+            // Into the data of a server that has never run, and into one that runs.
+            let fresh = tempfile::tempdir().unwrap();
+            let imported = session_json(fresh.path(), &["import", path]);
+            assert_eq!(imported["nodes"], 2, "{version}");
+            assert!(
+                session(fresh.path(), &["import", path])
+                    .unwrap_err()
+                    .contains("--replace")
+            );
+            let other = Program::start(&[]);
+            session(other.data.path(), &["import", path]).unwrap();
+            assert_eq!(found(&other, version).await, scene(), "{version}");
+            let listed = session_json(other.data.path(), &["list"]);
+            assert_eq!(listed["sessions"][0]["state"], "running");
+            let refused = session(other.data.path(), &["import", path]).unwrap_err();
+            assert!(refused.contains("--replace"), "{refused}");
+        }
+        session(program.data.path(), &["import", "--replace", &resting]).unwrap();
+        let program = program.start_again(&[]);
+        assert_eq!(found(&program, version).await, scene(), "{version}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_is_shown_reset_and_restored() {
+    let program = Program::start(&[]);
+    let alice = host(&program, "0.9.11").await;
+    drop(alice);
+    let program = stopped(program);
+    let data = program.data.path().to_owned();
+    let listed = session_json(&data, &["list"]);
+    let kept = &listed["sessions"][0];
+    assert_eq!(kept["session"], "default");
+    assert_eq!(
+        (&kept["state"], &kept["nodes"]),
+        (&"stopped".into(), &2.into())
+    );
+    assert_eq!(kept["clients"], "0.9.11");
+    let shown = session_json(&data, &["show"]);
+    assert!(!shown["backup_files"].as_array().unwrap().is_empty());
+
+    let reset = session_json(&data, &["reset"]);
+    let backup = PathBuf::from(reset["backup"]["path"].as_str().unwrap());
+    assert!(backup.exists());
+    assert_eq!(session_json(&data, &["show"])["nodes"], 0);
+    let text = session(&data, &["restore", "reset"]).unwrap();
+    assert!(text.starts_with("2 nodes from"), "{text}");
+    let program = program.start_again(&[]);
+    assert_eq!(found(&program, "0.9.11").await, scene());
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    assert_eq!(
+        session(data, &["list"]).unwrap(),
+        "There are no sessions.\n"
+    );
+    for arguments in [
+        &["show"][..],
+        &["reset"],
+        &["recover"],
+        &["restore"],
+        &["export", "x.db"],
+        &["import", "missing.db"],
+        &["--name", "../elsewhere", "show"],
+    ] {
+        let said = session(data, arguments).unwrap_err();
+        assert!(
+            said.starts_with("error: ") && said.len() > 20,
+            "{arguments:?}: {said}"
+        );
+    }
+    // Looking makes nothing.
+    assert!(!data.join("sessions/default").exists());
+    assert!(!data.join("x.db").exists());
+}
+
+/// What is damaged is said when the server starts, with what to do; that brings back the rest, and
+/// the damaged one stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_session_is_recovered() {
+    let program = Program::start(&[]);
+    let mut alice = Client::enter(&program.ports, "0.9.11", Via::Hand, "alice", As::Admin).await;
+    let large = "x".repeat(300_000);
+    let nodes = [made(&alice, 1, "one"), made(&alice, 2, &large)];
+    alice.upload(&nodes).await;
+    drop(alice);
+    let program = stopped(program);
+    let data = program.data.path().to_owned();
+    assert!(
+        session(&data, &["recover"])
+            .unwrap()
+            .contains("not damaged")
+    );
+    // A bit of the large node's own file.
+    let dir = data.join("sessions/default/nodes");
+    let large = std::fs::read_dir(&dir)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut bytes = std::fs::read(&large).unwrap();
+    bytes[200_000] ^= 1;
+    std::fs::write(&large, &bytes).unwrap();
+
+    let mut command = command(&data, &[]);
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("session recover"), "{said}");
+
+    let backup = session(&data, &["restore", "--name", "other"]).unwrap_err();
+    assert!(backup.contains("there is no backup"), "{backup}");
+    let recovered = session_json(&data, &["recover"]);
+    assert_eq!(recovered["recovered"], 1);
+    assert_eq!(recovered["lost"], Value::from(vec![uuid(2).to_string()]));
+    let damaged = PathBuf::from(recovered["damaged"].as_str().unwrap());
+    assert!(damaged.join("nodes").exists());
+    let program = program.start_again(&[]);
+    let (payloads, _) = found(&program, "0.9.11").await;
+    assert_eq!(payloads, ["one"]);
+    let _program = stopped(program);
+
+    // Whoever wants the large one back goes back to a backup, past damage too.
+    let index = data.join("sessions/default/mark");
+    std::fs::write(&index, "nonsense").unwrap();
+    let all =
+        session(&data, &["restore", "left"]).or_else(|_| session(&data, &["restore", "stop"]));
+    assert!(all.unwrap().contains("The damaged session is in"));
+    assert_eq!(session_json(&data, &["show"])["nodes"], 2);
+}
