@@ -4,7 +4,9 @@
 //! The store of a session belongs to one process. If that is a running server, it is asked through
 //! its socket; otherwise the store is opened here.
 
-use std::fmt::{self, Display};
+mod report;
+
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -13,8 +15,9 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::answer::{Answer, size, unix};
-use crate::backup::{self, BackupError, Contents, Found, Given, Reason};
+use self::report::{Imported, Kept, Listing, Recovered, Shown};
+use super::answer::{Answer, unix};
+use crate::backup::{self, BackupError, Contents, Given, Reason};
 use crate::cli::SessionCommand;
 use crate::config::{Config, available_memory, is_session_name};
 use crate::session::Snapshot;
@@ -127,52 +130,6 @@ struct Here<'a> {
     data_dir: &'a Path,
     content: Budget,
     limits: backup::Limits,
-}
-
-/// A session that is kept.
-#[derive(Clone, Debug, Serialize)]
-struct Kept {
-    session: String,
-    /// `stopped`, `running`, or what is wrong.
-    state: String,
-    nodes: Option<usize>,
-    bytes: Option<u64>,
-    disk_bytes: Option<u64>,
-    /// Version of the clients that wrote last, or which versions that may be.
-    clients: Option<String>,
-    backups: usize,
-}
-
-#[derive(Serialize)]
-struct Listing {
-    sessions: Vec<Kept>,
-}
-
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    kept: Kept,
-    directory: PathBuf,
-    backup_files: Vec<Found>,
-}
-
-#[derive(Serialize)]
-struct Imported {
-    imported: PathBuf,
-    nodes: usize,
-    /// What was there before.
-    backup: Option<backup::Made>,
-    /// It was damaged, and is here now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    damaged: Option<PathBuf>,
-}
-
-#[derive(Serialize)]
-struct Recovered {
-    recovered: usize,
-    lost: Vec<String>,
-    searched: bool,
-    damaged: PathBuf,
 }
 
 /// All sessions of a data directory.
@@ -470,76 +427,4 @@ fn clients(meta: &store::Meta) -> Option<String> {
     });
     let version = meta.version.clone();
     version.or_else(|| family.map(str::to_owned))
-}
-
-impl Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.session, self.state)?;
-        if let (Some(nodes), Some(bytes)) = (self.nodes, self.bytes) {
-            write!(f, ": {nodes} nodes, {}", size(bytes))?;
-        }
-        if let Some(clients) = &self.clients {
-            write!(f, ", clients' version {}", shown(clients))?;
-        }
-        write!(f, ", {} backups", self.backups)
-    }
-}
-
-impl Display for Listing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for kept in &self.sessions {
-            writeln!(f, "{kept}")?;
-        }
-        match self.sessions.is_empty() {
-            true => writeln!(f, "There are no sessions."),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.kept)?;
-        writeln!(f, "in {}", self.directory.display())?;
-        if let Some(bytes) = self.kept.disk_bytes {
-            writeln!(f, "{} on disk", size(bytes))?;
-        }
-        for found in &self.backup_files {
-            writeln!(f, "  {:>10}  {}", size(found.bytes), found.path.display())?;
-        }
-        Ok(())
-    }
-}
-
-impl Display for Imported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} nodes from {}", self.nodes, self.imported.display())?;
-        if let Some(made) = &self.backup {
-            writeln!(f, "What was there before is in {}", made.path.display())?;
-        }
-        match &self.damaged {
-            Some(path) => writeln!(f, "The damaged session is in {}", path.display()),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Display for Recovered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} nodes recovered, {} lost",
-            self.recovered,
-            self.lost.len()
-        )?;
-        for lost in &self.lost {
-            writeln!(f, "  lost: {lost}")?;
-        }
-        if self.searched {
-            let what = "The index could not be read: nodes are as they were when last found, deleted \
-                ones may be back, and others may be missing that are not listed.";
-            writeln!(f, "{what}")?;
-        }
-        writeln!(f, "The damaged session is in {}", self.damaged.display())
-    }
 }

@@ -1,0 +1,132 @@
+//! What the subcommands answer, in words and as JSON.
+
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::admin::answer::size;
+use crate::backup::{Found, Made};
+use crate::text::shown;
+
+/// A session that is kept.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Kept {
+    pub(super) session: String,
+    /// `stopped`, `running`, or what is wrong.
+    pub(super) state: String,
+    pub(super) nodes: Option<usize>,
+    pub(super) bytes: Option<u64>,
+    pub(super) disk_bytes: Option<u64>,
+    /// Version of the clients that wrote last, or which versions that may be.
+    pub(super) clients: Option<String>,
+    pub(super) backups: usize,
+}
+
+/// The sessions of a data directory.
+#[derive(Serialize)]
+pub(super) struct Listing {
+    pub(super) sessions: Vec<Kept>,
+}
+
+/// A session with all there is of it.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    pub(super) kept: Kept,
+    pub(super) directory: PathBuf,
+    pub(super) backup_files: Vec<Found>,
+}
+
+/// A session came from a file.
+#[derive(Serialize)]
+pub(super) struct Imported {
+    pub(super) imported: PathBuf,
+    pub(super) nodes: usize,
+    /// What was there before.
+    pub(super) backup: Option<Made>,
+    /// It was damaged, and is here now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) damaged: Option<PathBuf>,
+}
+
+/// What could be read of a damaged session is there again.
+#[derive(Serialize)]
+pub(super) struct Recovered {
+    pub(super) recovered: usize,
+    pub(super) lost: Vec<String>,
+    pub(super) searched: bool,
+    pub(super) damaged: PathBuf,
+}
+
+impl Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.session, self.state)?;
+        if let (Some(nodes), Some(bytes)) = (self.nodes, self.bytes) {
+            write!(f, ": {nodes} nodes, {}", size(bytes))?;
+        }
+        if let Some(clients) = &self.clients {
+            write!(f, ", clients' version {}", shown(clients))?;
+        }
+        write!(f, ", {} backups", self.backups)
+    }
+}
+
+impl Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for kept in &self.sessions {
+            writeln!(f, "{kept}")?;
+        }
+        match self.sessions.is_empty() {
+            true => writeln!(f, "There are no sessions."),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.kept)?;
+        writeln!(f, "in {}", self.directory.display())?;
+        if let Some(bytes) = self.kept.disk_bytes {
+            writeln!(f, "{} on disk", size(bytes))?;
+        }
+        for found in &self.backup_files {
+            writeln!(f, "  {:>10}  {}", size(found.bytes), found.path.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} nodes from {}", self.nodes, self.imported.display())?;
+        if let Some(made) = &self.backup {
+            writeln!(f, "What was there before is in {}", made.path.display())?;
+        }
+        match &self.damaged {
+            Some(path) => writeln!(f, "The damaged session is in {}", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} nodes recovered, {} lost",
+            self.recovered,
+            self.lost.len()
+        )?;
+        for lost in &self.lost {
+            writeln!(f, "  lost: {lost}")?;
+        }
+        if self.searched {
+            let what = "The index could not be read: nodes are as they were when last found, deleted \
+                ones may be back, and others may be missing that are not listed.";
+            writeln!(f, "{what}")?;
+        }
+        writeln!(f, "The damaged session is in {}", self.damaged.display())
+    }
+}
