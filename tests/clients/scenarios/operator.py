@@ -7,7 +7,7 @@ from harness import Impossible
 from scenarios import blocks, scenario
 
 
-@scenario("q", seconds=60)
+@scenario("q", seconds=60, light=True)
 def going_back(stage):
     """A text is shown and goes away; the session goes back to a backup, and on from there."""
     if stage.reference:
