@@ -32,6 +32,8 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Work on one node.
 #[derive(Debug)]
 pub struct Job {
+    /// The session it belongs to, of those that have taken each other's place.
+    pub(super) age: u64,
     pub(super) id: NodeId,
     pub(super) version: u64,
     pub(super) base: Bytes,
@@ -46,6 +48,7 @@ pub struct Job {
 /// A job's outcome.
 #[derive(Debug)]
 pub struct Done {
+    pub(super) age: u64,
     pub(super) id: NodeId,
     pub(super) version: u64,
     pub(super) end: usize,
@@ -67,6 +70,7 @@ impl Job {
     /// Does the work; takes as long as the node is large.
     pub fn run(self) -> Done {
         let Self {
+            age,
             id,
             version,
             base,
@@ -80,6 +84,7 @@ impl Job {
             None => Outcome::Folded(delta::fold(&base, &tail, &budget)),
         });
         Done {
+            age,
             id,
             version,
             end,
@@ -91,6 +96,8 @@ impl Job {
 /// What is under way, and what waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Folds {
+    /// How many sessions there were before this one.
+    age: u64,
     running: HashMap<NodeId, Running>,
     /// Deltas to be looked into, of each user first come, first served. The users take turns: one
     /// who sends many makes nobody else wait for all of them.
@@ -116,6 +123,14 @@ enum Running {
 }
 
 impl Folds {
+    /// Gives up all that is under way or waits: it is about another session.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            age: self.age.wrapping_add(1),
+            ..Self::default()
+        };
+    }
+
     fn wait(&mut self, push: Push, first: bool) {
         self.charge(&push);
         let queue = self.waiting.entry(push.id()).or_default();
@@ -261,6 +276,7 @@ impl<O: Outlet> Session<O> {
 
     fn job(&self, id: NodeId, replica: &Replica, delta: Option<Bytes>) -> Job {
         Job {
+            age: self.folds.age,
             id,
             version: replica.version(),
             base: replica.base().clone(),
@@ -344,11 +360,16 @@ impl<O: Outlet> Session<O> {
     /// A job is done.
     pub fn folded(&mut self, done: Done, now: Instant) {
         let Done {
+            age,
             id,
             version,
             end,
             outcome,
         } = done;
+        if age != self.folds.age {
+            // Another session has taken the place of that one.
+            return;
+        }
         let running = self.folds.end(id);
         let present = self.replicas.get(id).map(Replica::version) == Some(version);
         match (running, outcome) {

@@ -211,7 +211,14 @@ impl<O: Outlet> Session<O> {
 
     fn change(&mut self, push: Push, now: Instant) {
         let (who, id, began) = (&push.who.clone(), push.id(), push.began);
-        let (Some(replica), Some(user)) = (self.replicas.get(id), self.users.get_mut(who)) else {
+        let Some(replica) = self.replicas.get(id) else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            // It waited for its turn, and whoever sent it has left. What they owned is nobody's now.
+            if **replica.owner() == *COMMON {
+                self.change_permitted(push, now);
+            }
             return;
         };
         let unseen = is_unseen(user, id, began);
@@ -234,6 +241,14 @@ impl<O: Outlet> Session<O> {
             }
             user.corrected.remove(&id);
         }
+        self.change_permitted(push, now);
+        if unseen {
+            self.converge_later(who, id, now);
+        }
+    }
+
+    fn change_permitted(&mut self, push: Push, now: Instant) {
+        let (who, id) = (&push.who.clone(), push.id());
         match push.update {
             Update::Node(mut node) => {
                 if !self.has_room_for(who, &node) {
@@ -249,9 +264,6 @@ impl<O: Outlet> Session<O> {
                 let update = Update::Delta(delta);
                 self.append(Push { update, ..push }, now);
             }
-        }
-        if unseen {
-            self.converge_later(who, id, now);
         }
     }
 

@@ -212,6 +212,7 @@ impl<O: Outlet> Session<O> {
         }
         self.dismiss_all(reason, now);
         self.replicas.clear();
+        self.folds.forget();
         for (id, stored) in other.nodes {
             self.replicas.bring(id, stored);
         }

@@ -1,6 +1,6 @@
 //! Deltas that are looked into before they count, and nodes that are folded.
 
-use super::room::{Room, delta, id, node, without_users};
+use super::room::{Room, auth, delta, id, node, without_users};
 use crate::counters::Count;
 use crate::session::outlet::Outlet;
 use crate::wire::command::Request;
@@ -31,6 +31,50 @@ fn what_comes_after_it_waits_and_keeps_its_order() {
     assert_eq!(told, ["delta 1 [] even", "delta 1 [] +second"]);
     assert_eq!(without_users(room.told(&alice)), ["delta 3 [] +elsewhere"]);
     assert_eq!(room.session.replicas.get(id(1)).unwrap().tail().len(), 2);
+}
+
+/// Somebody who edits and is gone the next moment has edited.
+#[test]
+fn what_waits_counts_also_if_its_sender_has_left() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    room.odd_update(&alice, delta(2, &[1], "odd"));
+    room.odd_update(&alice, delta(2, &[1], "+second"));
+    let now = room.now();
+    assert!(room.session.remove("alice", now));
+    room.hush(&[&bob]);
+    room.work();
+    let told = without_users(room.told(&bob));
+    assert_eq!(told, ["delta 2 [1] even", "delta 2 [1] +second"]);
+    // But not if the node is somebody's meanwhile.
+    let carol = room.enter(auth("carol", DELTAS));
+    room.join(&carol);
+    room.odd_update(&bob, delta(3, &[], "odd"));
+    room.odd_update(&bob, delta(3, &[], "+second"));
+    let now = room.now();
+    room.session.assign(&[id(3)], "carol", now).unwrap();
+    room.session.remove("bob", now);
+    room.hush(&[&carol]);
+    room.work();
+    assert_eq!(without_users(room.told(&carol)), ["delta 3 [] even"]);
+}
+
+/// What was under way belongs to the session that was there then.
+#[test]
+fn nothing_of_a_session_gets_into_the_one_that_takes_its_place() {
+    let (mut room, alice, _) = Room::busy(DELTAS);
+    let saved = room.session.snapshot();
+    room.odd_update(&alice, delta(1, &[], "odd"));
+    room.odd_update(&alice, delta(1, &[], "+second"));
+    room.odd_update(&alice, delta(3, &[], "odd"));
+    let now = room.now();
+    let job = room.session.next_job(now).unwrap();
+    room.session.replace(saved, None, "restored", now).unwrap();
+    room.session.folded(super::room::worked(job), now);
+    room.work();
+    assert!(room.session.folds_nothing());
+    for n in [1, 3] {
+        assert_eq!(room.session.replicas.get(id(n)).unwrap().tail().len(), 0);
+    }
 }
 
 #[test]

@@ -430,6 +430,7 @@ pub(super) fn worked(job: Job) -> Done {
         }
     };
     Done {
+        age: job.age,
         id: job.id,
         version: job.version,
         end: job.end,
