@@ -19,6 +19,7 @@ mod format;
 mod input;
 mod machine;
 mod node;
+mod pack;
 mod read;
 mod stack;
 mod stored;

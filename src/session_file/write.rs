@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use flate2::{Compression, GzBuilder, write::GzEncoder};
+use flate2::{Compression, GzBuilder};
 
 use super::about::About;
 use super::error::WriteError;
 use super::format::Format;
+use super::pack::Packer;
 use crate::wire::node::{NodeState, raw};
 use crate::wire::pickle::{Budget, PickleError, Protocol, op, read, splice, write as pickle};
 
@@ -47,7 +48,7 @@ pub fn write<W: Write, E: std::error::Error + 'static>(
         .comment(about.to_comment())
         .write(out, Compression::fast());
     let mut writer = Writer {
-        gzip,
+        gzip: Packer::new(gzip),
         format,
         memo: 0,
         small: Vec::new(),
@@ -61,7 +62,7 @@ pub fn write<W: Write, E: std::error::Error + 'static>(
 }
 
 struct Writer<W: Write> {
-    gzip: GzEncoder<W>,
+    gzip: Packer<W>,
     format: Format,
     /// Entries in the memo of the pickle.
     memo: u32,

@@ -12,6 +12,7 @@ with the package's own nodes.
 """
 
 import gzip
+import hashlib
 import pathlib
 import pickle
 import pickletools
@@ -64,6 +65,8 @@ def graph():
     values = [
         {},
         {"name": "Cube", "type_id": "Object", shared: shared, "matrix": [[1.0, 0.0], [float("inf"), -0.0]]},
+        # Which is stored in the file as it is, since it cannot be packed.
+        {"noise": b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(20000))},
         {"vertices": {"co": bytes(range(256)) * 400, "few": b"", "some": b"x" * 300}, "count": 102400},
         {1: "one", -7: [None, True, False], 2**40: 2**100, "nan": float("nan"), "t": (1, (2,), ()), "s": {1}},
         {"deep": [[[[{"deeper": {"deepest": ["\u00e4\U0001f600", "\ud800"]}}]]]]},
