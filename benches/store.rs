@@ -1,7 +1,9 @@
 //! What it costs to keep a session: bytes written for each byte given, bytes on disk for each that
 //! is live, commits per second, and how long it takes to load one.
 //!
-//!     cargo bench --bench store [-- --quick] [DIRECTORY]
+//!     cargo bench --bench store -- [--quick] [--loads] [DIRECTORY]
+//!
+//! With `--loads` only the last, with `--quick` all in less than half a minute.
 //!
 //! Every commit is synced, so the directory (a temporary one, unless named) should be on the disk
 //! that is meant. Written is what the system was given by write calls, and what it sent to the disk,
@@ -38,23 +40,29 @@ fn main() {
     let dir = dir.join("store-bench");
     let part = if quick { 10 } else { 1 };
 
-    println!("| | written | to the disk | on disk | commits/s |");
-    println!("|---|---|---|---|---|");
-    edits(&dir, (200, 200), 20_000 / part, 2 * KIB);
-    edits(&dir, (200, 200), 100_000 / part, 2 * KIB);
-    edits(&dir, (2000, 2000), 100_000 / part, 2 * KIB);
-    edits(&dir, (2000, 20), 100_000 / part, 2 * KIB);
-    edits(&dir, (2000, 2000), 100_000 / part / part, 20 * KIB);
-    large(&dir, 100 / part);
-    at_once(&dir, 2000, 20 * KIB);
-    deltas(&dir, 20_000 / part, 200);
-    deltas(&dir, 200 / part, MIB);
-    println!();
+    if !words.iter().any(|word| word == "--loads") {
+        writes(&dir, part);
+    }
     println!("| loaded | store | `cat` | fresh memory |");
     println!("|---|---|---|---|");
     load(&dir, 100 / part, 10_000_000);
     load(&dir, 10_000 / part, 100_000);
     load(&dir, 200_000 / part, 4 * KIB);
+}
+
+fn writes(dir: &Path, part: usize) {
+    println!("| | written | to the disk | on disk | commits/s |");
+    println!("|---|---|---|---|---|");
+    edits(dir, (200, 200), 20_000 / part, 2 * KIB);
+    edits(dir, (200, 200), 100_000 / part, 2 * KIB);
+    edits(dir, (2000, 2000), 100_000 / part, 2 * KIB);
+    edits(dir, (2000, 20), 100_000 / part, 2 * KIB);
+    edits(dir, (2000, 2000), 100_000 / part / part, 20 * KIB);
+    large(dir, 100 / part);
+    at_once(dir, 2000, 20 * KIB);
+    deltas(dir, 20_000 / part, 200);
+    deltas(dir, 200 / part, MIB);
+    println!();
 }
 
 /// A store, and what was given to it.

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread;
 
 use bytes::Bytes;
 
@@ -15,9 +13,6 @@ use super::row::Kind;
 use super::segment;
 use super::{Meta, Store, StoreError, Stored, payloads};
 use crate::wire::identity::NodeId;
-
-/// Threads that read files when a session is loaded.
-const READERS: usize = 2;
 
 /// What the log itself has of a node.
 #[derive(Debug, Default)]
@@ -68,50 +63,11 @@ impl Store {
                 }
             }
         }
-        let mut with_files = Vec::new();
         for (id, known) in self.nodes.iter() {
             let part = parts.remove(&id).unwrap_or_default();
-            match known.pieces().any(|piece| piece.file.is_some()) {
-                true => with_files.push((id, known, part)),
-                false => each(id, assemble(&*self.disk, &self.dir, id, known, part)?),
-            }
+            each(id, assemble(&*self.disk, &self.dir, id, known, part)?);
         }
-        self.load_files(with_files, each)?;
         Ok((self.meta.clone(), self.sequence))
-    }
-
-    /// Gives nodes whose payloads are in files. While one reader takes fresh memory from the system,
-    /// which takes as long as reading, the disk works for the other.
-    fn load_files(
-        &self,
-        nodes: Vec<(NodeId, &Known, Part)>,
-        mut each: impl FnMut(NodeId, Stored),
-    ) -> Result<(), StoreError> {
-        let nodes = Mutex::new(nodes.into_iter());
-        let (give, given) = mpsc::sync_channel(READERS);
-        thread::scope(|scope| {
-            for _ in 0..READERS {
-                let (nodes, give) = (&nodes, give.clone());
-                let read = move || {
-                    let next = || nodes.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    while let Some((id, known, part)) = next() {
-                        let stored = assemble(&*self.disk, &self.dir, id, known, part);
-                        // After an error nobody listens any more.
-                        if give.send((id, stored)).is_err() {
-                            return;
-                        }
-                    }
-                };
-                let name = "store reader".to_owned();
-                let started = thread::Builder::new().name(name).spawn_scoped(scope, read);
-                started.map_err(StoreError::Thread)?;
-            }
-            drop(give);
-            for (id, stored) in given {
-                each(id, stored?);
-            }
-            Ok(())
-        })
     }
 
     /// The nodes, in the order of their places.
