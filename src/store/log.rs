@@ -8,7 +8,7 @@
 //!
 //! The store owns it, and tells it which rows count (`known`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,9 +63,8 @@ pub(super) struct Log {
     buffer: Vec<u8>,
     /// A file was made since the directory was last synced.
     is_new: bool,
-    /// Segments given up, with their lengths: in the last commit, and in this one.
-    given_up: VecDeque<(u64, u64)>,
-    giving_up: VecDeque<(u64, u64)>,
+    /// Segments that go when it is certain that nothing needs them.
+    given_up: Vec<u64>,
 }
 
 /// Reads the whole log, and changes nothing. `each` is given all rows about nodes, and says
@@ -233,8 +232,7 @@ impl Log {
             file,
             buffer: Vec::new(),
             is_new: false,
-            given_up: VecDeque::new(),
-            giving_up: VecDeque::new(),
+            given_up: Vec::new(),
         })
     }
 
@@ -324,12 +322,10 @@ impl Log {
         };
         mark::write(&*self.mark_file, &self.session, mark)?;
         self.mark = mark;
-        // Those that the commit before has given up: until now the mark before that could have
-        // been the one that is sound.
-        for (number, _) in self.given_up.drain(..) {
+        for number in self.given_up.drain(..) {
+            // If it stays, it does no harm.
             let _ = self.disk.remove(&segment::path(&self.session, number));
         }
-        std::mem::swap(&mut self.given_up, &mut self.giving_up);
         Ok(())
     }
 
@@ -352,15 +348,14 @@ impl Log {
             }
             let len = oldest.remove().len;
             self.total = self.total.saturating_sub(len);
-            self.giving_up.push_back((number, len));
+            self.given_up.push(number);
         }
     }
 
     /// The oldest segment, if it takes too much space: what counts in it is to be copied.
     pub(super) fn too_old(&mut self) -> Option<u64> {
         self.give_up_dead();
-        let first = self.first();
-        (self.total > self.allowed() && first != self.number).then_some(first)
+        self.is_wasteful().then(|| self.first())
     }
 
     /// Bytes that it may have: when five eighths of it count, copying them costs at most 8/3 of what
@@ -372,12 +367,10 @@ impl Log {
 
     /// Whether there is space to give back.
     pub(super) fn is_wasteful(&self) -> bool {
-        let given_up: u64 = self.given_up.iter().map(|(_, len)| *len).sum();
-        let first = self.first();
-        given_up > SEGMENT || (self.total > self.allowed() && first != self.number)
+        self.total > self.allowed() && self.first() != self.number
     }
 
-    /// That these rows count.
+    /// That this row counts.
     pub(super) fn counts(&mut self, row: At) {
         self.live = self.live.saturating_add(row.len);
         if let Some(segment) = self.segments.get_mut(&row.segment) {
@@ -406,8 +399,7 @@ impl Log {
 
     /// Bytes on disk.
     pub(super) fn bytes(&self) -> u64 {
-        let given_up = self.given_up.iter().map(|(_, len)| *len);
-        self.total.saturating_add(given_up.sum())
+        self.total
     }
 }
 

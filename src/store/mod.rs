@@ -120,7 +120,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             large: 128 * 1024,
-            segment: 64 * 1024,
+            segment: 128 * 1024,
         }
     }
 }

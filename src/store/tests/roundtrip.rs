@@ -70,6 +70,31 @@ fn only_what_is_new_is_written() {
     assert_eq!(loaded(&mut store).0, State::from([(id(1), stored)]));
 }
 
+/// What was said before of the same version is not taken for a part of it.
+#[test]
+fn a_tail_may_be_shorter_than_it_was() {
+    let disk = MemoryDisk::new(4);
+    let mut store = open(&disk).unwrap();
+    let mut stored = node(1, b"base");
+    stored.tail = ["one", "two", "three"].map(Bytes::from).to_vec();
+    let changes: [fn(&mut Stored); 4] = [
+        |_| {},
+        |stored| stored.tail.truncate(1),
+        |stored| stored.tail_start = 5,
+        |stored| (stored.tail_start, stored.tail[0]) = (2, Bytes::from_static(b"other")),
+    ];
+    for (sequence, change) in (1..).zip(changes) {
+        change(&mut stored);
+        let nodes = vec![(id(1), Some(stored.clone()))];
+        store.commit(&batch(sequence, nodes)).unwrap();
+        let expected = State::from([(id(1), stored.clone())]);
+        assert_eq!(loaded(&mut store).0, expected, "{sequence}");
+        drop(store);
+        store = open(&disk).unwrap();
+        assert_eq!(loaded(&mut store).0, expected, "{sequence}");
+    }
+}
+
 #[test]
 fn nodes_are_read_one_by_one_as_well() {
     let disk = MemoryDisk::new(3);
