@@ -6,7 +6,7 @@ BARE = ("fanout", "latency", "start")
 
 
 class Step:
-    """One run of the load generator. `group` is what `--only` names."""
+    """One run of the load generator, or (no scenario) a start alone. `group` is what `--only` names."""
 
     def __init__(self, group, scenario, repeat=1, servers=None, ports=None, **keys):
         self.group, self.scenario, self.repeat, self.keys = group, scenario, repeat, keys
@@ -32,6 +32,7 @@ def steps(mode):
     pickled = ("three", "framed")
     if mode == "quick":
         return [
+            Step("start", None, 3),
             Step("fanout", "fanout", 3, receivers=4, sizes=sizes(256, 4 * KIB, 64 * KIB, MIB), secs=0.4),
             Step("latency", "latency", 2, secs=1),
             Step("latency", "latency", 1, ports=("four",), editors=1, secs=1, views="no"),
@@ -49,7 +50,8 @@ def steps(mode):
         ]
     full = mode == "full"
     repeat, secs = (5, 1.5) if full else (3, 0.8)
-    made = [
+    made = [Step("start", None, 10)]
+    made += [
         Step("fanout", "fanout", repeat, receivers=receivers, secs=secs,
              sizes=sizes(256, 4 * KIB, 64 * KIB, MIB, 16 * MIB))
         for receivers in ((1, 4, 8, 16) if full else (1, 4, 16))

@@ -23,6 +23,8 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let idle = format!("{case}, idle");
     let share = scene.begin();
     tokio::time::sleep(Duration::from_secs_f64(secs)).await;
+    let cpu = share.cpu() / secs * 100.0;
+    scene.figure(&idle, "CPU", "%", Better::Less, cpu);
     share.end(scene, &idle, secs);
     let memory = scene.server.memory();
     scene.figure(&idle, "memory", "MiB", Better::Less, memory);
