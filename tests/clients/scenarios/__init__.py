@@ -9,14 +9,14 @@ import dataclasses
 import importlib
 import typing
 
-MODULES = ["graph", "users", "rights", "leaving", "load", "lines", "ages", "malice", "disk"]
+MODULES = ["graph", "users", "rights", "leaving", "load", "lines", "ages", "malice", "disk", "crash"]
 ALL = {}
 
 # What the letters of scenarios stand for.
 GROUPS = {
     "a": "upload", "b": "joining", "c": "bulk", "d": "many push", "e": "same node", "f": "editing", "g": "owners",
     "h": "metadata", "i": "kick", "j": "passwords", "k": "names", "l": "leaving", "m": "bad lines", "n": "return", "o": "malice",
-    "p": "power cuts",     "v": "versions",
+    "p": "power cuts", "v": "versions",
 }
 
 
