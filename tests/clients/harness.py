@@ -144,10 +144,16 @@ class Server:
         self.process.wait(5)
 
     def ctl(self, *words):
-        """Has our server do something; gives its answer."""
+        """Has our server do something, as soon as it takes orders; gives its answer."""
         environment = {**os.environ, "MULTI_USER_DATA_DIR": str(self.folder / "data")}
         command = [self.words[0], "ctl", "--json", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+        def done():
+            run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            # Its ports are open before that.
+            return None if "no server runs" in run.stderr else run
+
+        done = self.stage.wait(done, 20, "the server takes orders")
         if done.returncode != 0:
             raise Failure(f"ctl {' '.join(words)}: {done.stderr.strip()}")
         return json.loads(done.stdout)

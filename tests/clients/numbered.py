@@ -9,11 +9,14 @@ import functools
 import gzip
 import marshal
 import pickle
+import time
 
 import harness
 
 # So much of a node is shown where it is not as it should be.
 _SHOWN = 300
+# More nodes are not made.
+_MOST = 40
 
 
 @functools.lru_cache(4096)
@@ -119,6 +122,98 @@ class Work:
             raise harness.Failure(f"changes {late} without deletes before them, deletes {early} without changes before them")
 
 
+class Worker:
+    """An artist who makes, changes and deletes nodes without a rest."""
+
+    def __init__(self, artist, uuids, work, rng, large, sent):
+        self.artist, self.uuids, self.work = artist, uuids, work
+        self.rng, self.large = rng, large
+        # When how many bytes were given to the client.
+        self.sent = sent
+
+    def run(self, stop, folding):
+        """Works until it is stopped; mostly on one node in many small steps, which the server adds up, if
+        `folding`."""
+        while not stop.is_set():
+            if folding and self.rng.random() < 0.9:
+                self._change("sheet", f"cell{self.rng.randrange(16)}", 24_000)
+                continue
+            roll = self.rng.random()
+            if roll < 0.08:
+                self._delete()
+            elif roll < 0.2:
+                self._make()
+            elif roll < 0.23:
+                self._change("large", "body", self.rng.randrange(self.large // 2, self.large))
+            elif roll < 0.3:
+                self._change("mesh", "body", self.rng.randrange(500_000, 2_000_000))
+            elif roll < 0.5:
+                self._change(f"medium{self.rng.randrange(2)}", "body", 100_000)
+            else:
+                self._change(f"small{self.rng.randrange(3)}", "body", 1000)
+            stop.wait(self.rng.choice([0, 0, 0.002, 0.02]))
+
+    def _change(self, name, key, size):
+        number = self.work.next()
+        patch = {"step": number, key: {"__blob__": [size, number]}}
+        self.sent.append((time.monotonic(), size))
+        self.work.changed(number, name, patch)
+        self._sure(lambda: self.artist.edit(uuid=self.uuids[name], patch=patch))
+
+    def _make(self):
+        if len(self.work.deps) >= _MOST:
+            return
+        number = self.work.next()
+        name, payload = f"made{number}", {"step": number, "body": {"__blob__": [self.rng.choice([1000, 20_000]), number]}}
+        # The newest is one of them, so that there are chains.
+        names = list(self.work.deps)
+        deps = sorted({names[-1], self.rng.choice(names)})
+        self.work.changed(number, name, payload, deps)
+        raced = self._races()
+        kind = self.rng.choice(["Mesh", "Thing"])
+        self.uuids[name] = self.artist.add(name=name, type=kind, payload=payload, deps=deps)
+        if self._races() > raced:
+            self._sure(lambda: self.artist.edit(uuid=self.uuids[name], patch=payload))
+
+    def _delete(self):
+        names = self.work.deletable()
+        if names:
+            name = self.rng.choice(names)
+            self.work.deleted(name)
+            self.artist.delete(uuid=self.uuids[name], deps=False)
+
+    def _sure(self, change):
+        """Does it again if the client has lost it: the oldest commit and push in other threads, and
+        may do so in the wrong order."""
+        raced = None
+        while raced != self._races():
+            raced = self._races()
+            change()
+
+    def _races(self):
+        return sum("Attempting to push" in event.get("text", "") for event in list(self.artist.events))
+
+
+def scene(work, large):
+    """A scene to bring, as `add_many` takes it: nodes of all sizes that need each other."""
+    sizes = {"small0": 1000, "small1": 1000, "small2": 1000, "medium0": 100_000, "medium1": 100_000}
+    sizes |= {"mesh": 2_000_000, "large": large, "sheet": 1000}
+    made = []
+    for name, size in sizes.items():
+        number = work.next()
+        payload = {"step": number, "body": {"__blob__": [size, number]}}
+        if name == "sheet":
+            payload |= {f"cell{place}": {"__blob__": [24_000, number + place]} for place in range(16)}
+        deps = [made[-1]["name"]] if len(made) % 3 else []
+        made.append({"name": name, "type": "Mesh" if size > 1e6 else "Thing", "payload": payload, "deps": deps})
+    return made
+
+
+def node(block):
+    """A node of a scene that was brought as it comes out of a graph."""
+    return {"payload": shown(block["payload"]), "deps": block["deps"]}
+
+
 def graph(dump):
     """A client's graph by name, and the uuids. Fails if a node needs one that is not there."""
     names = {uuid: node["data"]["name"] for uuid, node in dump.items()}
@@ -139,13 +234,13 @@ def backup(path):
     with gzip.open(path, "rb") as file:
         saved = pickle.load(file)
     nodes = {}
-    for node in saved["nodes"]:
-        if isinstance(node[1], dict):
-            uuid, data, deps = node[0], node[1]["data"], node[1]["dependencies"]
+    for entry in saved["nodes"]:
+        if isinstance(entry[1], dict):
+            uuid, data, deps = entry[0], entry[1]["data"], entry[1]["dependencies"]
         else:
             # The place of the uuid tells the two shapes apart.
             ours = "family" in saved
-            uuid, deps, data = node[0 if ours else 1].decode(), pickle.loads(node[3]), node[4]
+            uuid, deps, data = entry[0 if ours else 1].decode(), pickle.loads(entry[3]), entry[4]
             marshalled = ours and saved["family"] == "marshal"
             data = marshal.loads(data) if marshalled else pickle.loads(data)
         nodes[uuid] = {"data": harness.values.encode(data), "deps": list(deps or [])}

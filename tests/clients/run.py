@@ -128,7 +128,8 @@ class Runner:
 
     def show_failure(self, version, scenario, number, text, stage, seed):
         """Prints why a try failed, with the logs of everything that took part."""
-        logs = [server.log for server in stage.servers]
+        # A server that was started again writes on in the same log.
+        logs = list(dict.fromkeys(server.log for server in stage.servers))
         for artist in stage.artists:
             logs += [artist.folder / "events.log", artist.folder / "client.log"]
         limit = self.options["log_lines"]
@@ -189,6 +190,10 @@ class Runner:
         for version, done in self.done.items():
             if done:
                 print(f"{version}: " + ", ".join(f"{what} {count}" for what, count in sorted(done.items())))
+        total = sum(self.done.values(), collections.Counter())
+        if total:
+            kills = sum(count for what, count in total.items() if what.startswith("killed"))
+            print(f"the server was killed {kills} times, the seeds were {self.options['seed']} and on")
 
 
 def summary(results, wanted_versions):

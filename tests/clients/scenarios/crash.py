@@ -13,10 +13,11 @@ from harness import ACTIVE, LOBBY, Failure, Impossible
 from scenarios import scenario
 
 # How soon the server promises that changes are safe, and how long processes may wait for each other.
-FLUSH, SLACK = 0.1, 0.3
-# What is edited within so long may still be on its way to the disk.
+FLUSH, SLACK = 0.1, 0.2
+# What is edited within so long may still be on its way to the disk. It waits for another step before it,
+# and each takes several syncs.
 RECENT = 5.0
-MOST_NODES = 40
+SYNCS = 6
 
 
 @scenario("p", seconds=90)
@@ -35,7 +36,7 @@ def kills(stage):
     rng = random.Random(f"{stage.version} {stage.seed}")
     crash = Crash(stage, large=rng.choice([1_000_000, 8_000_000, 50_000_000]))
     crash.during_upload()
-    while stage.done.total() < 12:
+    while crash.kills < 12:
         loads = rng.choice([0, 0, 1, 1, 3])
         kind = rng.choice(["upload", "editing", "editing", "backup", *["folding"] * 2 * crash.deltas])
         if kind == "upload":
@@ -57,11 +58,11 @@ class Crash:
         # What is done, and when it ends: in threads of their own.
         self.rng = random.Random(f"{stage.version} {stage.seed} done")
         self.moments = random.Random(f"{stage.version} {stage.seed} moments")
-        self.turn = 0
+        self.turn = self.kills = 0
         self.alice = self.bob = None
         self.work = numbered.Work({})
         self.stop = threading.Event()
-        self.sent = []
+        self.disk = Disk(stage.folder / "written")
         self.checked = set()
         stage.start_server()
 
@@ -75,7 +76,7 @@ class Crash:
             self._send_away()
             stage.server.ctl("reset")
         self.turn += 1
-        blocks = self._blocks()
+        blocks = numbered.scene(self.work, self.large)
         alice = stage.join(f"alice{self.turn}", admin=True, state=LOBBY)
         alice.add_many(blocks=blocks, push=False)
         told = self.moments.random() < 0.3
@@ -87,30 +88,34 @@ class Crash:
             self._kill(self.moments.uniform(0, 0.2 + self.large / 2e7))
         self._end_turn(loads)
         told = alice.state == ACTIVE
-        wanted = numbered.Work({block["name"]: _node(block) for block in blocks}, self.work.number)
         nodes = stage.server.ctl("stats")["nodes"]
         stage.check(nodes in ([len(blocks)] if told else [0, len(blocks)]), f"{nodes} nodes of an upload, told: {told}")
+        stage.done["uploads kept" if nodes else "uploads gone"] += 1
         if nodes == 0:
             alice, _ = stage.host(blocks, name=f"alice{self.turn}b")
-        self.work = wanted
+        self.work = numbered.Work({block["name"]: numbered.node(block) for block in blocks}, self.work.number)
         self._meet((0, 0), alice if nodes == 0 else None)
 
     def at_work(self, kind, loads=0):
         """Kills it while nodes are made, changed and deleted."""
         self.turn += 1
-        self._begin(kind, [self.alice, self.bob], lambda: self._work(kind))
+        worker = numbered.Worker(self.alice, self.uuids, self.work, self.rng, self.large, self.disk.sent)
+        seen = []
+
+        def watch():
+            while not self.stop.is_set():
+                # The server knows of it at the latest when the other client says so.
+                certain = self.work.see(self.bob.numbers())
+                seen.append((time.monotonic(), certain))
+
+        self._begin(kind, [self.alice, self.bob], lambda: worker.run(self.stop, kind == "folding"), watch)
+        longest = 2.0
         if kind == "backup":
             os.kill(self.stage.server.process.pid, signal.SIGUSR1)
-        killer = threading.Thread(target=self._kill, args=[self.moments.uniform(0.02, 2.0)])
-        killer.start()
-        seen = []
-        while killer.is_alive():
-            # The others know of it at the latest when they say so.
-            certain = self.work.see(self.bob.numbers())
-            seen.append((time.monotonic(), certain))
-        killer.join()
+            longest = 0.2 + self.large / 2e7
+        self._kill(self.moments.uniform(0.02, longest))
         self._end_turn(loads)
-        late = FLUSH + SLACK + self._disk()
+        late = FLUSH + SLACK + self.disk.takes(self.cut)
         safe = [certain for at, certain in seen if at < self.cut - late]
         self._meet(safe[-1] if safe else (0, 0))
 
@@ -121,24 +126,25 @@ class Crash:
 
     # How a turn goes.
 
-    def _begin(self, kind, artists, work):
-        """Starts the work of the first of these artists."""
+    def _begin(self, kind, artists, *works):
+        """Starts what these artists do, each in a thread."""
         self.kind, self.artists = kind, artists
         self.stop.clear()
-        self.sent.clear()
-        self.trouble = None
+        self.trouble = []
+        works = [*works, lambda: self.disk.watch(self.stop)]
+        self.workers = [threading.Thread(target=self._until_killed, args=[work], daemon=True) for work in works]
+        for worker in self.workers:
+            worker.start()
 
-        def guarded():
-            try:
-                work()
-            except Failure as failure:
-                self.trouble = (time.monotonic(), failure)
-
-        self.worker = threading.Thread(target=guarded)
-        self.worker.start()
+    def _until_killed(self, work):
+        try:
+            work()
+        except Failure as failure:
+            # Clients that lose their server in the midst of a node wait for the rest for ever.
+            self.trouble.append((time.monotonic(), failure))
 
     def _kill(self, after):
-        """Kills the server after so many seconds: any moment is good, this is what is tested."""
+        """Kills the server after so many seconds: any moment is good, this is what is tested, not waited for."""
         self.stop.wait(after)
         self.before = [text for artist in self.artists for text in artist.violations()[0]]
         self.cut = time.monotonic()
@@ -149,21 +155,28 @@ class Crash:
         """After the kill: ends the clients, looks at what was left, and starts the server again; it is
         killed so many times while it loads."""
         stage = self.stage
-        stage.done[self.kind] += 1
+        self._killed(self.kind)
         stage.check(not self.before, f"before the kill: {self.before}")
         self._send_away()
-        self.worker.join()
-        if self.trouble and self.trouble[0] < self.cut:
-            raise self.trouble[1]
+        for worker in self.workers:
+            worker.join()
+        for at, failure in self.trouble:
+            if at < self.cut:
+                raise failure
         self._check_backups()
         unfinished = set(self._backups("*.new"))
+        stage.done["backups cut short"] += len(unfinished)
         for _ in range(loads):
             stage.start_again(wait=False)
-            self.stop.clear()
-            self._kill(self.moments.uniform(0, 0.1 + self.large / 1e8))
-            stage.done["loading"] += 1
+            time.sleep(self.moments.uniform(0, 0.1 + self.large / 1e8))
+            stage.server.kill()
+            self._killed("loading")
         stage.start_again()
         stage.wait(lambda: unfinished.isdisjoint(self._backups("*.new")), 15, "unfinished backups are removed")
+
+    def _killed(self, when):
+        self.kills += 1
+        self.stage.done[f"killed: {when}"] += 1
 
     def _send_away(self):
         for artist in self.artists:
@@ -206,83 +219,31 @@ class Crash:
                     self.work.moment(nodes)
                 self.stage.done["backups read"] += 1
 
-    def _disk(self):
-        """How long the disk takes at the moment for what was edited lately, and for what came before it."""
-        count = sum(size for at, size in self.sent if at > self.cut - RECENT)
-        path = self.stage.folder / "written"
+
+class Disk:
+    """How fast the disk is at the moment, with all that others do to it."""
+
+    def __init__(self, path):
+        self.path = path
+        # When a sync had ended, and how long it took; what was sent to the server when.
+        self.syncs = []
+        self.sent = []
+
+    def watch(self, stop):
+        """Looks until it is stopped."""
+        while not stop.wait(0.01):
+            self._write(4096)
+
+    def takes(self, until):
+        """How long what was edited last before a moment may have taken to be written, at most."""
+        count = sum(size for at, size in self.sent if at > until - RECENT)
+        longest = max((took for at, took in self.syncs if at > until - RECENT), default=0)
+        return 3 * self._write(count) + SYNCS * longest
+
+    def _write(self, count):
         start = time.monotonic()
-        with open(path, "wb") as file:
-            file.write(os.urandom(count))
+        with open(self.path, "wb") as file:
+            file.write(bytes(count))
             os.fsync(file.fileno())
-        path.unlink()
-        return 3 * (time.monotonic() - start)
-
-    # What artists do.
-
-    def _blocks(self):
-        """The scene: nodes of all sizes that need each other."""
-        sizes = {"small0": 1000, "small1": 1000, "small2": 1000, "medium0": 100_000, "medium1": 100_000}
-        sizes |= {"mesh": 2_000_000, "large": self.large, "sheet": 1000}
-        made = []
-        for name, size in sizes.items():
-            number = self.work.next()
-            payload = {"step": number, "body": {"__blob__": [size, number]}}
-            if name == "sheet":
-                payload |= {f"cell{place}": {"__blob__": [24_000, number + place]} for place in range(16)}
-            deps = [made[-1]["name"]] if len(made) % 3 else []
-            made.append({"name": name, "type": "Mesh" if size > 1e6 else "Thing", "payload": payload, "deps": deps})
-        return made
-
-    def _work(self, kind):
-        """Makes, changes and deletes nodes until it is stopped."""
-        while not self.stop.is_set():
-            roll = self.rng.random()
-            if kind == "folding" and roll < 0.9:
-                # Many small changes of a node, which the server adds up.
-                self._change("sheet", f"cell{self.rng.randrange(16)}", 24_000)
-                continue
-            if roll < 0.08:
-                self._delete()
-            elif roll < 0.2:
-                self._make()
-            elif roll < 0.23:
-                self._change("large", "body", self.rng.randrange(self.large // 2, self.large))
-            elif roll < 0.3:
-                self._change("mesh", "body", self.rng.randrange(500_000, 2_000_000))
-            elif roll < 0.5:
-                self._change(f"medium{self.rng.randrange(2)}", "body", 100_000)
-            else:
-                self._change(f"small{self.rng.randrange(3)}", "body", 1000)
-            self.stop.wait(self.rng.choice([0, 0, 0.002, 0.02]))
-
-    def _change(self, name, key, size):
-        number = self.work.next()
-        patch = {"step": number, key: {"__blob__": [size, number]}}
-        self.sent.append((time.monotonic(), size))
-        self.work.changed(number, name, patch)
-        self.alice.edit(uuid=self.uuids[name], patch=patch)
-
-    def _make(self):
-        if len(self.work.deps) >= MOST_NODES:
-            return
-        number = self.work.next()
-        payload = {"step": number, "body": {"__blob__": [self.rng.choice([1000, 20_000]), number]}}
-        # Mostly the newest, so that there are chains.
-        names = list(self.work.deps)
-        deps = sorted({names[-1], self.rng.choice(names)})
-        name = f"made{number}"
-        self.work.changed(number, name, payload, deps)
-        kind = self.rng.choice(["Mesh", "Thing"])
-        self.uuids[name] = self.alice.add(name=name, type=kind, payload=payload, deps=deps)
-
-    def _delete(self):
-        names = self.work.deletable()
-        if names:
-            name = self.rng.choice(names)
-            self.work.deleted(name)
-            self.alice.delete(uuid=self.uuids[name], deps=False)
-
-
-def _node(block):
-    """A block that was uploaded as it comes out of a graph."""
-    return {"payload": numbered.shown(block["payload"]), "deps": block["deps"]}
+        self.syncs.append((time.monotonic(), time.monotonic() - start))
+        return self.syncs[-1][1]
