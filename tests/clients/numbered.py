@@ -15,6 +15,11 @@ import harness
 
 # So much of a node is shown where it is not as it should be.
 _SHOWN = 300
+# The nodes of a scene with their sizes; that of one is said when it is made.
+SCENE = {"small0": 1000, "small1": 1000, "small2": 1000, "medium0": 100_000, "medium1": 100_000}
+SCENE |= {"mesh": 2_000_000, "large": None, "sheet": 1000}
+# Those of them that are sent as a whole from 0.2.1 on.
+WHOLE = ["mesh", "large"]
 # More nodes are not made.
 _MOST = 40
 
@@ -131,6 +136,16 @@ class Worker:
         # When how many bytes were given to the client.
         self.sent = sent
 
+    def touch(self, names):
+        """Changes nodes a little, one after the other. The server looks into the first delta of each before
+        it goes on, and what comes for other nodes may pass it: after that the order is the artist's. Gives
+        the numbers by name."""
+        for name in names:
+            number = self.work.next()
+            self.work.changed(number, name, {"step": number})
+            self.artist.edit(uuid=self.uuids[name], patch={"step": number})
+        return {name: number for number, name, *_ in self.work.changes}
+
     def run(self, stop, folding):
         """Works until it is stopped; mostly on one node in many small steps, which the server adds up, if
         `folding`."""
@@ -196,16 +211,14 @@ class Worker:
 
 def scene(work, large):
     """A scene to bring, as `add_many` takes it: nodes of all sizes that need each other."""
-    sizes = {"small0": 1000, "small1": 1000, "small2": 1000, "medium0": 100_000, "medium1": 100_000}
-    sizes |= {"mesh": 2_000_000, "large": large, "sheet": 1000}
     made = []
-    for name, size in sizes.items():
+    for name, size in {**SCENE, "large": large}.items():
         number = work.next()
         payload = {"step": number, "body": {"__blob__": [size, number]}}
         if name == "sheet":
             payload |= {f"cell{place}": {"__blob__": [24_000, number + place]} for place in range(16)}
         deps = [made[-1]["name"]] if len(made) % 3 else []
-        made.append({"name": name, "type": "Mesh" if size > 1e6 else "Thing", "payload": payload, "deps": deps})
+        made.append({"name": name, "type": "Mesh" if name in WHOLE else "Thing", "payload": payload, "deps": deps})
     return made
 
 

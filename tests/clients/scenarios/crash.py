@@ -108,6 +108,10 @@ class Crash:
                 certain = self.work.see(self.bob.numbers())
                 seen.append((time.monotonic(), certain))
 
+        if self.deltas:
+            names = [name for name in numbered.SCENE if name not in numbered.WHOLE or self.stage.key < (0, 2, 1)]
+            touched = worker.touch(names).items()
+            self.stage.wait(lambda: touched <= self.bob.numbers().items(), 20, "the first deltas")
         self._begin(kind, [self.alice, self.bob], lambda: worker.run(self.stop, kind == "folding"), watch)
         longest = 2.0
         if kind == "backup":
