@@ -384,6 +384,8 @@ class Stage:
         self.seed = options["seed"]
         # How often what was done, for the summary.
         self.done = collections.Counter()
+        # How old the oldest change was, in seconds, that a killed server had lost.
+        self.lost = 0.0
         folder.mkdir(parents=True, exist_ok=True)
 
     @property

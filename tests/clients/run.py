@@ -71,6 +71,7 @@ class Runner:
         self.lock = threading.Lock()
         self.results = []
         self.done = collections.defaultdict(collections.Counter)
+        self.lost = 0.0
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="clients-"))
 
     def attempt(self, version, scenario, number, seed):
@@ -119,6 +120,7 @@ class Runner:
         with self.lock:
             self.results.append(result)
             self.done[version] += stage.done
+            self.lost = max(self.lost, stage.lost)
             note = f" ({text})" if outcome == "skipped" else ""
             if len(tries) > 1:
                 note += f" — the first try failed: {tries[0]['text'].splitlines()[0][:160]}"
@@ -193,7 +195,8 @@ class Runner:
         total = sum(self.done.values(), collections.Counter())
         if total:
             kills = sum(count for what, count in total.items() if what.startswith("killed"))
-            print(f"the server was killed {kills} times, the seeds were {self.options['seed']} and on")
+            print(f"the server was killed {kills} times, the seeds were {self.options['seed']} and on; "
+                  f"the oldest change that was lost had been seen {1000 * self.lost:.0f} ms before")
 
 
 def summary(results, wanted_versions):

@@ -16,7 +16,7 @@ from scenarios import scenario
 FLUSH, SLACK = 0.1, 0.2
 # What is edited within so long may still be on its way to the disk. It waits for another step before it,
 # and each takes several syncs.
-RECENT = 5.0
+RECENT = 2.0
 SYNCS = 6
 
 
@@ -121,7 +121,9 @@ class Crash:
         self._end_turn(loads)
         late = FLUSH + SLACK + self.disk.takes(self.cut)
         safe = [certain for at, certain in seen if at < self.cut - late]
-        self._meet(safe[-1] if safe else (0, 0))
+        change, delete = self._meet(safe[-1] if safe else (0, 0))
+        lost = [at for at, certain in seen if certain[0] > change or certain[1] > delete]
+        self.stage.lost = max(self.stage.lost, self.cut - min(lost, default=self.cut))
 
     def end(self):
         """Work goes on with what is left."""
@@ -189,7 +191,8 @@ class Crash:
             artist.close()
 
     def _meet(self, safe, alice=None):
-        """One who joins now sees what is left, which must have been there once, not before what is safe."""
+        """One who joins now sees what is left, which must have been there once, not before what is
+        safe. Gives the last change and the last delete that are left."""
         stage, reason = self.stage, ""
         self.bob = stage.join(f"bob{self.turn}", timeout=60)
 
@@ -197,17 +200,17 @@ class Crash:
             nonlocal reason
             try:
                 found, self.uuids = numbered.graph(self.bob.dump())
-                self.work.moment(found, safe)
+                return found, self.work.moment(found, safe)
             except Failure as failure:
                 reason = str(failure)
                 return None
-            return found
 
-        found = stage.wait(fits, 5, f"{self.kind}, turn {self.turn}, seed {stage.seed}", lambda: reason)
+        found, moment = stage.wait(fits, 5, f"{self.kind}, turn {self.turn}, seed {stage.seed}", lambda: reason)
         self.work = numbered.Work(found, self.work.number)
         self.alice = alice or stage.join(f"alice{self.turn}", admin=True, timeout=60)
         self.alice.take_over()
         self.artists = [self.alice, self.bob]
+        return moment
 
     def _backups(self, pattern):
         return sorted(pathlib.Path(self.stage.server.folder, "data", "backups").glob(f"*/{pattern}"))
