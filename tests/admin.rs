@@ -257,6 +257,8 @@ async fn who_is_killed_while_the_session_is_replaced_has_one_or_the_other() {
     drop((alice, joined_with(&program, "bob", 7).await));
     scenes.push(scene(&program).await);
     orders.push(back_to_now(&program));
+    // The first kill is to cost nothing.
+    ctl(&program, &["save"]).unwrap();
 
     let mut program = program.killed().start_again(&[]);
     let mut random = StdRng::seed_from_u64(1);
