@@ -261,6 +261,7 @@ async fn who_is_killed_while_the_session_is_replaced_has_one_or_the_other() {
     ctl(&program, &["save"]).unwrap();
 
     let mut program = program.killed().start_again(&[]);
+    assert_eq!(scene(&program).await, scenes[2]);
     let mut random = StdRng::seed_from_u64(1);
     let (mut present, mut replaced) = (2, 0);
     for kill in 0..KILLS {
@@ -272,7 +273,7 @@ async fn who_is_killed_while_the_session_is_replaced_has_one_or_the_other() {
             (!order.starts_with("Stats")).then_some(())
         });
         // Any moment is good: this is what is tested, not waited for.
-        std::thread::sleep(Duration::from_micros(random.random_range(0..50_000)));
+        std::thread::sleep(Duration::from_micros(random.random_range(0..30_000)));
         program = program.killed().start_again(&[]);
         order.wait().unwrap();
         let found = scene(&program).await;
@@ -282,7 +283,7 @@ async fn who_is_killed_while_the_session_is_replaced_has_one_or_the_other() {
         present = is.unwrap_or_else(|| panic!("neither the one nor the other after {kill} kills"));
         replaced += usize::from(present == other);
     }
-    assert!((1..KILLS).contains(&replaced), "{replaced} of {KILLS}");
+    assert!(replaced > 0);
 }
 
 /// The order that will bring back what is there now.
