@@ -11,12 +11,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::client::{As, Client};
 use common::link::Via;
 use common::server::{Program, command};
 use common::{PATIENCE, node, uuid};
 use multi_user_server::wire::client::OwnedAnswer;
+use multi_user_server::wire::identity::NodeId;
 use multi_user_server::wire::node::NodeState;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 const VERSION: &str = "0.9.11";
@@ -233,6 +237,82 @@ async fn joined_with(program: &Program, name: &str, nodes: usize) -> Client {
         .until("all nodes", |client| client.nodes.len() >= nodes)
         .await;
     client
+}
+
+/// Whatever the moment: what is there afterwards is the old session or the new one, whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_killed_while_the_session_is_replaced_has_one_or_the_other() {
+    const KILLS: usize = 12;
+    let program = Program::start(&[]);
+    let mut alice = Client::enter(&program.ports, VERSION, Via::Hand, "alice", As::Admin).await;
+    // Files of their own beside rows of the index, and something to do.
+    let large = |n: u32| made(n, &n.to_string().repeat(300_000));
+    let nodes = [made(1, "one"), made(2, "two"), large(3), large(4)];
+    alice.upload(&nodes).await;
+    let mut scenes = vec![None, scene(&program).await];
+    let mut orders = vec![vec!["reset".to_owned()], back_to_now(&program)];
+    for node in [made(2, "second"), large(5), large(6), made(7, "seven")] {
+        alice.push(&node);
+    }
+    drop((alice, joined_with(&program, "bob", 7).await));
+    scenes.push(scene(&program).await);
+    orders.push(back_to_now(&program));
+    // The first kill is to cost nothing.
+    ctl(&program, &["save"]).unwrap();
+
+    let mut program = program.killed().start_again(&[]);
+    assert_eq!(scene(&program).await, scenes[2]);
+    let mut random = StdRng::seed_from_u64(1);
+    let (mut present, mut replaced) = (2, 0);
+    for kill in 0..KILLS {
+        let other = (present + 1 + kill % 2) % orders.len();
+        let mut order = command(program.data.path(), &[]);
+        let mut order = order.arg("ctl").args(&orders[other]).spawn().unwrap();
+        program.logged("the order", |line| {
+            let order = line.get("order")?.as_str()?;
+            (!order.starts_with("Stats")).then_some(())
+        });
+        // Any moment is good: this is what is tested, not waited for.
+        std::thread::sleep(Duration::from_micros(random.random_range(0..30_000)));
+        program = program.killed().start_again(&[]);
+        order.wait().unwrap();
+        let found = scene(&program).await;
+        let is = [present, other]
+            .into_iter()
+            .find(|&one| scenes[one] == found);
+        present = is.unwrap_or_else(|| panic!("neither the one nor the other after {kill} kills"));
+        replaced += usize::from(present == other);
+    }
+    assert!(replaced > 0);
+}
+
+/// The order that will bring back what is there now.
+fn back_to_now(program: &Program) -> Vec<String> {
+    let made = ctl_json(program, &["backup"]);
+    let path = Path::new(made["path"].as_str().unwrap());
+    let name = path.file_name().unwrap().to_str().unwrap();
+    vec!["restore".to_owned(), name.to_owned()]
+}
+
+/// What every node of the session holds, if there are any.
+async fn scene(program: &Program) -> Option<Vec<(NodeId, Bytes)>> {
+    let deadline = Instant::now() + PATIENCE;
+    let stats = loop {
+        match ctl(program, &["--json", "stats"]) {
+            Ok(stats) => break serde_json::from_str::<Value>(&stats).unwrap(),
+            // Its ports are open before it takes orders.
+            Err(error) => assert!(
+                error.contains("no server runs") && Instant::now() < deadline,
+                "{error}"
+            ),
+        }
+    };
+    if stats["nodes"] == 0 {
+        return None;
+    }
+    let carol = joined(program, "carol").await;
+    let nodes = carol.nodes.values();
+    Some(nodes.map(|node| (node.id, node.payload.clone())).collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

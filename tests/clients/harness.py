@@ -5,6 +5,7 @@ A scenario gets one `Stage`. `stage.server` runs; `stage.artist("alice")` starts
 closes it, and reads `stage.violations()`: whatever a client met that a server must never cause.
 """
 
+import collections
 import concurrent.futures
 import json
 import os
@@ -48,7 +49,7 @@ HARMLESS = [
 
 
 # Verbs that only look, often: they aren't worth a line in the log.
-POLLED = {"digest", "dump", "structure", "users", "gone", "info"}
+POLLED = {"digest", "dump", "numbers", "structure", "users", "gone", "info"}
 
 
 class Failure(Exception):
@@ -96,14 +97,14 @@ PORTS = _Ports()
 class Server:
     """A server process in a folder of its own."""
 
-    def __init__(self, stage, command, folder, settings, port=None):
+    def __init__(self, stage, command, folder, settings, port=None, wait=True):
         self.stage = stage
         self.folder = folder
         self.settings = settings
         self.port = port or PORTS.take(4)
         self.log = folder / "server.log"
         self.expect_end = False
-        words = command(self.port)
+        self.words = words = command(self.port)
         environment = dict(os.environ)
         environment.setdefault("RUST_BACKTRACE", "1")
         environment.update({"MULTI_USER_" + key.upper().replace(".", "__"): value for key, value in settings.items()})
@@ -114,8 +115,9 @@ class Server:
                 words, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=environment, start_new_session=True,
             )
-        count = versions.ports(stage.version)
-        stage.wait(lambda: all(map(self._listens, range(self.port, self.port + count))), 20, "server listens")
+        if wait:
+            count = versions.ports(stage.version)
+            stage.wait(lambda: all(map(self._listens, range(self.port, self.port + count))), 20, "server listens")
 
     def _listens(self, port):
         if self.process.poll() is not None:
@@ -140,6 +142,21 @@ class Server:
         self.expect_end = True
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(5)
+
+    def ctl(self, *words):
+        """Has our server do something, as soon as it takes orders; gives its answer."""
+        environment = {**os.environ, "MULTI_USER_DATA_DIR": str(self.folder / "data")}
+        command = [self.words[0], "ctl", "--json", *words]
+
+        def done():
+            run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            # Its ports are open before that.
+            return None if "no server runs" in run.stderr else run
+
+        done = self.stage.wait(done, 20, "the server takes orders")
+        if done.returncode != 0:
+            raise Failure(f"ctl {' '.join(words)}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
 
     def stop(self):
         """Ends the server. Gives its exit code (negative: the signal it needed)."""
@@ -363,6 +380,12 @@ class Stage:
         self.admin_password = "geheim-7"
         self.server_password = None
         self.timeout = 5000
+        # What chance decides in a scenario follows from it.
+        self.seed = options["seed"]
+        # How often what was done, for the summary.
+        self.done = collections.Counter()
+        # How old the oldest change was, in seconds, that a killed server had lost.
+        self.lost = 0.0
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -380,11 +403,11 @@ class Stage:
         self.servers.append(self.server)
         return self.server
 
-    def start_again(self):
-        """Starts the server once more after its end: same port, same data."""
+    def start_again(self, wait=True):
+        """Starts the server once more after its end: same port, same data. `wait` until it listens."""
         old = self.server
         self.server = Server(
-            self, lambda port: self.command(self, port, old.folder / "data"), old.folder, old.settings, old.port
+            self, lambda port: self.command(self, port, old.folder / "data"), old.folder, old.settings, old.port, wait
         )
         self.servers.append(self.server)
         return self.server

@@ -12,6 +12,7 @@ Ends with the line `N passed, N failed, N skipped`; the exit code is 1 if anythi
 """
 
 import argparse
+import collections
 import json
 import pathlib
 import re
@@ -69,12 +70,15 @@ class Runner:
         self.options = options
         self.lock = threading.Lock()
         self.results = []
+        self.done = collections.defaultdict(collections.Counter)
+        self.lost = 0.0
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="clients-"))
 
-    def attempt(self, version, scenario, number):
-        """One try. Gives (outcome, text, races, folder)."""
-        folder = self.folder / f"{version}-{scenario.name}-{number}"
-        stage = harness.Stage(version, server_command(self.options), folder, scenario.seconds, self.options)
+    def attempt(self, version, scenario, number, seed):
+        """One try. Gives (outcome, text, races, stage)."""
+        folder = self.folder / f"{version}-{scenario.name}-{seed}-{number}"
+        options = {**self.options, "seed": seed}
+        stage = harness.Stage(version, server_command(options), folder, scenario.seconds, options)
         outcome, text, races = "passed", "", []
         try:
             scenario.run(stage)
@@ -96,17 +100,17 @@ class Runner:
             stage.close()
         return outcome, text, races, stage
 
-    def one(self, version, scenario):
+    def one(self, version, scenario, seed):
         """A scenario with its second chance."""
         start = time.monotonic()
         tries = []
         for number in (1, 2):
-            outcome, text, races, stage = self.attempt(version, scenario, number)
+            outcome, text, races, stage = self.attempt(version, scenario, number, seed)
             tries.append({"outcome": outcome, "text": text, "races": races})
             if outcome != "failed":
                 stage.discard()
                 break
-            self.show_failure(version, scenario, number, text, stage)
+            self.show_failure(version, scenario, number, text, stage, seed)
             if self.options["no_retry"]:
                 break
         result = {
@@ -115,6 +119,8 @@ class Runner:
         }
         with self.lock:
             self.results.append(result)
+            self.done[version] += stage.done
+            self.lost = max(self.lost, stage.lost)
             note = f" ({text})" if outcome == "skipped" else ""
             if len(tries) > 1:
                 note += f" — the first try failed: {tries[0]['text'].splitlines()[0][:160]}"
@@ -122,14 +128,15 @@ class Runner:
                 note += f" — races of the client: {len(tries[-1]['races'])}"
             print(f"{outcome:8}{version:8}{scenario.name:28}{result['seconds']:6.1f} s{note}", flush=True)
 
-    def show_failure(self, version, scenario, number, text, stage):
+    def show_failure(self, version, scenario, number, text, stage, seed):
         """Prints why a try failed, with the logs of everything that took part."""
-        logs = [server.log for server in stage.servers]
+        # A server that was started again writes on in the same log.
+        logs = list(dict.fromkeys(server.log for server in stage.servers))
         for artist in stage.artists:
             logs += [artist.folder / "events.log", artist.folder / "client.log"]
         limit = self.options["log_lines"]
         with self.lock:
-            print(f"\n--- {version} {scenario.name}, try {number} failed: {text}", flush=True)
+            print(f"\n--- {version} {scenario.name} with seed {seed}, try {number} failed: {text}", flush=True)
             for log in logs:
                 if limit and log.exists():
                     lines = log.read_text(errors="replace").splitlines()
@@ -139,18 +146,18 @@ class Runner:
             print("---", flush=True)
 
     def run(self, wanted):
-        """Runs (version, scenario) pairs; light ones get threads of their own."""
+        """Runs (version, scenario, seed) triples; light ones get threads of their own."""
         queues = {False: [], True: []}
-        for version, scenario in wanted:
-            queues[scenario.light].append((version, scenario))
+        for one in wanted:
+            queues[one[1].light].append(one)
 
         def work(light):
             while True:
                 with self.lock:
                     if not queues[light]:
                         return
-                    version, scenario = queues[light].pop(0)
-                self.one(version, scenario)
+                    one = queues[light].pop(0)
+                self.one(*one)
 
         jobs = self.options["jobs"]
         threads = [threading.Thread(target=work, args=(light,)) for light in (False, True) for _ in range(jobs)]
@@ -180,6 +187,18 @@ class Runner:
             print(row)
 
 
+    def show_done(self):
+        """What was done how often, where scenarios count that."""
+        for version, done in self.done.items():
+            if done:
+                print(f"{version}: " + ", ".join(f"{what} {count}" for what, count in sorted(done.items())))
+        total = sum(self.done.values(), collections.Counter())
+        if total:
+            kills = sum(count for what, count in total.items() if what.startswith("killed"))
+            print(f"the server was killed {kills} times, the seeds were {self.options['seed']} and on; "
+                  f"the oldest change that was lost had been seen {1000 * self.lost:.0f} ms before")
+
+
 def summary(results, wanted_versions):
     """version × group of scenarios as a table in Markdown: passed of those that apply."""
     groups = scenarios.GROUPS
@@ -206,6 +225,7 @@ def main():
     parser.add_argument("--slow", action="store_true", help="also those that take minutes")
     parser.add_argument("--no-retry", action="store_true")
     parser.add_argument("--repeat", type=int, default=1, help="run everything so often")
+    parser.add_argument("--seed", type=int, default=1, help="what chance decides follows from it; each repetition has the next")
     parser.add_argument("--log-lines", type=int, default=400, help="last lines of each log shown for a failure")
     parser.add_argument("--keep", action="store_true", help="keep the folders of failed tries")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
@@ -232,7 +252,8 @@ def main():
 
     start = time.monotonic()
     runner = Runner(options)
-    runner.run([(version, one) for _ in range(options["repeat"]) for one in chosen for version in wanted_versions])
+    seeds = range(options["seed"], options["seed"] + options["repeat"])
+    runner.run([(version, one, seed) for seed in seeds for one in chosen for version in wanted_versions])
     runner.table(chosen, wanted_versions)
     if options["json"]:
         pathlib.Path(options["json"]).write_text(json.dumps(runner.results, indent=1))
@@ -241,6 +262,7 @@ def main():
         print(f"logs: {runner.folder}")
     else:
         shutil.rmtree(runner.folder, ignore_errors=True)
+    runner.show_done()
     if options["markdown"]:
         print("\n" + summary(runner.results, wanted_versions))
     second = sum(len(result["tries"]) > 1 and result["outcome"] == "passed" for result in runner.results)

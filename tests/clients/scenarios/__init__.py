@@ -9,7 +9,7 @@ import dataclasses
 import importlib
 import typing
 
-MODULES = ["graph", "users", "rights", "leaving", "load", "lines", "ages", "malice", "disk", "operator"]
+MODULES = ["graph", "users", "rights", "leaving", "load", "lines", "ages", "malice", "disk", "crash", "operator"]
 ALL = {}
 
 # What the letters of scenarios stand for.
