@@ -75,9 +75,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
         let console = config.runtime.console;
         let server = Server::start(config, Some(handle)).await?;
         let session = server.session();
-        service::ready(session);
         #[cfg(unix)]
         let socket = open_socket(socket, server.desk());
+        server.announce();
+        service::ready(session);
         let mut console = console
             .then(|| Console::open(server.desk().clone(), history))
             .flatten();

@@ -66,6 +66,7 @@ pub struct Server {
     ports: Ports,
     backups: Backups,
     desk: Desk<Arc<Peer>>,
+    config: Config,
     counters: Arc<Counters>,
     addresses: Vec<SocketAddr>,
 }
@@ -145,11 +146,11 @@ impl Server {
             addresses.extend(listener.local_addr());
             ports.listen(listener, offset);
         }
-        announce(&config, &addresses);
         Ok(Self {
             ports,
             backups,
             desk,
+            config,
             counters,
             addresses,
         })
@@ -159,6 +160,11 @@ impl Server {
     /// those of the next.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Says where the server is and which ports a router has to forward for whom.
+    pub(crate) fn announce(&self) {
+        announce(&self.config, &self.addresses);
     }
 
     /// Where orders are carried out.
@@ -237,7 +243,6 @@ fn open(config: &Config) -> Result<Vec<(TcpListener, u16)>, StartError> {
     Ok(listeners)
 }
 
-/// Says where the server is and which ports a router has to forward for whom.
 fn announce(config: &Config, addresses: &[SocketAddr]) {
     for address in addresses {
         info!(name: "server.listening", %address, "listening");

@@ -33,7 +33,8 @@ use crate::wire::transport;
 /// How often the session looks after what has no moment of its own.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Changes of the users dict within this time go out as one: it is sent whole, to everybody.
+/// The users dict goes out no more often, for all that users tell of themselves: it is sent whole, to
+/// everybody.
 const USERS_TOGETHER: Duration = Duration::from_millis(20);
 
 /// The state of one session.
@@ -50,6 +51,8 @@ pub struct Session<O> {
     pub(super) users: Users<O>,
     pub(super) users_changed: bool,
     users_soon: bool,
+    /// When the users dict last went out by itself.
+    users_told: Option<Instant>,
     /// Whether its nodes are kept on a disk.
     pub(super) keeps: bool,
     /// Nodes and deltas that are brought together elsewhere.
@@ -128,6 +131,7 @@ impl<O: Outlet> Session<O> {
             users: Users::default(),
             users_changed: false,
             users_soon: false,
+            users_told: None,
             keeps: false,
             folds: Folds::default(),
             wipes: Wipes::default(),
@@ -225,6 +229,7 @@ impl<O: Outlet> Session<O> {
                 Timer::LastNode(who, last) => self.last_node(&who, last, now),
                 Timer::Users => {
                     self.users_soon = false;
+                    self.users_told = Some(now);
                     self.tell_users();
                 }
                 Timer::Resume(who) => self.resume_now(&who, now),
@@ -274,12 +279,15 @@ impl<O: Outlet> Session<O> {
         self.replicas.forget_graves(oldest);
     }
 
-    /// Sends everybody the users dict in a moment, together with what else changes until then.
+    /// Sends everybody the users dict: at once if that has not happened just now, otherwise in a
+    /// moment, together with what else changes until then.
     pub(super) fn tell_users_soon(&mut self, now: Instant) {
         self.users_changed = true;
-        if !std::mem::replace(&mut self.users_soon, true) {
-            self.at(now + USERS_TOGETHER, Timer::Users);
+        if std::mem::replace(&mut self.users_soon, true) {
+            return;
         }
+        let next = self.users_told.map_or(now, |told| told + USERS_TOGETHER);
+        self.at(next.max(now), Timer::Users);
     }
 
     /// Sends everybody the users dict.
