@@ -38,7 +38,7 @@ pub mod wire;
 
 use std::io;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::config::Config;
 use crate::console::Console;
@@ -114,7 +114,7 @@ fn open_socket<O: session::Outlet + Sync>(
     match admin::socket::Socket::open(path.clone(), desk.clone()) {
         Ok(socket) => Some(socket),
         Err(error) => {
-            warn!(name: "ctl.closed", path = %path.display(), %error, "ctl cannot be used");
+            tracing::warn!(name: "ctl.closed", path = %path.display(), %error, "ctl cannot be used");
             None
         }
     }

@@ -2,7 +2,7 @@
 //! save, go back, end.
 //!
 //! An [`Order`] is the same wherever it comes from: the console on the terminal, or `ctl` through a
-//! socket in the data directory. The [`Desk`] carries it out; an [`Answer`] is both words and JSON.
+//! socket in the data directory. The `Desk` carries it out; an [`Answer`] is both words and JSON.
 
 pub mod answer;
 #[cfg(unix)]

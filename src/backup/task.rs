@@ -134,6 +134,7 @@ impl Backups {
     }
 
     /// Has one made in a while; what comes of it is in the log.
+    #[cfg(unix)]
     pub(crate) fn make_soon(&self, reason: Reason) {
         let (done, _) = oneshot::channel();
         let order = Order::Make {
