@@ -100,6 +100,10 @@ pub struct CtlArgs {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// The session of the server that is meant [default: session.name of the configuration]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub session: Option<String>,
+
     /// What to do
     #[command(subcommand)]
     pub order: Order,

@@ -119,7 +119,8 @@ pub(crate) fn probe(args: &ProbeArgs, config: &Config) -> Result<u8, ProbeError>
 pub(crate) fn ctl(args: &CtlArgs, config: &Config) -> anyhow::Result<()> {
     use multi_user_server::admin::client;
 
-    let answered = client::order(&config.data_dir, &args.order)?;
+    let session = args.session.as_deref().unwrap_or(&config.session.name);
+    let answered = client::order(&config.data_dir, session, &args.order)?;
     print(args.json, &answered.text, &answered.data)
 }
 

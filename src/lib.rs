@@ -71,7 +71,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         let attached = config.runtime.attached;
         let history = config.data_dir.join(CONSOLE_HISTORY);
         #[cfg(unix)]
-        let socket = admin::socket_path(&config.data_dir);
+        let socket = admin::socket_path(&config.data_dir, &config.session.name);
         let console = config.runtime.console;
         let server = Server::start(config, Some(handle)).await?;
         let session = server.session();

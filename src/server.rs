@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::admin::Desk;
+use crate::admin::{Desk, sessions};
 use crate::admin_password::{self, AdminPasswordError};
 use crate::backup::{self, Backups, Policy};
 use crate::config::{Clients, Config, Era, Flush, available_memory};
@@ -49,6 +49,9 @@ pub enum StartError {
     /// The session cannot be kept on the disk, or what was kept cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Somebody has been bringing back what is damaged, and was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] sessions::Interrupted),
     /// What was kept of the session cannot be loaded.
     #[error("{0}")]
     Load(String),
@@ -118,6 +121,7 @@ impl Server {
             Flush::Off => None,
             Flush::Within(within) => {
                 let directory = config.data_dir.join("sessions").join(&config.session.name);
+                sessions::check_not_interrupted(&directory)?;
                 let keeper = store::start(&directory, Options::default())?;
                 Some(session::Kept { keeper, within })
             }
@@ -196,12 +200,13 @@ impl Server {
         info!(name: "server.stopping", "stopping");
         self.ports.stop_accepting();
         let deadline = Instant::now() + LEAVING;
-        let told = timeout(LEAVING, self.ports.session().dismiss_all(STOPPING)).await;
+        let told = timeout(LEAVING, self.ports.session().close(STOPPING)).await;
         if told.is_ok() {
             while self.ports.has_peers() && Instant::now() < deadline {
                 sleep(Duration::from_millis(20)).await;
             }
         }
+        self.ports.session().idle(LEAVING).await;
         let saved = self.ports.session().save().await;
         self.backups.make_last().await;
         if timeout(CLOSING, self.ports.close()).await.is_err() {

@@ -406,17 +406,17 @@ async fn the_operator_ends_the_server_with_notice() {
     // The socket goes with it.
     let gone = ctl(&program, &["users"]).unwrap_err();
     assert!(
-        gone.contains("no server runs with the data directory"),
+        gone.contains("no server runs with the session default"),
         "{gone}"
     );
-    assert!(!program.data.path().join("ctl.sock").exists());
+    assert!(!program.data.path().join("ctl-default.sock").exists());
 }
 
 /// What is no order harms nobody, and nobody else may give any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_socket_is_the_operators_alone_and_takes_any_nonsense() {
     let program = Program::start(&[]);
-    let path = program.data.path().join("ctl.sock");
+    let path = program.data.path().join("ctl-default.sock");
     assert!(ctl(&program, &["users"]).is_ok());
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

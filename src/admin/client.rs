@@ -24,12 +24,15 @@ pub struct Answered {
 pub enum ClientError {
     /// No server listens there.
     #[error(
-        "no server runs with the data directory {}: is --data-dir the server's own?",
+        "no server runs with the session {session} in the data directory {}: is --data-dir the \
+         server's own?",
         data_dir.display()
     )]
     NoServer {
         /// Where it was looked for.
         data_dir: PathBuf,
+        /// The session.
+        session: String,
     },
     /// It may not be asked.
     #[error("can't reach the server through {}: {source}", path.display())]
@@ -58,12 +61,18 @@ struct Line {
     error: String,
 }
 
-/// Has the server with this data directory carry out an order, and waits until it has.
+/// Whether a server runs with this session.
+pub fn is_running(data_dir: &Path, session: &str) -> bool {
+    UnixStream::connect(socket_path(data_dir, session)).is_ok()
+}
+
+/// Has the server that has this session of a data directory carry out an order, and waits until it
+/// has.
 ///
 /// # Errors
 /// If there is no such server, or it did not do it.
-pub fn order(data_dir: &Path, order: &Order) -> Result<Answered, ClientError> {
-    let path = socket_path(data_dir);
+pub fn order(data_dir: &Path, session: &str, order: &Order) -> Result<Answered, ClientError> {
+    let path = socket_path(data_dir, session);
     let lost = |source| ClientError::Io {
         path: path.clone(),
         source,
@@ -71,6 +80,7 @@ pub fn order(data_dir: &Path, order: &Order) -> Result<Answered, ClientError> {
     let mut stream = UnixStream::connect(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoServer {
             data_dir: data_dir.to_owned(),
+            session: session.to_owned(),
         },
         _ => lost(source),
     })?;

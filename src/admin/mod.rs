@@ -8,7 +8,7 @@ pub mod answer;
 #[cfg(unix)]
 pub mod client;
 pub(crate) mod desk;
-mod order;
+pub(crate) mod order;
 pub mod sessions;
 #[cfg(unix)]
 pub(crate) mod socket;
@@ -19,10 +19,8 @@ pub use self::answer::Answer;
 pub(crate) use self::desk::Desk;
 pub use self::order::Order;
 
-/// The socket's name in the data directory.
-const SOCKET: &str = "ctl.sock";
-
-/// Where the socket of a server with this data directory is.
-pub fn socket_path(data_dir: &Path) -> PathBuf {
-    data_dir.join(SOCKET)
+/// Where the socket of the server is that has this session of a data directory: several servers may
+/// share one.
+pub fn socket_path(data_dir: &Path, session: &str) -> PathBuf {
+    data_dir.join(format!("ctl-{session}.sock"))
 }

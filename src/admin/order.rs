@@ -83,7 +83,7 @@ pub enum Order {
 
 const LONGEST_NOTICE: Duration = Duration::from_secs(24 * 3600);
 
-fn notice(text: &str) -> Result<Duration, String> {
+pub(crate) fn notice(text: &str) -> Result<Duration, String> {
     let notice = parse_duration(text).map_err(|error| error.to_string())?;
     if notice > LONGEST_NOTICE {
         return Err("expected at most 24h".to_owned());

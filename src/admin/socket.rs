@@ -32,6 +32,8 @@ const TOGETHER: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Socket {
     path: PathBuf,
+    /// Which file it is: another server may have put its own in its place.
+    inode: Option<u64>,
     listening: tokio::task::JoinHandle<()>,
 }
 
@@ -46,16 +48,28 @@ impl Socket {
         }
         let listener = bind(&path)?;
         let listening = tokio::spawn(serve(listener, desk));
-        Ok(Self { path, listening })
+        let inode = inode(&path);
+        Ok(Self {
+            path,
+            inode,
+            listening,
+        })
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         self.listening.abort();
-        // The next server would, too.
-        let _ = std::fs::remove_file(&self.path);
+        if inode(&self.path) == self.inode {
+            // The next server would, too.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some(std::os::unix::fs::MetadataExt::ino(&metadata))
 }
 
 /// Binds under another name, so that the socket is nobody else's by the time it can be found.

@@ -31,7 +31,7 @@ pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;
 
 /// Why a backup is made. It becomes part of the file's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// Time has passed.
@@ -99,8 +99,9 @@ pub struct Made {
     pub aside: usize,
     /// Bytes of the file.
     pub bytes: u64,
-    /// The session's changes that are in it.
-    pub sequence: u64,
+    /// Tells what is in it from other states.
+    #[serde(skip)]
+    pub state: Option<u64>,
 }
 
 /// Why there is no backup.

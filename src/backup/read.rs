@@ -64,7 +64,8 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<Snapshot, String> {
             budget: limits.content,
             extra_globals: &extra,
         },
-        ..session_file::Limits::default()
+        // Of the smallest, an eighth is their content.
+        values: (limits.bytes / 8).max(session_file::Limits::default().values),
     };
     let mut nodes: Vec<(NodeId, Stored)> = Vec::new();
     let read = reader.read(&within, |node| {

@@ -1,6 +1,6 @@
 //! Which backups are kept.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::Reason;
 use super::name::Found;
@@ -28,25 +28,39 @@ impl Keep {
     }
 
     /// Those that are to be removed of all backups, which are given the newest first. Those somebody
-    /// asked for stay.
+    /// asked for stay. Those made before something happened count for themselves, by what that was:
+    /// however often it happens, it costs none of the others.
     pub(super) fn surplus<'a>(&self, newest_first: &'a [Found]) -> Vec<&'a Found> {
+        let mut kinds: HashMap<Option<Reason>, Kind> = HashMap::new();
+        let surplus = newest_first.iter().filter(|found| {
+            let kind = match found.reason {
+                Reason::Manual => return false,
+                Reason::Interval | Reason::Left | Reason::Stop | Reason::Signal => None,
+                special => Some(special),
+            };
+            !kinds.entry(kind).or_default().keeps(self, found.time)
+        });
+        surplus.collect()
+    }
+}
+
+/// What was seen of one kind of backups.
+#[derive(Default)]
+struct Kind {
+    number: usize,
+    hours: HashSet<u64>,
+    days: HashSet<u64>,
+}
+
+impl Kind {
+    /// Whether the next older one is kept.
+    fn keeps(&mut self, keep: &Keep, time: u64) -> bool {
         const HOUR: u64 = 3600;
         const DAY: u64 = 24 * HOUR;
-        let (mut hours, mut days) = (HashSet::new(), HashSet::new());
-        let mut number = 0usize;
-        let mut surplus = Vec::new();
-        for found in newest_first {
-            if found.reason == Reason::Manual {
-                continue;
-            }
-            number = number.saturating_add(1);
-            let new_hour = hours.insert(found.time / HOUR) && hours.len() <= self.hourly;
-            let new_day = days.insert(found.time / DAY) && days.len() <= self.daily;
-            if number > self.last && !new_hour && !new_day {
-                surplus.push(found);
-            }
-        }
-        surplus
+        self.number = self.number.saturating_add(1);
+        let new_hour = self.hours.insert(time / HOUR) && self.hours.len() <= keep.hourly;
+        let new_day = self.days.insert(time / DAY) && self.days.len() <= keep.daily;
+        self.number <= keep.last || new_hour || new_day
     }
 }
 
@@ -102,6 +116,22 @@ mod tests {
             found(20, Reason::Manual),
         ];
         assert_eq!(kept(keep, &all), [50, 40, 20]);
+    }
+
+    #[test]
+    fn what_happens_again_and_again_costs_no_other_backup() {
+        let keep = Keep {
+            last: 2,
+            hourly: 1,
+            daily: 0,
+        };
+        let mut all: Vec<_> = (0..20)
+            .rev()
+            .map(|n| found(1000 + n, Reason::Deletion))
+            .collect();
+        all.push(found(900, Reason::Interval));
+        all.push(found(800, Reason::Left));
+        assert_eq!(kept(keep, &all), [1019, 1018, 900, 800]);
     }
 
     proptest! {

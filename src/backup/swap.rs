@@ -2,6 +2,8 @@
 //!
 //! Nobody is let in meanwhile, so that the backup has all there ever was.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use super::{BackupError, Backups, Made, Reason};
@@ -22,6 +24,9 @@ pub enum SwapError {
     Ended,
 }
 
+/// How long changes may be looked into that came last.
+const SETTLE: Duration = Duration::from_secs(10);
+
 /// Replaces the session by another; `message` is what users read, and those who try to come
 /// meanwhile. Gives the backup, if there was anything to save.
 ///
@@ -34,20 +39,30 @@ pub async fn swap<O: Outlet + Sync>(
     other: Snapshot,
     message: &'static str,
 ) -> Result<Option<Made>, SwapError> {
+    // One after the other: the first to be done would let users in.
+    let _turn = backups.turn().await;
     let opens = Opens(session.clone());
     let closed = session.ask(move |session, now| session.close(message, now));
     closed.await.ok_or(SwapError::Ended)?;
+    // What artists did last belongs to what is saved.
+    session.idle(SETTLE).await;
     let made = backups.make_if_any(reason).await?;
     let replaced = session.ask(move |session, now| session.replace(other, None, message, now));
     replaced.await.ok_or(SwapError::Ended)??;
     // What took its place is safe before anybody is told that it has.
     let _ = session.save().await;
-    drop(opens);
+    opens.now().await;
     Ok(made)
 }
 
 /// Lets users in again, whatever happened.
 struct Opens<O: Outlet + Sync>(Handle<O>);
+
+impl<O: Outlet + Sync> Opens<O> {
+    async fn now(self) {
+        self.0.ask(|session, _| session.open()).await;
+    }
+}
 
 impl<O: Outlet + Sync> Drop for Opens<O> {
     fn drop(&mut self) {

@@ -3,11 +3,11 @@
 //! Started by the server. It asks the session for a snapshot, which costs no payload's copy, and has
 //! it written by a thread where it holds up nobody. What is asked for meanwhile waits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{error, info, warn};
 
@@ -97,6 +97,8 @@ pub struct Backups {
     orders: mpsc::Sender<Order>,
     status: watch::Receiver<Status>,
     policy: Arc<Policy>,
+    /// Who has it may put another session in the place of the present one.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Backups {
@@ -155,6 +157,11 @@ impl Backups {
         made.await.map_err(|_| BackupError::Ended)?
     }
 
+    /// Waits until nobody else is putting another session in the place of the present one.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
     /// How the last attempts went.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
@@ -186,6 +193,7 @@ pub fn start<O: Outlet + Sync>(
         orders,
         status: seen,
         policy,
+        turn: Arc::default(),
     }
 }
 
@@ -193,8 +201,8 @@ struct Task<O> {
     policy: Arc<Policy>,
     session: Handle<O>,
     status: watch::Sender<Status>,
-    /// The changes that are in the last backup.
-    saved: Option<u64>,
+    /// The last backup: what tells its state from others, and its file.
+    saved: Option<(u64, PathBuf)>,
 }
 
 /// What the task woke up for.
@@ -304,7 +312,11 @@ impl<O: Outlet + Sync> Task<O> {
 
     /// Whether there is anything in it that is not in the last backup.
     fn is_news(&self, snapshot: &Snapshot) -> bool {
-        !snapshot.nodes.is_empty() && self.saved != Some(snapshot.sequence)
+        let same = |(state, path): &(u64, PathBuf)| {
+            // Somebody may have removed it.
+            *state == snapshot.fingerprint() && path.exists()
+        };
+        !snapshot.nodes.is_empty() && !self.saved.as_ref().is_some_and(same)
     }
 
     async fn write(&mut self, reason: Reason, snapshot: Snapshot) -> Result<Made, BackupError> {
@@ -318,7 +330,7 @@ impl<O: Outlet + Sync> Task<O> {
             };
             let made = place.write(reason, contents(&snapshot))?;
             // Which there are too many of is known only now.
-            remove_surplus(&policy);
+            remove_surplus(&policy, &made.path);
             Ok(made)
         };
         let made = tokio::task::spawn_blocking(work).await;
@@ -328,7 +340,7 @@ impl<O: Outlet + Sync> Task<O> {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 info!(name: "backup.made", file = %made.path.display(), reason = reason.word(),
                     nodes = made.nodes, bytes = made.bytes, ms, "backup made");
-                self.saved = Some(made.sequence);
+                self.saved = made.state.map(|state| (state, made.path.clone()));
                 self.status.send_replace(Status {
                     last: Some(made.clone()),
                     at: Some(SystemTime::now()),
@@ -368,11 +380,15 @@ impl<O: Outlet + Sync> Task<O> {
     }
 }
 
-fn remove_surplus(policy: &Policy) {
+fn remove_surplus(policy: &Policy, made: &Path) {
     let Ok(all) = list(&policy.dir, &policy.session) else {
         return;
     };
     for found in policy.keep.surplus(&all) {
+        if found.path == made {
+            // The clock was set back.
+            continue;
+        }
         match std::fs::remove_file(&found.path) {
             Ok(()) => info!(name: "backup.removed", file = %found.name, "old backup removed"),
             Err(error) => {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rand::TryRngCore;
 use tracing::warn;
 
 use super::name::{self, UNFINISHED};
@@ -22,8 +23,8 @@ use crate::wire::pickle::Budget;
 pub struct Contents<'a, N> {
     /// How the nodes are written, and by what.
     pub meta: &'a Meta,
-    /// How many changes the session had seen.
-    pub sequence: u64,
+    /// A number that tells this state of the session from others, if there is one.
+    pub state: Option<u64>,
     /// The nodes, in the order of creation.
     pub nodes: N,
 }
@@ -35,7 +36,7 @@ pub type Given = Result<(NodeId, Stored), BackupError>;
 pub fn contents(snapshot: &Snapshot) -> Contents<'_, impl Iterator<Item = Given>> {
     Contents {
         meta: &snapshot.meta,
-        sequence: snapshot.sequence,
+        state: Some(snapshot.fingerprint()),
         nodes: snapshot.nodes.iter().cloned().map(Ok),
     }
 }
@@ -140,7 +141,8 @@ impl File<'_> {
         contents: Contents<'_, impl Iterator<Item = Given>>,
     ) -> Result<Made, BackupError> {
         let mut unfinished = self.path.as_os_str().to_owned();
-        unfinished.push(UNFINISHED);
+        // Nobody else's, and none that somebody has put there.
+        unfinished.push(format!(".{:016x}{UNFINISHED}", random()));
         let unfinished = PathBuf::from(unfinished);
         let made = self.write_to(&unfinished, contents);
         if made.is_err() {
@@ -155,11 +157,7 @@ impl File<'_> {
         unfinished: &Path,
         contents: Contents<'_, impl Iterator<Item = Given>>,
     ) -> Result<Made, BackupError> {
-        let Contents {
-            meta,
-            sequence,
-            nodes,
-        } = contents;
+        let Contents { meta, state, nodes } = contents;
         let disk = self.disk;
         let io = |what, error| BackupError::io(what, unfinished, error);
         let file = disk
@@ -172,7 +170,7 @@ impl File<'_> {
             pending: Vec::with_capacity(PIECE),
         };
         let about = About {
-            sequence: Some(sequence),
+            state,
             ..About::now(meta.version.as_deref(), self.session)
         };
         let mut aside = 0usize;
@@ -181,7 +179,7 @@ impl File<'_> {
                 aside = aside.saturating_add(1);
                 None
             }
-            Ok((id, stored)) => Some(Ok(state(id, stored, &self.content))),
+            Ok((id, stored)) => Some(Ok(node_state(id, stored, &self.content))),
             Err(error) => Some(Err(error)),
         });
         let written = session_file::write(&mut sink, format(meta), &about, nodes);
@@ -209,13 +207,13 @@ impl File<'_> {
             nodes: written.nodes,
             aside,
             bytes,
-            sequence,
+            state,
         })
     }
 }
 
 /// A node with its changes.
-fn state(id: NodeId, stored: Stored, content: &Budget) -> NodeState {
+fn node_state(id: NodeId, stored: Stored, content: &Budget) -> NodeState {
     match whole(id, &stored, content) {
         Ok(Some(folded)) => {
             if folded.refused > 0 {
@@ -275,9 +273,18 @@ impl Write for Sink<'_> {
     }
 }
 
-/// Removes what a server left that was ended while it made a backup. Says which changes are in the
-/// newest backup, as far as it tells.
-pub(super) fn tidy(dir: &Path, session: &str) -> Option<u64> {
+/// A number that nobody guesses, or at least nobody else has now.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match rand::rngs::OsRng.try_fill_bytes(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => u64::from(std::process::id()),
+    }
+}
+
+/// Removes what a server left that was ended while it made a backup. Gives the newest backup with what
+/// tells its state from others, as far as it says so.
+pub(super) fn tidy(dir: &Path, session: &str) -> Option<(u64, PathBuf)> {
     for entry in std::fs::read_dir(dir).ok()?.flatten() {
         let name = entry.file_name();
         if let Some(name) = name.to_str()
@@ -290,5 +297,6 @@ pub(super) fn tidy(dir: &Path, session: &str) -> Option<u64> {
     }
     let newest = list(dir, session).ok()?.into_iter().next()?;
     let file = std::fs::File::open(&newest.path).ok()?;
-    Reader::open(file).ok()?.about()?.sequence
+    let state = Reader::open(file).ok()?.about()?.state?;
+    Some((state, newest.path))
 }

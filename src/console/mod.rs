@@ -137,7 +137,7 @@ fn talk<O: Outlet + Sync>(
             Line::Help => orders::help(),
             Line::Order(order) => match runtime.block_on(desk.perform(order)) {
                 Ok(answer) => answer.to_string(),
-                Err(problem) => format!("{problem}\n"),
+                Err(problem) => sentence(&problem),
             },
             Line::Incomplete(problem) => format!("{problem}\n"),
             Line::Unknown(text) => format!("*** Unknown: {text} (help lists what there is)\n"),
@@ -148,6 +148,13 @@ fn talk<O: Outlet + Sync>(
             return false;
         }
     }
+}
+
+/// What `ctl` says after "error:" as the original's shell says it.
+fn sentence(problem: &str) -> String {
+    let mut chars = problem.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    format!("{}{}.\n", first.unwrap_or(' '), chars.as_str())
 }
 
 /// Completes orders and names.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::admin::Order;
-use crate::config::parse_duration;
+use crate::admin::order::notice;
 use crate::session::{Listed, Present};
 
 /// Nodes offered for completion.
@@ -101,7 +101,7 @@ pub(super) fn understand(line: &str) -> Line<'_> {
         ("reset", "") => Order::Reset,
         ("stats", "") => Order::Stats,
         ("stop", "") => Order::Stop { notice: None },
-        ("stop", _) => match parse_duration(rest) {
+        ("stop", _) => match notice(rest) {
             Ok(notice) => Order::Stop {
                 notice: Some(notice).filter(|notice| *notice > Duration::ZERO),
             },

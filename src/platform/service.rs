@@ -88,17 +88,38 @@ fn offset(name: &str, port: u16, base_port: u16) -> Result<u16, ServiceError> {
         })
 }
 
-/// Says that the server serves, and from now on that the session is alive, as often as is wanted.
+/// Says that the server serves once its session is loaded, until then that this takes time, and from
+/// then on that the session is alive, as often as is wanted.
 #[cfg(target_os = "linux")]
 pub(crate) fn ready<O: Outlet + Sync>(session: &Handle<O>) {
+    use std::time::Duration;
+
     use sd_notify::NotifyState;
-    // An error says that nobody wants to know.
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
-    let Some(deadline) = sd_notify::watchdog_enabled() else {
-        return;
-    };
+    use tokio::time::timeout;
+    /// How much more time is asked for at a time, and how often that is done.
+    const MORE: Duration = Duration::from_secs(30);
+    const OFTEN: Duration = Duration::from_secs(5);
+
     let session = session.clone();
     tokio::spawn(async move {
+        let loaded = session.ask(|_, _| ());
+        tokio::pin!(loaded);
+        loop {
+            match timeout(OFTEN, &mut loaded).await {
+                Ok(Some(())) => break,
+                // It never will be.
+                Ok(None) => return,
+                Err(_) => {
+                    let more = u32::try_from(MORE.as_micros()).unwrap_or(u32::MAX);
+                    let _ = sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(more)]);
+                }
+            }
+        }
+        // An error says that nobody wants to know.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        let Some(deadline) = sd_notify::watchdog_enabled() else {
+            return;
+        };
         // The session's answer is the sign of life: a hung session gets none out.
         while session.ask(|_, _| ()).await.is_some() {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);

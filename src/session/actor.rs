@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, warn};
 
 use super::event::Event;
@@ -37,8 +37,8 @@ enum Letter<O> {
         /// The connection's budget for what it has in flight; given back when they are applied.
         _paid: Option<OwnedSemaphorePermit>,
     },
-    DismissAll {
-        reason: String,
+    Close {
+        reason: &'static str,
         done: oneshot::Sender<()>,
     },
     Ask(Question<O>),
@@ -93,13 +93,10 @@ impl<O: Outlet> Handle<O> {
         let _ = self.inbox.send(letter).await;
     }
 
-    /// Sends everybody away; resolves when their Disconnects are queued.
-    pub async fn dismiss_all(&self, reason: &str) {
+    /// Sends everybody away and lets nobody in; resolves when their Disconnects are queued.
+    pub async fn close(&self, reason: &'static str) {
         let (done, applied) = oneshot::channel();
-        let letter = Letter::DismissAll {
-            reason: reason.to_owned(),
-            done,
-        };
+        let letter = Letter::Close { reason, done };
         if self.inbox.send(letter).await.is_ok() {
             let _ = applied.await;
         }
@@ -117,6 +114,16 @@ impl<O: Outlet> Handle<O> {
         });
         self.inbox.send(Letter::Ask(question)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// Resolves when all changes have been looked into that came so far, but not later than this.
+    pub async fn idle(&self, at_most: Duration) {
+        let deadline = Instant::now() + at_most;
+        while self.ask(|session, _| session.is_idle()).await == Some(false)
+            && Instant::now() < deadline
+        {
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Resolves when everything that has changed so far is safe on the disk.
@@ -225,7 +232,8 @@ pub fn spawn<O: Outlet + Sync>(
 enum Woken {
     Letters(usize),
     Done(Result<Done, JoinError>),
-    Report(Written),
+    /// `None`: the thread that writes is gone.
+    Report(Option<Written>),
     Timer,
 }
 
@@ -263,7 +271,7 @@ async fn run<O: Outlet>(
         let woken = tokio::select! {
             received = letters.recv_many(&mut batch, BATCH) => Woken::Letters(received),
             Some(done) = jobs.join_next() => Woken::Done(done),
-            Some(report) = report(keeping.as_mut()) => Woken::Report(report),
+            report = report(keeping.as_mut()) => Woken::Report(report),
             () = sleep_until(timer.min(due)) => Woken::Timer,
         };
         // Where nobody may be told of a change before it is safe, nobody is told of anything
@@ -299,12 +307,12 @@ async fn run<O: Outlet>(
                         guarded(&counters, || session.handle(&peer, event, now));
                     }
                 }
-                Letter::DismissAll { reason, done } => {
-                    guarded(&counters, || session.dismiss_all(&reason, Instant::now()));
+                Letter::Close { reason, done } => {
+                    guarded(&counters, || session.close(reason, Instant::now()));
                     let _ = done.send(());
                 }
                 Letter::Save(done) => match &mut keeping {
-                    Some(keeping) => keeping.save(done),
+                    Some(keeping) => keeping.save(session.sequence(), done),
                     None => drop(done.send(Ok(()))),
                 },
                 Letter::Ask(question) => {
@@ -321,10 +329,8 @@ async fn run<O: Outlet>(
         }
         if let Some(keeping) = &mut keeping {
             keeping.step(&mut session, Instant::now());
-            if each
-                && keeping.is_writing()
-                && let Some(report) = keeping.report().await
-            {
+            if each && keeping.is_writing() {
+                let report = keeping.report().await;
                 keeping.heard(&mut session, report, &counters, Instant::now());
             }
         }
@@ -336,11 +342,11 @@ async fn run<O: Outlet>(
     }
 }
 
-/// What the store says next; never, if there is none.
+/// What the store says of what it was given; never, if there is nothing.
 async fn report(keeping: Option<&mut Keeping>) -> Option<Written> {
     match keeping {
-        Some(keeping) => keeping.report().await,
-        None => std::future::pending().await,
+        Some(keeping) if keeping.is_writing() => keeping.report().await,
+        _ => std::future::pending().await,
     }
 }
 

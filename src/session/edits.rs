@@ -96,7 +96,8 @@ impl<O: Outlet> Session<O> {
             self.send_delete(&other, id, now);
         }
         self.renew_dependents(&dependents, now);
-        if self.replicas.is_empty() && matches!(self.phase, Phase::Active) {
+        let is_barren = self.replicas.is_empty() && self.replicas.aside().next().is_none();
+        if is_barren && matches!(self.phase, Phase::Active) {
             self.author = None;
         }
         Some(replica)

@@ -425,6 +425,12 @@ impl<O: Outlet> Session<O> {
         }
     }
 
+    /// Whether no change is being looked into, or waits for that.
+    pub fn is_idle(&self) -> bool {
+        let mut running = self.folds.running.values();
+        self.folds.waiting.is_empty() && !running.any(|work| matches!(work, Running::Check(_)))
+    }
+
     /// Whether nothing is under way or waits.
     #[cfg(test)]
     pub(super) fn folds_nothing(&self) -> bool {

@@ -47,6 +47,13 @@ impl<O: Outlet> Session<O> {
     }
 }
 
+/// Somebody who waits for everything up to a change to be safe.
+#[derive(Debug)]
+struct Saving {
+    sequence: u64,
+    done: oneshot::Sender<Result<(), String>>,
+}
+
 /// The session's side of the store.
 #[derive(Debug)]
 pub(super) struct Keeping {
@@ -60,7 +67,7 @@ pub(super) struct Keeping {
     /// Since when writing fails.
     trouble: Option<Instant>,
     /// Who waits for everything to be safe.
-    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    waiting: Vec<Saving>,
 }
 
 impl Keeping {
@@ -100,9 +107,9 @@ impl Keeping {
         self.due.filter(|_| self.writing.is_none())
     }
 
-    /// Tells when everything that has changed so far is safe, or that it cannot be.
-    pub(super) fn save(&mut self, done: oneshot::Sender<Result<(), String>>) {
-        self.waiting.push(done);
+    /// Tells when everything up to here is safe, or that it cannot be.
+    pub(super) fn save(&mut self, sequence: u64, done: oneshot::Sender<Result<(), String>>) {
+        self.waiting.push(Saving { sequence, done });
     }
 
     /// Hands over a batch if one is due.
@@ -112,7 +119,7 @@ impl Keeping {
         }
         if !session.replicas.has_changes() {
             self.due = None;
-            self.answer(&Ok(()));
+            self.answer(u64::MAX, &Ok(()));
             return;
         }
         let mut due = *self.due.get_or_insert(now + self.within);
@@ -137,11 +144,12 @@ impl Keeping {
     pub(super) fn heard<O: Outlet>(
         &mut self,
         session: &mut Session<O>,
-        report: Written,
+        report: Option<Written>,
         counters: &Counters,
         now: Instant,
     ) {
-        match report {
+        let gone = || Written::Failed("the thread that writes is gone".to_owned());
+        match report.unwrap_or_else(gone) {
             Written::Safe => {
                 let Some((sequence, _)) = self.writing.take() else {
                     return;
@@ -152,6 +160,7 @@ impl Keeping {
                     info!(name: "store.recovered", seconds, "changes are kept again; nothing is missing");
                 }
                 session.settled(sequence, now);
+                self.answer(sequence, &Ok(()));
             }
             Written::Failed(reason) => {
                 counters.add(Count::DiskFailures);
@@ -176,12 +185,16 @@ impl Keeping {
                 "changes cannot be written; the session goes on, and would be lost with the server");
         }
         self.due = Some(now + RETRY);
-        self.answer(&Err(reason));
+        self.answer(u64::MAX, &Err(reason));
     }
 
-    fn answer(&mut self, result: &Result<(), String>) {
-        for done in self.waiting.drain(..) {
-            let _ = done.send(result.clone());
+    /// Answers those who wait for no more than this.
+    fn answer(&mut self, sequence: u64, result: &Result<(), String>) {
+        for saving in self
+            .waiting
+            .extract_if(.., |saving| saving.sequence <= sequence)
+        {
+            let _ = saving.done.send(result.clone());
         }
     }
 }

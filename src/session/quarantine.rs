@@ -49,6 +49,10 @@ impl<O: Outlet> Session<O> {
     pub fn release(&mut self, id: NodeId, now: Instant) -> Result<(), ReleaseError> {
         let was_empty = self.replicas.is_empty();
         let dependents = self.replicas.put_back(id).ok_or(ReleaseError::NotAside)?;
+        if matches!(self.phase, Phase::Waiting) {
+            // It is all there is, and can be joined.
+            self.phase = Phase::Active;
+        }
         info!(name: "node.released", node = %id, "node put back by the operator");
         let everybody: Vec<_> = self.users.iter().map(|(who, _)| who.clone()).collect();
         for node in std::iter::once(id).chain(dependents) {

@@ -3,6 +3,7 @@
 //! A [`Snapshot`] shares its bytes with the session. What the session changes meanwhile is kept
 //! twice until the snapshot is gone.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -26,6 +27,26 @@ pub struct Snapshot {
     /// Its nodes in the order of creation, and then those that are set aside.
     pub nodes: Vec<(NodeId, Stored)>,
 }
+
+impl Snapshot {
+    /// A number that tells this state from others: two that have the same are the same.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.sequence, &self.meta.version, self.nodes.len()).hash(&mut hasher);
+        for (id, node) in &self.nodes {
+            (id, &node.owner, node.place, node.version, node.tail.len()).hash(&mut hasher);
+            for payload in std::iter::once(&node.base).chain(node.tail.last()) {
+                // Reading all of it would take long; versions tell most.
+                let end = payload.len().saturating_sub(ENDING);
+                (payload.len(), payload.get(end..)).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// So many bytes of a payload's end are looked at to tell it from others.
+const ENDING: usize = 64;
 
 /// How the nodes are written, as long as there are any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +206,7 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Puts another session in the place of this one, which an empty one does too, and sends
-    /// everybody away to come again. If a sequence is given, only if nothing has changed since.
+    /// everybody away to come again. What is set aside stays so. If a sequence is given, only if nothing has changed since.
     ///
     /// # Errors
     /// If there is no room for it, or something has changed. Everything is as it was then.
@@ -213,8 +234,11 @@ impl<O: Outlet> Session<O> {
         self.dismiss_all(reason, now);
         self.replicas.clear();
         self.folds.forget();
+        self.wipes = super::wipe::Wipes::default();
         for (id, stored) in other.nodes {
-            self.replicas.bring(id, stored);
+            if !self.replicas.is_aside(id) {
+                self.replicas.bring(id, stored);
+            }
         }
         self.author = Author::of(&other.meta).filter(|_| !self.replicas.is_empty());
         self.phase = match self.replicas.is_empty() {

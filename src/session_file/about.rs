@@ -20,8 +20,8 @@ pub struct About {
     pub session: String,
     /// When it was, to the second.
     pub saved: SystemTime,
-    /// How many changes the session had seen.
-    pub sequence: Option<u64>,
+    /// A number that tells this state of the session from others, if one was given.
+    pub state: Option<u64>,
 }
 
 /// The comment. What is added to it later must be optional.
@@ -36,7 +36,7 @@ struct Comment {
     session: String,
     saved: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    changes: Option<u64>,
+    state: Option<u64>,
 }
 
 impl About {
@@ -47,7 +47,7 @@ impl About {
             client: client.map(ToOwned::to_owned),
             session: session.to_owned(),
             saved: SystemTime::now(),
-            sequence: None,
+            state: None,
         }
     }
 
@@ -58,7 +58,7 @@ impl About {
             client: self.client.clone(),
             session: self.session.clone(),
             saved: humantime::format_rfc3339_seconds(self.saved).to_string(),
-            changes: self.sequence,
+            state: self.state,
         };
         let json = serde_json::to_string(&comment).unwrap_or_default();
         let mut ascii = String::with_capacity(json.len());
@@ -86,7 +86,7 @@ impl About {
                 .map(ToOwned::to_owned),
             session: shown(&comment.session).to_string(),
             saved: humantime::parse_rfc3339(&comment.saved).ok()?,
-            sequence: comment.changes,
+            state: comment.state,
         })
     }
 }
@@ -106,12 +106,12 @@ mod tests {
             client: Some("0.0.21a15".to_owned()),
             session: "Büro \u{1f600}".to_owned(),
             saved: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-            sequence: Some(7),
+            state: Some(7),
         };
         let comment = about.to_comment();
         assert_eq!(
             comment,
-            r#"{"multi-user-server":"0.1.0","client":"0.0.21a15","session":"B\u00fcro \ud83d\ude00","saved":"2023-11-14T22:13:20Z","changes":7}"#
+            r#"{"multi-user-server":"0.1.0","client":"0.0.21a15","session":"B\u00fcro \ud83d\ude00","saved":"2023-11-14T22:13:20Z","state":7}"#
         );
         assert_eq!(About::from_comment(comment.as_bytes()), Some(about));
     }

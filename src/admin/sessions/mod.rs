@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use self::report::{Imported, Kept, Listing, Recovered, Shown};
+use self::report::{Emptied, Imported, Kept, Listing, Recovered, Shown};
 use super::answer::{Answer, unix};
 use crate::backup::{self, BackupError, Contents, Given, Reason};
 use crate::cli::SessionCommand;
@@ -97,6 +97,27 @@ fn io_error(what: &'static str, path: &Path, source: io::Error) -> SessionError 
     }
 }
 
+/// `session recover` did not come to its end.
+#[derive(Debug, Error)]
+#[error(
+    "\"session recover\" was ended before it was done: run it again (what it has saved is in {})",
+    .0.display()
+)]
+pub struct Interrupted(PathBuf);
+
+/// Whether what is in a session's folder, which may be nothing, is all there is of it.
+///
+/// # Errors
+/// If it was being recovered.
+pub fn check_not_interrupted(dir: &Path) -> Result<(), Interrupted> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let recovering = dir.with_file_name(format!(".{name}.recovering"));
+    match recovering.exists() && !dir.exists() {
+        true => Err(Interrupted(recovering)),
+        false => Ok(()),
+    }
+}
+
 /// Carries out a subcommand for the session of this name.
 ///
 /// # Errors
@@ -174,11 +195,25 @@ impl<'a> Here<'a> {
 
     /// The store, if no server has it. `None` if one has.
     fn store(&self) -> Result<Option<Store>, SessionError> {
+        // One that keeps nothing on the disk has no need of the store.
+        #[cfg(unix)]
+        if super::client::is_running(self.data_dir, self.name) {
+            return Ok(None);
+        }
         match Store::open_existing(&self.dir, Options::default()) {
             Ok(store) => Ok(Some(store)),
             Err(StoreError::Locked { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The store, if no server has it and all of it can be read.
+    fn sound_store(&self) -> Result<Option<Store>, SessionError> {
+        let mut store = self.store()?;
+        if let Some(store) = &mut store {
+            store.load(|_, _| {})?;
+        }
+        Ok(store)
     }
 
     fn kept(&self) -> Kept {
@@ -257,17 +292,16 @@ impl<'a> Here<'a> {
 
     fn import(&self, file: &Path, replace: bool) -> Result<Done, SessionError> {
         let file = std::path::absolute(file).map_err(|error| io_error("find", file, error))?;
-        let mut is_damaged = false;
-        match Store::open_existing(&self.dir, Options::default()) {
-            Ok(store) if store.node_count() > 0 && !replace => {
+        let is_damaged = match self.sound_store() {
+            Ok(Some(store)) if store.node_count() > 0 && !replace => {
                 let (name, nodes) = (self.name.to_owned(), store.node_count());
                 return Err(SessionError::Occupied { name, nodes });
             }
-            Ok(_) | Err(StoreError::Missing { .. }) => {}
-            Err(StoreError::Locked { .. }) => return self.import_running(&file, replace),
-            Err(StoreError::Damaged { .. }) if replace => is_damaged = true,
-            Err(error) => return Err(error.into()),
-        }
+            Ok(Some(_)) | Err(SessionError::Store(StoreError::Missing { .. })) => false,
+            Ok(None) => return self.import_running(&file, replace),
+            Err(SessionError::Store(StoreError::Damaged { .. })) if replace => true,
+            Err(error) => return Err(error),
+        };
         let other = backup::read_file(&file, &self.limits).map_err(SessionError::File)?;
         // Not before: what cannot be read makes no session.
         let damaged = is_damaged.then(|| self.set_aside()).transpose()?;
@@ -305,11 +339,17 @@ impl<'a> Here<'a> {
     }
 
     fn reset(&self) -> Result<Done, SessionError> {
-        let Some(mut store) = self.store()? else {
+        let mut store = match self.sound_store() {
+            Ok(Some(store)) => store,
             #[cfg(unix)]
-            return self.ask(&super::Order::Reset);
+            Ok(None) => return self.ask(&super::Order::Reset),
             #[cfg(not(unix))]
-            return Err(self.in_use());
+            Ok(None) => return Err(self.in_use()),
+            Err(SessionError::Store(StoreError::Damaged { .. })) => {
+                let damaged = self.set_aside()?;
+                return Ok(Done::new(&Emptied { damaged }));
+            }
+            Err(error) => return Err(error),
         };
         let backup = self.back_up(&store, Reason::Reset)?;
         self.put(&mut store, Snapshot::default())?;
@@ -337,19 +377,21 @@ impl<'a> Here<'a> {
     }
 
     fn recover(&self) -> Result<Done, SessionError> {
-        let opened = Store::open_existing(&self.dir, Options::default());
-        // What is damaged may only be seen when it is read.
-        match opened.and_then(|mut store| store.load(|_, _| {})) {
-            Ok(_) => {
+        let new = self.beside("recovering");
+        if new.exists() && !self.dir.exists() {
+            // An earlier attempt was ended when all was done but the last step.
+            std::fs::rename(&new, &self.dir).map_err(|error| io_error("rename", &new, error))?;
+        }
+        match self.sound_store() {
+            Ok(Some(_)) => {
                 let text = format!("session {} is not damaged\n", self.name);
                 let data = serde_json::json!({ "damaged": false });
                 return Ok(Done { text, data });
             }
-            Err(StoreError::Locked { .. }) => return Err(self.in_use()),
-            Err(StoreError::Damaged { .. }) => {}
-            Err(error) => return Err(error.into()),
+            Ok(None) => return Err(self.in_use()),
+            Err(SessionError::Store(StoreError::Damaged { .. })) => {}
+            Err(error) => return Err(error),
         }
-        let new = self.beside("recovering");
         if new.exists() {
             // Of an attempt that was ended.
             std::fs::remove_dir_all(&new).map_err(|error| io_error("remove", &new, error))?;
@@ -381,7 +423,8 @@ impl<'a> Here<'a> {
     }
 
     fn beside(&self, what: &str) -> PathBuf {
-        self.dir.with_file_name(format!("{}.{what}", self.name))
+        // No session is called so.
+        self.dir.with_file_name(format!(".{}.{what}", self.name))
     }
 
     fn in_use(&self) -> SessionError {
@@ -392,7 +435,7 @@ impl<'a> Here<'a> {
 
     #[cfg(unix)]
     fn ask(&self, order: &super::Order) -> Result<Done, SessionError> {
-        let answered = super::client::order(self.data_dir, order)?;
+        let answered = super::client::order(self.data_dir, self.name, order)?;
         Ok(Done {
             text: answered.text,
             data: answered.data,
@@ -413,7 +456,7 @@ fn whole<'a>(
     });
     Contents {
         meta: &summary.meta,
-        sequence: summary.sequence,
+        state: None,
         nodes,
     }
 }

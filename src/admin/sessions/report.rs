@@ -50,6 +50,12 @@ pub(super) struct Imported {
     pub(super) damaged: Option<PathBuf>,
 }
 
+/// A session that was damaged is empty.
+#[derive(Serialize)]
+pub(super) struct Emptied {
+    pub(super) damaged: PathBuf,
+}
+
 /// What could be read of a damaged session is there again.
 #[derive(Serialize)]
 pub(super) struct Recovered {
@@ -108,6 +114,16 @@ impl Display for Imported {
             Some(path) => writeln!(f, "The damaged session is in {}", path.display()),
             None => Ok(()),
         }
+    }
+}
+
+impl Display for Emptied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let damaged = self.damaged.display();
+        writeln!(
+            f,
+            "The session is empty. It was damaged, and is in {damaged}"
+        )
     }
 }
 

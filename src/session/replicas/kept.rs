@@ -71,12 +71,14 @@ impl Replicas {
         ids.filter_map(|id| Some((id, self.stored(id)?))).collect()
     }
 
-    /// Removes everything, as if it had never been; only what the disk has to be told is kept.
+    /// Removes everything but what is set aside, as if it had never been.
     pub fn clear(&mut self) {
-        let ids: Vec<_> = self.all_stored().into_iter().map(|(id, _)| id).collect();
+        let ids: Vec<_> = self.nodes.keys().copied().collect();
         let (counter, sequence) = (self.counter, self.sequence);
-        let changed = self.changed.take();
+        let (changed, aside) = (self.changed.take(), std::mem::take(&mut self.aside));
         *self = Self {
+            bytes: aside.values().map(|aside| aside.replica.bytes()).sum(),
+            aside,
             counter,
             sequence,
             changed,

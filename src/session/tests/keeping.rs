@@ -190,7 +190,7 @@ impl Kitchen {
         let now = self.room.now();
         let counters = std::sync::Arc::clone(&self.room.counters);
         self.keeping
-            .heard(&mut self.room.session, report, &counters, now);
+            .heard(&mut self.room.session, Some(report), &counters, now);
     }
 }
 
@@ -277,7 +277,8 @@ fn changes_go_together_and_failed_ones_again() {
     // Who asks for everything to be safe is told when it is, and at once if it is.
     kitchen.room.update(&alice, delta(1, &[], "+d"));
     let (done, mut saved) = oneshot::channel();
-    kitchen.keeping.save(done);
+    let sequence = kitchen.room.session.sequence();
+    kitchen.keeping.save(sequence, done);
     assert_eq!(kitchen.step().unwrap().nodes.len(), 1);
     assert!(saved.try_recv().is_err());
     kitchen.hear(Written::Safe);
