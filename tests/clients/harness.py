@@ -381,7 +381,7 @@ class Stage:
         self.server_password = None
         self.timeout = 5000
         # What chance decides in a scenario follows from it.
-        self.seed = options["seed"]
+        self.seed = options.get("seed", 1)
         # How often what was done, for the summary.
         self.done = collections.Counter()
         # How old the oldest change was, in seconds, that a killed server had lost.
