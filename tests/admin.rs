@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::client::{As, Client};
 use common::link::Via;
-use common::server::{Program, command};
+use common::scene::{self, payloads};
+use common::server::{Program, command, run};
 use common::{PATIENCE, node, uuid};
 use multi_user_server::wire::client::OwnedAnswer;
 use multi_user_server::wire::identity::NodeId;
@@ -32,37 +33,11 @@ fn made(n: u32, payload: &str) -> NodeState {
 }
 
 async fn host(program: &Program) -> Client {
-    let mut alice = Client::enter(&program.ports, VERSION, Via::Hand, "alice", As::Admin).await;
-    alice.upload(&[made(1, "one"), made(2, "two")]).await;
-    alice
+    scene::host(program, VERSION).await
 }
 
 async fn joined(program: &Program, name: &str) -> Client {
-    let mut client = Client::enter(&program.ports, VERSION, Via::Hand, name, As::User).await;
-    client.join().await;
-    client
-}
-
-fn payloads(client: &Client) -> Vec<String> {
-    let nodes = client.nodes.values();
-    nodes
-        .map(|node| String::from_utf8_lossy(&node.payload).into_owned())
-        .collect()
-}
-
-/// What the program says when it is run with these arguments on a server's data.
-fn run(data: &Path, arguments: &[&str]) -> Result<String, String> {
-    let mut command = command(data, &[]);
-    let output = command
-        .args(arguments)
-        .stdout(std::process::Stdio::piped())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    match output.status.success() {
-        true => Ok(text(output.stdout)),
-        false => Err(text(output.stderr)),
-    }
+    scene::joined(program, VERSION, name).await
 }
 
 fn ctl(program: &Program, arguments: &[&str]) -> Result<String, String> {

@@ -8,41 +8,12 @@ use std::time::Duration;
 
 use common::client::{As, Client};
 use common::link::Via;
+use common::scene::{host, joined, made, payloads};
 use common::server::Program;
-use common::{node, uuid};
+use common::uuid;
 use multi_user_server::wire::command::Request;
-use multi_user_server::wire::node::NodeState;
 
 const VERSIONS: [&str; 3] = ["0.1.26", "0.9.11", "0.10.2"];
-
-fn made(client: &Client, n: u32, payload: &str) -> NodeState {
-    let mut node = node(uuid(n), "COMMON", payload.to_owned());
-    if !client.dialect.typed_nodes() {
-        node.kind.clear();
-    }
-    node
-}
-
-async fn host(program: &Program, version: &'static str) -> Client {
-    let ports = &program.ports;
-    let mut alice = Client::enter(ports, version, Via::Hand, "alice", As::Admin).await;
-    let nodes = [made(&alice, 1, "one"), made(&alice, 2, "two")];
-    alice.upload(&nodes).await;
-    alice
-}
-
-async fn joined(program: &Program, version: &'static str, name: &str) -> Client {
-    let mut client = Client::enter(&program.ports, version, Via::Hand, name, As::User).await;
-    client.join().await;
-    client
-}
-
-fn payloads(client: &Client) -> Vec<String> {
-    let nodes = client.nodes.values();
-    nodes
-        .map(|node| String::from_utf8_lossy(&node.payload).into_owned())
-        .collect()
-}
 
 /// DONE means safe: not even a moment later is anything missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,35 +9,18 @@ use std::path::{Path, PathBuf};
 
 use common::client::{As, Client};
 use common::link::Via;
-use common::server::{Program, command};
-use common::{PATIENCE, node, uuid};
+use common::scene::{host, joined, made};
+use common::server::{Program, command, run};
+use common::{PATIENCE, uuid};
 use multi_user_server::wire::node::NodeState;
 use serde_json::Value;
 
 /// One for each way of storing nodes, and one of those that cannot open files of today.
 const VERSIONS: [&str; 4] = ["0.0.20", "0.1.26", "0.2.4", "0.9.11"];
 
-fn made(client: &Client, n: u32, payload: &str) -> NodeState {
-    let mut node = node(uuid(n), "COMMON", payload.to_owned());
-    if !client.dialect.typed_nodes() {
-        node.kind.clear();
-    }
-    node
-}
-
-async fn host(program: &Program, version: &'static str) -> Client {
-    let ports = &program.ports;
-    let mut alice = Client::enter(ports, version, Via::Hand, "alice", As::Admin).await;
-    let mut nodes = [made(&alice, 1, "one"), made(&alice, 2, "two")];
-    nodes[1].dependencies = vec![uuid(1)];
-    alice.upload(&nodes).await;
-    alice
-}
-
 /// What somebody finds who joins: payloads, and what the second node needs.
 async fn found(program: &Program, version: &'static str) -> (Vec<String>, usize) {
-    let mut client = Client::enter(&program.ports, version, Via::Hand, "carol", As::User).await;
-    client.join().await;
+    let client = joined(program, version, "carol").await;
     let nodes = client.nodes.values();
     // Which pickle says so is the server's to choose.
     let text = |node: &NodeState| {
@@ -66,18 +49,7 @@ fn stopped(mut program: Program) -> Program {
 }
 
 fn session(data: &Path, arguments: &[&str]) -> Result<String, String> {
-    let mut command = command(data, &[]);
-    let output = command
-        .arg("session")
-        .args(arguments)
-        .stdout(std::process::Stdio::piped())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    match output.status.success() {
-        true => Ok(text(output.stdout)),
-        false => Err(text(output.stderr)),
-    }
+    run(data, &[&["session"], arguments].concat())
 }
 
 fn session_json(data: &Path, arguments: &[&str]) -> Value {

@@ -119,19 +119,11 @@ impl Backups {
         self.order(reason, When::IfAny).await
     }
 
-    /// Makes a backup, unless the session is empty or the last one has everything. `None` then.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub async fn make_if_changed(&self, reason: Reason) -> Result<Option<Made>, BackupError> {
-        self.order(reason, When::IfChanged).await
-    }
-
     /// The backup at the server's end, if one is configured.
     pub async fn make_last(&self) {
         if self.policy.on_stop {
             // What failed is in the log.
-            let _ = self.make_if_changed(Reason::Stop).await;
+            let _ = self.order(Reason::Stop, When::IfChanged).await;
         }
     }
 

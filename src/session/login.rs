@@ -13,9 +13,7 @@ use crate::config::{NewerClients, Secret};
 use crate::counters::Count;
 use crate::text::shown;
 use crate::wire::command::{self, Answer, Auth, Credentials};
-use crate::wire::dialect::{
-    self, Dialect, Family, Framing, Passwords, Ports, UsersAtLogin, Version,
-};
+use crate::wire::dialect::{self, Dialect, Framing, Passwords, Ports, UsersAtLogin, Version};
 use crate::wire::identity::Identity;
 use crate::wire::role::Role;
 
@@ -202,7 +200,7 @@ impl<O: Outlet> Session<O> {
             && author.family != dialect.family
         {
             return Err(Refusal::Family {
-                author: family_text(author.family).to_owned(),
+                author: author.family.clients().to_owned(),
                 client: version_text(auth.version.as_deref()),
             });
         }
@@ -367,13 +365,5 @@ fn version_text(version: Option<&str>) -> String {
         "unknown".to_owned()
     } else {
         text
-    }
-}
-
-fn family_text(family: Family) -> &'static str {
-    match family {
-        Family::Marshal => "0.0.3 to 0.0.21",
-        Family::TypedPickle => "0.1.1 to 0.1.42",
-        Family::UntypedPickle => "0.2.1 or newer",
     }
 }

@@ -76,7 +76,7 @@ impl Settings {
             tail_bytes: 1 << 20,
             tail_deltas: 256,
             waiting_bytes: 64 << 20,
-            content: Budget::node(max_node, session.max_nesting, session.max_values),
+            content: content(config, max_node),
             mass_delete: usize::from(config.backup.mass_delete),
             max_users: session.max_users,
             max_metadata: session.metadata_max.as_usize(),
@@ -103,4 +103,10 @@ impl Settings {
         let port = self.port(role, ports);
         format!("port {port} ({role}) cannot be reached, is it forwarded and open?")
     }
+}
+
+/// What the content of a node may be like, of so many bytes.
+pub fn content(config: &Config, max_node: usize) -> Budget {
+    let session = &config.session;
+    Budget::node(max_node, session.max_nesting, session.max_values)
 }

@@ -14,7 +14,7 @@ use super::state::{Phase, Session};
 use crate::backup::Reason;
 use crate::store::{Meta, Stored};
 use crate::text::shown;
-use crate::wire::dialect::{self, Family, Version};
+use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
 
 /// All of a session at a moment.
@@ -117,11 +117,6 @@ impl<O: Outlet> Session<O> {
     /// How many changes there have been.
     pub fn sequence(&self) -> u64 {
         self.replicas.sequence()
-    }
-
-    /// Whether somebody is bringing the first nodes.
-    pub fn is_uploading(&self) -> bool {
-        matches!(self.phase, Phase::Uploading(_))
     }
 
     /// Bytes of all nodes, with what it costs to keep them.
@@ -249,11 +244,4 @@ impl<O: Outlet> Session<O> {
             "another session has taken the place of this one");
         Ok(())
     }
-}
-
-/// The families of nodes by the versions that write them.
-pub fn family_of(version: &str) -> Option<Family> {
-    Version::parse(version)?;
-    let dialect = dialect::for_version(Some(version)).ok()?;
-    Some(dialect.family)
 }

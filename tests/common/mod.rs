@@ -1,6 +1,6 @@
 //! Support for tests that run the server: the program itself ([`server`]), scripted clients of
 //! every transport ([`client`]), bare connections that say whatever they like ([`raw`]), and a team
-//! at work whose messages are timed while others misbehave ([`team`]).
+//! at work whose messages are timed while others misbehave ([`team`]), and a small [`scene`].
 //!
 //! Everything that is awaited has a deadline ([`within`]); nothing sleeps to let time pass.
 
@@ -16,6 +16,7 @@
 pub(crate) mod client;
 pub(crate) mod link;
 pub(crate) mod raw;
+pub(crate) mod scene;
 pub(crate) mod server;
 pub(crate) mod team;
 

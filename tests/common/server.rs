@@ -126,6 +126,22 @@ pub(crate) fn command(data: &Path, keys: &[(&str, &str)]) -> Command {
     command
 }
 
+/// What the program says when it is run with these arguments on a server's data: on its output if all
+/// is well, otherwise what is wrong.
+pub(crate) fn run(data: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut command = command(data, &[]);
+    let output = command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
+    }
+}
+
 impl Program {
     /// Starts it with an admin password and these keys, and waits until it listens.
     pub(crate) fn start(keys: &[(&str, &str)]) -> Self {

@@ -20,10 +20,9 @@ use super::answer::{Answer, unix};
 use crate::backup::{self, BackupError, Contents, Given, Reason};
 use crate::cli::SessionCommand;
 use crate::config::{Config, available_memory, is_session_name};
-use crate::session::Snapshot;
+use crate::session::{Snapshot, settings};
 use crate::store::{self, Batch, Options, Store, StoreError, Summary};
 use crate::text::shown;
-use crate::wire::dialect::Family;
 use crate::wire::pickle::Budget;
 
 /// What was done, or is there.
@@ -177,11 +176,7 @@ fn list(config: &Config) -> Result<Done, SessionError> {
 impl<'a> Here<'a> {
     fn new(name: &'a str, config: &'a Config) -> Self {
         let limits = config.session.limits(available_memory());
-        let content = Budget::node(
-            limits.node.as_usize(),
-            config.session.max_nesting,
-            config.session.max_values,
-        );
+        let content = settings::content(config, limits.node.as_usize());
         Self {
             name,
             dir: config.data_dir.join("sessions").join(name),
@@ -463,11 +458,6 @@ fn whole<'a>(
 
 /// Which clients a session is for.
 fn clients(meta: &store::Meta) -> Option<String> {
-    let family = meta.family.map(|family| match family {
-        Family::Marshal => "0.0.3 to 0.0.21",
-        Family::TypedPickle => "0.1.1 to 0.1.42",
-        Family::UntypedPickle => "0.2.1 or newer",
-    });
     let version = meta.version.clone();
-    version.or_else(|| family.map(str::to_owned))
+    version.or_else(|| meta.family.map(|family| family.clients().to_owned()))
 }

@@ -59,6 +59,17 @@ pub enum Family {
     UntypedPickle,
 }
 
+impl Family {
+    /// The versions of clients that write so, in words.
+    pub fn clients(self) -> &'static str {
+        match self {
+            Self::Marshal => "0.0.3 to 0.0.21",
+            Self::TypedPickle => "0.1.1 to 0.1.42",
+            Self::UntypedPickle => "0.2.1 or newer",
+        }
+    }
+}
+
 /// Over which link nodes travel during an upload or a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transfer {
