@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use multi_user_server::store::{Batch, Meta, Options, Store, Stored};
+use multi_user_server::store::{Batch, Claim, Meta, Options, Store, Stored};
 use multi_user_server::wire::identity::NodeId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -267,9 +267,9 @@ fn load(dir: &Path, nodes: usize, len: usize) {
         let [mut store, mut cat, mut fresh] = [Duration::MAX; 3];
         for _ in 0..3 {
             store = store.min(timed(&all, cached, || {
-                let mut store = Store::open(dir, Options::default()).unwrap();
+                let claim = Claim::new(dir, Options::default()).unwrap();
                 let mut found = Vec::with_capacity(nodes);
-                store.load(|id, stored| found.push((id, stored))).unwrap();
+                claim.load(|id, stored| found.push((id, stored))).unwrap();
                 assert_eq!(found.len(), nodes);
                 found
             }));

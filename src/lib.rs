@@ -26,6 +26,7 @@ mod console;
 pub mod counters;
 pub mod log;
 pub mod net;
+mod pages;
 pub mod platform;
 mod ports;
 pub mod probe;

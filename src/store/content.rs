@@ -44,6 +44,18 @@ pub(super) enum Said<'a> {
     Head(Head),
 }
 
+impl Said<'_> {
+    /// A copy of the payload that the row itself has; else nothing.
+    pub(super) fn payload(&self) -> Bytes {
+        match self {
+            Self::Base(_, Content::Here(payload)) | Self::Delta(_, Content::Here(payload)) => {
+                Bytes::copy_from_slice(payload)
+            }
+            _ => Bytes::new(),
+        }
+    }
+}
+
 /// Where the payload of a base or delta is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content<'a> {

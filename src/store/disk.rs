@@ -9,6 +9,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Of one wish to read ahead, Linux heeds no more than this.
+#[cfg(target_os = "linux")]
+const AT_ONCE: usize = 128 << 10;
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
@@ -36,6 +40,8 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
     /// Whether there is a file of this name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// This file will be read soon, so that the disk need not wait until it is asked for it.
+    fn read_ahead(&self, _path: &Path) {}
 }
 
 /// An open file.
@@ -118,6 +124,20 @@ impl Disk for SystemDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_ahead(&self, path: &Path) {
+        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+        let Ok(file) = File::open(path) else {
+            return;
+        };
+        let len = file.metadata().map_or(0, |metadata| metadata.len());
+        for offset in (0..i64::try_from(len).unwrap_or(0)).step_by(AT_ONCE) {
+            // If it can't, reading takes longer, and that is all.
+            let (len, advice) = (AT_ONCE as i64, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+            let _ = posix_fadvise(&file, offset, len, advice);
+        }
     }
 }
 

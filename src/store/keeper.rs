@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
-use super::{Batch, Meta, Options, Store, StoreError, Stored};
+use super::{Batch, Claim, Meta, Options, Store, StoreError, Stored};
 use crate::wire::identity::NodeId;
 
 /// What was kept of a session.
@@ -47,31 +47,36 @@ pub struct Keeper {
 /// nobody can hand over batches any more.
 ///
 /// # Errors
-/// If the directory cannot be used, or another server uses it.
+/// If the directory cannot be used, another server uses it, or a newer one wrote it.
 pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
-    let mut store = Store::open(directory, options)?;
+    // Reading it takes its time, and nobody is to wait for that.
+    let claim = Claim::new(directory, options)?;
     let (loaded, kept) = oneshot::channel();
     let (batches, mut handed_over) = mpsc::channel::<Batch>(1);
     let (report, reports) = mpsc::channel(1);
     let work = move || {
         let mut nodes = Vec::new();
         let mut bytes = 0usize;
-        let result = store.load(|id, stored| {
+        let result = claim.load(|id, stored| {
             bytes = bytes.saturating_add(stored.base.len());
             nodes.push((id, stored));
         });
-        let result = result.map(|(meta, sequence)| {
-            if !nodes.is_empty() {
-                info!(name: "session.loaded", nodes = nodes.len(), bytes, "session loaded");
+        let (mut store, meta, sequence) = match result {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let _ = loaded.send(Err(error));
+                return;
             }
-            Kept {
-                meta,
-                sequence,
-                nodes,
-            }
-        });
-        let failed = result.is_err();
-        if loaded.send(result).is_err() || failed {
+        };
+        if !nodes.is_empty() {
+            info!(name: "session.loaded", nodes = nodes.len(), bytes, "session loaded");
+        }
+        let kept = Kept {
+            meta,
+            sequence,
+            nodes,
+        };
+        if loaded.send(Ok(kept)).is_err() {
             return;
         }
         while let Some(batch) = next(&mut handed_over, &mut store) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::content::{self, About, Content, Said, State};
+use super::content::{self, About, Content, Links, Said, State};
 use super::log::Log;
 use super::payloads::Payloads;
 use super::row::Kind;
@@ -59,13 +59,23 @@ pub(super) struct Target<'s> {
     pub(super) orphans: Vec<u64>,
 }
 
-/// What the log has said so far of a node.
+/// What of a node is kept in the log alone.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) links: Links,
+    /// Empty if it is in a file.
+    pub(super) base: Bytes,
+    /// The deltas in their order; empty are those that are in files.
+    pub(super) tail: Vec<Bytes>,
+}
+
+/// What the log has said so far of a node. Payloads are empty unless they are kept.
 #[derive(Debug, Default)]
 struct Noted {
     about: Option<(About, At)>,
-    links: Option<(u64, At)>,
-    base: Option<(State, Piece)>,
-    deltas: BTreeMap<State, Piece>,
+    links: Option<(u64, Links, At)>,
+    base: Option<(State, Piece, Bytes)>,
+    deltas: BTreeMap<State, (Piece, Bytes)>,
 }
 
 /// Learns from rows, as they come in the log.
@@ -73,9 +83,19 @@ struct Noted {
 pub(super) struct Scan {
     nodes: HashMap<NodeId, Noted>,
     hasher: RandomState,
+    /// Whether what nodes are is kept as well, and not only where it is.
+    keep: bool,
 }
 
 impl Scan {
+    /// Learns what nodes are as well, apart from what is in files.
+    pub(super) fn whole() -> Self {
+        Self {
+            keep: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes a row about a node; `None` if there is no such row in this format.
     pub(super) fn note(&mut self, at: At, id: NodeId, said: Said<'_>) -> Option<()> {
         if said == Said::Gone {
@@ -83,34 +103,50 @@ impl Scan {
             return Some(());
         }
         let noted = self.nodes.entry(id).or_default();
+        let payload = match self.keep {
+            true => said.payload(),
+            false => Bytes::new(),
+        };
         match said {
             Said::About(about) => noted.about = Some((about, at)),
-            Said::Links(links) => {
+            Said::Links(mut links) => {
                 let hash = hash(&self.hasher, &links.dependencies, links.aside.as_deref());
-                noted.links = Some((hash, at));
+                if !self.keep {
+                    links = Links::default();
+                }
+                noted.links = Some((hash, links, at));
             }
             Said::Base(state, content) => {
                 let (version, start) = state;
                 let counts = |(of, number): &State| *of == version && *number >= start;
                 noted.deltas.retain(|delta, _| counts(delta));
-                noted.base = Some((state, Piece::new(at, content)));
+                noted.base = Some((state, Piece::new(at, content), payload));
             }
             Said::Delta(state, content) => {
-                noted.deltas.insert(state, Piece::new(at, content));
+                let piece = Piece::new(at, content);
+                noted.deltas.insert(state, (piece, payload));
             }
             _ => return None,
         }
         Some(())
     }
 
-    /// The nodes, if nothing of any of them is missing.
-    pub(super) fn finish(self, path: &Path) -> Result<Nodes, StoreError> {
+    /// The nodes, if nothing of any of them is missing. `each` is given what they are, without what
+    /// is in files, if that was kept.
+    pub(super) fn finish(
+        self,
+        path: &Path,
+        mut each: impl FnMut(NodeId, &Known, Stored),
+    ) -> Result<Nodes, StoreError> {
         let mut nodes = HashMap::with_capacity(self.nodes.len());
         for (id, noted) in self.nodes {
-            let known = noted.known();
             let damaged =
                 || StoreError::damaged(path, format!("something of node {id} is missing"));
-            nodes.insert(id, known.ok_or_else(damaged)?);
+            let (known, part) = noted.known().ok_or_else(damaged)?;
+            if self.keep {
+                each(id, &known, known.stored(part));
+            }
+            nodes.insert(id, known);
         }
         let hasher = self.hasher;
         Ok(Nodes { nodes, hasher })
@@ -118,29 +154,37 @@ impl Scan {
 }
 
 impl Noted {
-    fn known(self) -> Option<Known> {
+    fn known(self) -> Option<(Known, Part)> {
         let (about, about_at) = self.about?;
-        let (links, links_at) = self.links?;
-        let ((version, tail_start), base) = self.base?;
+        let (hash, links, links_at) = self.links?;
+        let ((version, tail_start), base, payload) = self.base?;
         let mut next = tail_start;
         let mut tail = Vec::with_capacity(self.deltas.len());
-        for ((of, number), piece) in self.deltas {
+        let mut deltas = Vec::with_capacity(self.deltas.len());
+        for ((of, number), (piece, delta)) in self.deltas {
             if (of, number) != (version, next) {
                 return None;
             }
             next = next.checked_add(1)?;
             tail.push(piece);
+            deltas.push(delta);
         }
-        Some(Known {
+        let known = Known {
             about,
             about_at,
-            links,
+            links: hash,
             links_at,
             version,
             tail_start,
             base,
             tail,
-        })
+        };
+        let part = Part {
+            links,
+            base: payload,
+            tail: deltas,
+        };
+        Some((known, part))
     }
 }
 
@@ -159,6 +203,22 @@ impl Known {
     fn bytes(&self) -> u64 {
         let tail: u64 = self.tail.iter().map(|delta| delta.bytes).sum();
         self.base.bytes.saturating_add(tail)
+    }
+
+    /// The node, with these of its parts.
+    pub(super) fn stored(&self, part: Part) -> Stored {
+        Stored {
+            place: self.about.place,
+            owner: self.about.owner.clone(),
+            kind: self.about.kind.clone(),
+            dependencies: part.links.dependencies,
+            version: self.version,
+            base: part.base,
+            // As many as were in memory once.
+            tail_start: usize::try_from(self.tail_start).unwrap_or(usize::MAX),
+            tail: part.tail,
+            aside: part.links.aside,
+        }
     }
 
     /// Its base and its deltas.

@@ -266,7 +266,7 @@ pub(super) fn to_log(disk: &Arc<dyn Disk>, session: &Path) -> Result<(), StoreEr
     // Nothing may be missing of a node: format 1 is only given up for a log that can be read.
     let mut scan = Scan::default();
     log::read(&**disk, session, |at, id, said| scan.note(at, id, said))?;
-    scan.finish(&session.join(INDEX))?;
+    scan.finish(&session.join(INDEX), |_, _, _| {})?;
     // The names of the log's directory and of the mark.
     disk.sync_dir(session)
         .map_err(|error| StoreError::io("sync", session, error))

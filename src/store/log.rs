@@ -84,6 +84,9 @@ pub(super) fn read(
     let mut before = None;
     for number in mark.first..=mark.segment {
         let to = (number == mark.segment).then_some(mark.end);
+        if number < mark.segment {
+            disk.read_ahead(&segment::path(session, number.saturating_add(1)));
+        }
         let mut rows = Rows::open(disk, session, number, 0, to)?;
         let path = rows.path().to_owned();
         let mut is_first = true;
@@ -390,11 +393,6 @@ impl Log {
     pub(super) fn rows(&self, number: u64) -> Result<Rows, StoreError> {
         let to = self.segments.get(&number).map(|segment| segment.len);
         Rows::open(&*self.disk, &self.session, number, 0, to)
-    }
-
-    /// All segments, in their order.
-    pub(super) fn numbers(&self) -> Vec<u64> {
-        self.segments.keys().copied().collect()
     }
 
     /// Bytes on disk.

@@ -2,7 +2,7 @@
 //! ended.
 //!
 //! The session's actor never waits for a disk. It hands [`Batch`]es to a thread (`keeper`) that does
-//! nothing but [`Store::commit`] them; at start that thread [`Store::load`]s everything. In the
+//! nothing but [`Store::commit`] them; at start that thread [loads](Claim::load) everything. In the
 //! directory of a session are
 //!
 //! - `format`, a number that every version understands (`format`),
@@ -38,12 +38,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::warn;
 
+use self::content::Said;
 pub(crate) use self::disk::SystemDisk;
 use self::disk::{Disk, DiskFile, How};
 pub use self::error::StoreError;
 pub use self::keeper::{Keeper, Kept, Written, start};
 use self::known::{Nodes, Scan, Target};
-use self::log::Log;
+use self::log::{Log, Reading};
 use self::payloads::Payloads;
 pub use self::recover::{Report, recover};
 use crate::wire::dialect::Family;
@@ -159,6 +160,79 @@ pub struct Store {
     _lock: Box<dyn DiskFile>,
 }
 
+/// A store that is ours, and has not been read.
+#[derive(Debug)]
+pub struct Claim {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: Options,
+    lock: Box<dyn DiskFile>,
+}
+
+impl Claim {
+    /// Takes the store in a directory, or a place for one, in a moment however large it is.
+    ///
+    /// # Errors
+    /// If a server has it, if it cannot be read or written, and if a newer server wrote it.
+    pub fn new(dir: &Path, options: Options) -> Result<Self, StoreError> {
+        Self::on(Arc::new(SystemDisk), dir, options, true)
+    }
+
+    fn on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        make: bool,
+    ) -> Result<Self, StoreError> {
+        if make {
+            disk.create_dir(dir)
+                .map_err(|error| StoreError::io("make", dir, error))?;
+        } else if !is_there(&*disk, dir)? {
+            let dir = dir.to_owned();
+            return Err(StoreError::Missing { dir });
+        }
+        let lock = lock(&*disk, dir, How::Write)?;
+        format::check_readable(&*disk, dir)?;
+        Ok(Self {
+            disk,
+            dir: dir.to_owned(),
+            options,
+            lock,
+        })
+    }
+
+    /// Opens it and gives all nodes, in any order, in one go.
+    ///
+    /// # Errors
+    /// If it cannot be read or written, or is damaged. What was given until then is to be dropped.
+    pub fn load(self, each: impl FnMut(NodeId, Stored)) -> Result<(Store, Meta, u64), StoreError> {
+        let mut store = self.store()?;
+        let (meta, sequence) = store.load(each)?;
+        Ok((store, meta, sequence))
+    }
+
+    /// The store, its log not read yet. One of an older format is brought up to date.
+    fn store(self) -> Result<Store, StoreError> {
+        if !format::check(&self.disk, &self.dir)? {
+            create(&*self.disk, &self.dir)?;
+        }
+        let payloads = Payloads::open(Arc::clone(&self.disk), &self.dir)?;
+        Ok(Store {
+            disk: self.disk,
+            dir: self.dir,
+            options: self.options,
+            log: None,
+            payloads,
+            nodes: Nodes::default(),
+            meta: Meta::default(),
+            sequence: 0,
+            acknowledged: None,
+            spoilt: false,
+            _lock: self.lock,
+        })
+    }
+}
+
 impl Store {
     /// Opens the store in a directory, or makes one there. It is for one server at a time.
     ///
@@ -183,42 +257,26 @@ impl Store {
         options: Options,
         make: bool,
     ) -> Result<Self, StoreError> {
-        if make {
-            disk.create_dir(dir)
-                .map_err(|error| StoreError::io("make", dir, error))?;
-        } else if !is_there(&*disk, dir)? {
-            let dir = dir.to_owned();
-            return Err(StoreError::Missing { dir });
-        }
-        let lock = lock(&*disk, dir, How::Write)?;
-        if !format::check(&disk, dir)? {
-            create(&*disk, dir)?;
-        }
-        let payloads = Payloads::open(Arc::clone(&disk), dir)?;
-        let mut store = Self {
-            disk,
-            dir: dir.to_owned(),
-            options,
-            log: None,
-            payloads,
-            nodes: Nodes::default(),
-            meta: Meta::default(),
-            sequence: 0,
-            acknowledged: None,
-            spoilt: false,
-            _lock: lock,
-        };
+        let mut store = Claim::on(disk, dir, options, make)?.store()?;
         store.reopen()?;
         Ok(store)
     }
 
     /// Reads the log, to learn what is on disk; only then makes it fit to go on with.
     fn reopen(&mut self) -> Result<(), StoreError> {
-        let mut scan = Scan::default();
-        let reading = log::read(&*self.disk, &self.dir, |at, id, said| {
-            scan.note(at, id, said)
-        })?;
-        let nodes = scan.finish(&self.dir)?;
+        let (reading, scan) = self.scan(Scan::default())?;
+        let nodes = scan.finish(&self.dir, |_, _, _| {})?;
+        self.go_on(reading, nodes)
+    }
+
+    /// Reads the log, and changes nothing.
+    fn scan(&self, mut scan: Scan) -> Result<(Reading, Scan), StoreError> {
+        let note = |at, id, said: Said<'_>| scan.note(at, id, said);
+        let reading = log::read(&*self.disk, &self.dir, note)?;
+        Ok((reading, scan))
+    }
+
+    fn go_on(&mut self, reading: Reading, nodes: Nodes) -> Result<(), StoreError> {
         let commit = reading.commit.clone();
         let in_doubt = self.acknowledged.is_some_and(|last| last != commit.number);
         let disk = Arc::clone(&self.disk);

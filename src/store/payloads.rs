@@ -15,6 +15,7 @@ use super::disk::{Disk, How};
 use super::error::StoreError;
 use super::row::{self, END, From, Kind, START};
 use super::segment::{name, number};
+use crate::pages::Buffer;
 use crate::wire::identity::NodeId;
 
 /// The directory of the files, in that of the session.
@@ -160,6 +161,11 @@ impl Payloads {
     }
 }
 
+/// Where the file of this number is.
+pub(super) fn path(session: &Path, number: u64) -> PathBuf {
+    session.join(DIRECTORY).join(name(number))
+}
+
 /// Reads a payload from the file of this number in the directory of a session.
 pub(super) fn read(
     disk: &dyn Disk,
@@ -167,7 +173,7 @@ pub(super) fn read(
     number: u64,
     (kind, id, state): (Kind, NodeId, State),
 ) -> Result<Bytes, StoreError> {
-    let path = session.join(DIRECTORY).join(name(number));
+    let path = path(session, number);
     let damaged = |what: &str| StoreError::damaged(&path, format!("node {id}: {what}"));
     let io = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => damaged("the file is missing"),
@@ -186,7 +192,7 @@ pub(super) fn read(
     if row::read_start(&start) != Some((kind, Some(id), len)) {
         return Err(damaged("it is not what was written"));
     }
-    let mut payload = vec![0; payload];
+    let mut payload = Buffer::new(payload);
     file.read_at(start.len() as u64, &mut payload).map_err(io)?;
     let after = len.saturating_sub(END as u64);
     file.read_at(after, &mut end).map_err(io)?;
@@ -198,14 +204,14 @@ pub(super) fn read(
     }
     let (_, found) = start.split_at(START);
     match content::read_state(&mut From(found)) == Some(state) {
-        true => Ok(payload.into()),
+        true => Ok(payload.freeze()),
         false => Err(damaged("it holds another state of the node")),
     }
 }
 
 /// Length of the payload in such a file.
 pub(super) fn len(disk: &dyn Disk, session: &Path, number: u64) -> std::io::Result<u64> {
-    let path = session.join(DIRECTORY).join(name(number));
+    let path = path(session, number);
     let len = disk.open(&path, How::Read)?.len()?;
     Ok(len.saturating_sub((START + STATE + END) as u64))
 }

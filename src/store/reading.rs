@@ -1,44 +1,24 @@
 //! Reads nodes: all at once when a session starts, or one after the other with little memory.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::content::{self, Content, Links, Said};
+use super::content::{self, Said};
 use super::disk::{Disk, DiskFile, How};
-use super::known::{Known, Piece};
+use super::known::{Known, Part, Piece, Scan};
 use super::log::Log;
 use super::row::Kind;
-use super::segment;
+use super::segment::{self, At};
 use super::{Meta, Store, StoreError, Stored, payloads};
 use crate::wire::identity::NodeId;
 
-/// What the log itself has of a node.
-#[derive(Debug, Default)]
-struct Part {
-    links: Links,
-    base: Bytes,
-    /// By number.
-    tail: BTreeMap<u64, Bytes>,
-}
-
-impl Part {
-    /// Takes what a row says.
-    fn take(&mut self, said: Said<'_>) {
-        match said {
-            Said::Links(links) => self.links = links,
-            Said::Base(_, Content::Here(base)) => self.base = Bytes::copy_from_slice(base),
-            Said::Delta((_, number), Content::Here(delta)) => {
-                self.tail.insert(number, Bytes::copy_from_slice(delta));
-            }
-            _ => {}
-        }
-    }
-}
+/// Bytes of files that the disk is to have read before they are needed.
+const AHEAD: u64 = 16 << 20;
 
 impl Store {
-    /// Gives all nodes, in any order; returns the session and the sequence of the last commit.
+    /// Gives all nodes, in any order; returns the session and the sequence of the last commit. The
+    /// log is read for it, whether it was before or not.
     ///
     /// # Errors
     /// If something cannot be read or is damaged. What was given until then is to be dropped.
@@ -46,26 +26,23 @@ impl Store {
         &mut self,
         mut each: impl FnMut(NodeId, Stored),
     ) -> Result<(Meta, u64), StoreError> {
+        let mut in_files = Vec::new();
+        let (reading, scan) = self.scan(Scan::whole())?;
+        let nodes = scan.finish(&self.dir, |id, known, stored| match files(known).next() {
+            Some(_) => in_files.push((id, stored)),
+            None => each(id, stored),
+        })?;
         if self.log.is_none() {
-            self.reopen()?;
+            self.go_on(reading, nodes)?;
         }
-        let log = self.log()?;
-        let mut parts = HashMap::<_, Part>::with_capacity(self.nodes.len());
-        for number in log.numbers() {
-            let mut rows = log.rows(number)?;
-            let path = rows.path().to_owned();
-            while let Some((at, row)) = rows.next()? {
-                let Some((id, said)) = content::read(row) else {
-                    return Err(segment::damaged(&path, at.offset));
-                };
-                if let Some(id) = id.filter(|id| self.nodes.has(at, *id, &said)) {
-                    parts.entry(id).or_default().take(said);
-                }
+        let known = in_files.iter().filter_map(|(id, _)| self.nodes.get(*id));
+        let mut ahead = Ahead::new(known.flat_map(files).collect());
+        for (id, mut stored) in in_files {
+            if let Some(known) = self.nodes.get(id) {
+                ahead.go_on(&*self.disk, &self.dir, known);
+                read_files(&*self.disk, &self.dir, id, known, &mut stored)?;
+                each(id, stored);
             }
-        }
-        for (id, known) in self.nodes.iter() {
-            let part = parts.remove(&id).unwrap_or_default();
-            each(id, assemble(&*self.disk, &self.dir, id, known, part)?);
         }
         Ok((self.meta.clone(), self.sequence))
     }
@@ -105,12 +82,9 @@ pub(super) fn read_node(
     id: NodeId,
     known: &Known,
 ) -> Result<Stored, StoreError> {
-    let mut part = Part::default();
     // Its rows mostly stand together.
     let mut last: Option<(u64, Box<dyn DiskFile>)> = None;
-    let pieces = known.pieces().filter(|piece| piece.file.is_none());
-    let rows = pieces.map(|piece| piece.at);
-    for at in std::iter::once(known.links_at).chain(rows) {
+    let mut read = |at: At| -> Result<(PathBuf, Vec<u8>), StoreError> {
         let path = segment::path(session, at.segment);
         let file = match last.take().filter(|(number, _)| *number == at.segment) {
             Some((_, file)) => file,
@@ -120,51 +94,87 @@ pub(super) fn read_node(
             }
         };
         let row = segment::read_row(&*file, &path, at)?;
-        match content::read(&row) {
-            Some((Some(found), said)) if found == id && known.says(at, &said) => part.take(said),
-            _ => return Err(segment::damaged(&path, at.offset)),
-        }
         last = Some((at.segment, file));
-    }
-    assemble(disk, session, id, known, part)
+        Ok((path, row))
+    };
+    let (path, row) = read(known.links_at)?;
+    let links = match content::read(&row) {
+        Some((Some(found), Said::Links(links))) if found == id => links,
+        _ => return Err(segment::damaged(&path, known.links_at.offset)),
+    };
+    let mut payload = |piece: &Piece| {
+        if piece.file.is_some() {
+            return Ok(Bytes::new());
+        }
+        let (path, row) = read(piece.at)?;
+        match content::read(&row) {
+            Some((Some(found), said)) if found == id && known.says(piece.at, &said) => {
+                Ok(said.payload())
+            }
+            _ => Err(segment::damaged(&path, piece.at.offset)),
+        }
+    };
+    let base = payload(&known.base)?;
+    let tail = known.tail.iter().map(payload).collect::<Result<_, _>>()?;
+    let mut stored = known.stored(Part { links, base, tail });
+    read_files(disk, session, id, known, &mut stored)?;
+    Ok(stored)
 }
 
-/// Puts a node together from what the log has and from its files.
-fn assemble(
+/// Adds to a node what it has in files.
+fn read_files(
     disk: &dyn Disk,
     session: &Path,
     id: NodeId,
     known: &Known,
-    part: Part,
-) -> Result<Stored, StoreError> {
-    let read = |kind, number, piece: &Piece, here: Option<Bytes>| match piece.file {
-        None => {
-            let missing = || StoreError::damaged(session, format!("node {id} is not whole"));
-            here.ok_or_else(missing)
-        }
-        Some(file) => payloads::read(disk, session, file, (kind, id, (known.version, number))),
+    stored: &mut Stored,
+) -> Result<(), StoreError> {
+    let read = |kind, number, file| {
+        let state = (known.version, number);
+        payloads::read(disk, session, file, (kind, id, state))
     };
-    let Part {
-        links,
-        base,
-        mut tail,
-    } = part;
-    let mut deltas = Vec::with_capacity(known.tail.len());
-    for (number, piece) in (known.tail_start..).zip(&known.tail) {
-        deltas.push(read(Kind::Delta, number, piece, tail.remove(&number))?);
+    if let Some(file) = known.base.file {
+        stored.base = read(Kind::Base, known.tail_start, file)?;
     }
-    let tail_start = usize::try_from(known.tail_start);
-    let tail_start =
-        tail_start.map_err(|_| StoreError::damaged(session, "a number is too large"))?;
-    Ok(Stored {
-        place: known.about.place,
-        owner: known.about.owner.clone(),
-        kind: known.about.kind.clone(),
-        dependencies: links.dependencies,
-        version: known.version,
-        base: read(Kind::Base, known.tail_start, &known.base, Some(base))?,
-        tail_start,
-        tail: deltas,
-        aside: links.aside,
-    })
+    let numbered = (known.tail_start..).zip(&known.tail);
+    for ((number, piece), delta) in numbered.zip(&mut stored.tail) {
+        if let Some(file) = piece.file {
+            *delta = read(Kind::Delta, number, file)?;
+        }
+    }
+    Ok(())
+}
+
+/// The files of a node, with the lengths of their payloads.
+fn files(known: &Known) -> impl Iterator<Item = (u64, u64)> {
+    let pieces = known.pieces();
+    pieces.filter_map(|piece| Some((piece.file?, piece.bytes)))
+}
+
+/// Has the disk read what comes next while what it has read is looked at.
+struct Ahead {
+    /// Files that the disk has not been told of, with the lengths of their payloads.
+    files: std::vec::IntoIter<(u64, u64)>,
+    /// Bytes of those that it was told of and that have not been read.
+    told: u64,
+}
+
+impl Ahead {
+    /// Of these files, which are read in this order.
+    fn new(files: Vec<(u64, u64)>) -> Self {
+        let files = files.into_iter();
+        Self { files, told: 0 }
+    }
+
+    /// Before the files of this node, which come next, are read.
+    fn go_on(&mut self, disk: &dyn Disk, session: &Path, known: &Known) {
+        let next: u64 = files(known).map(|(_, bytes)| bytes).sum();
+        while self.told < next.saturating_add(AHEAD)
+            && let Some((file, bytes)) = self.files.next()
+        {
+            disk.read_ahead(&payloads::path(session, file));
+            self.told = self.told.saturating_add(bytes);
+        }
+        self.told = self.told.saturating_sub(next);
+    }
 }

@@ -180,7 +180,7 @@ impl<'s> Target<'s> {
 fn read_log(disk: &dyn Disk, dir: &Path, target: &mut Target<'_>) -> Result<(), StoreError> {
     let mut scan = Scan::default();
     let reading = log::read(disk, dir, |at, id, said| scan.note(at, id, said))?;
-    let nodes = scan.finish(dir)?;
+    let nodes = scan.finish(dir, |_, _, _| {})?;
     (target.meta, target.sequence) = (reading.commit.meta, reading.commit.sequence);
     for (id, known) in nodes.iter() {
         match reading::read_node(disk, dir, id, known) {
@@ -383,13 +383,8 @@ fn newest(
             let path = files.get(file)?;
             let file = disk.open(path, How::Read).ok()?;
             let row = segment::read_row(&*file, path, at).ok()?;
-            match content::read(&row)? {
-                (
-                    _,
-                    Said::Base(_, Content::Here(payload)) | Said::Delta(_, Content::Here(payload)),
-                ) => Some(Bytes::copy_from_slice(payload)),
-                _ => None,
-            }
+            let (_, said) = content::read(&row)?;
+            Some(said.payload())
         }
     };
     let (_, about) = found.about?;

@@ -17,7 +17,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use self::memory::MemoryDisk;
-use super::{Batch, Meta, Options, Store, StoreError, Stored};
+use super::{Batch, Claim, Meta, Options, Store, StoreError, Stored};
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
 

@@ -238,3 +238,31 @@ fn broken_rows_are_not_read() {
         }
     }
 }
+
+/// A server has its place at once, however long reading takes; only then does it learn of damage.
+#[test]
+fn a_store_is_claimed_before_it_is_read() {
+    let disk = MemoryDisk::new(1);
+    let claim = || Claim::on(Arc::new(disk.clone()), dir(), options(), true);
+    let mut state = State::new();
+    for round in 0..2 {
+        let claimed = claim().unwrap();
+        let mut found = State::new();
+        let loaded = claimed.load(|id, node| assert!(found.insert(id, node).is_none()));
+        let (mut store, _, sequence) = loaded.unwrap();
+        assert_eq!((&found, sequence), (&state, round));
+        let mut small = node(1, &[1; 600]);
+        small.tail = vec![Bytes::from_static(b"a"), vec![2; 5000].into()];
+        let nodes = vec![(id(1), Some(small)), (id(2), Some(node(2, &[3; 5000])))];
+        store.commit(&batch(round + 1, nodes.clone())).unwrap();
+        state = nodes
+            .into_iter()
+            .map(|(id, node)| (id, node.unwrap()))
+            .collect();
+    }
+    disk.damage(&dir().join("log/0000000000000001"), |log| log[100] ^= 1);
+    let damaged = claim().unwrap().load(|_, _| {});
+    assert!(matches!(damaged.unwrap_err(), StoreError::Damaged { .. }));
+    disk.damage(&dir().join("format"), |file| *file = b"99\n".to_vec());
+    assert!(matches!(claim().unwrap_err(), StoreError::Newer { .. }));
+}
