@@ -69,11 +69,17 @@ def steps(mode):
         Step("memory", "memory", 1, total=1024 * MIB, size=MIB),
         Step("memory", "burst", 1, users=16, size=16 * MIB),
         Step("slow", "slow", 3 if full else 1, total=200 * MIB, rate=400),
+        Step("slow", "slow", 1, ("ours",), total=100 * MIB, rate=100, speed=125000),
+        Step("slow", "join", 1, ("ours",), nodes=5, size=20 * KIB, editors=4, rate=20, distance=0.2),
         Step("idle", "crowd", 3 if full else 1, users=16, secs=20 if full else 6, views="no"),
         Step("crowd", "crowd", 3 if full else 1, users=128, secs=5 if full else 3),
     ]
+    made += [
+        Step("growth", "growth", 1, ("ours",), nodes=nodes, secs=1) for nodes in (10, 1000, 100_000)
+    ]
     if full:
         made.append(Step("crowd", "crowd", 1, users=512, secs=5))
+        made.append(Step("soak", "soak", 1, ("ours",), ports=("three",)))
     made += [
         Step("durability", "fanout", repeat, ("ours", "ours-off"), receivers=4, sizes=sizes(64 * KIB), secs=2 * secs),
         Step("durability", "latency", repeat, ("ours", "ours-off"), secs=3, views="no"),

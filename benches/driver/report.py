@@ -6,7 +6,8 @@ import statistics
 COLOURS = {"ours": "#2166ac", "ours-off": "#92c5de", "original": "#b2182b", "libzmq": "#999999"}
 TITLES = {
     "start": "Start", "fanout": "Fan-out", "latency": "Latency", "join": "Joining", "memory": "Memory",
-    "slow": "A stopped reader", "idle": "Idle", "crowd": "Crowds", "durability": "What keeping costs",
+    "slow": "Slow clients", "growth": "Growth", "idle": "Idle", "crowd": "Crowds", "soak": "Endurance",
+    "durability": "What keeping costs",
 }
 # What says how far the other figures can be trusted, and is neither good nor bad.
 ABOUT = ("generator's CPU", "generator's CPU per message", "server's CPU", "disk")

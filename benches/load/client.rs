@@ -26,7 +26,7 @@ use crate::link::{self, Framing, Heads, Reader, Sender};
 use crate::payload::{Content, Purpose, Stamp, Template, uuid};
 
 /// Longest frame that is kept whole on the command link before the client works: a long catalog.
-const CATALOG: usize = 1 << 20;
+const CATALOG: usize = 8 << 20;
 /// The same afterwards, where there are dicts of all users' views (four ports), and elsewhere.
 const USERS: usize = 256 << 10;
 const NOTHING: usize = 2 << 10;
@@ -223,8 +223,9 @@ impl Client {
         Ok(())
     }
 
-    /// Fetches all nodes, one after the other, as clients do.
-    pub(crate) async fn join(&self) -> Result<()> {
+    /// Fetches all nodes, one after the other, as clients do; over a line that takes so long there and
+    /// back.
+    pub(crate) async fn join(&self, distance: Duration) -> Result<()> {
         self.request(&Request::CatalogRequest).await?;
         let catalog = self.ear.answer("the catalog", |answer| match answer {
             OwnedAnswer::Catalog(nodes) => Some(nodes),
@@ -234,6 +235,9 @@ impl Client {
             let fetched = self.ear.fetched.get();
             if self.target.dialect.join == Transfer::DataLink {
                 self.ear.awaited.set(Some(node));
+            }
+            if !distance.is_zero() {
+                tokio::time::sleep(distance).await;
             }
             self.request(&Request::Get(node)).await?;
             let ear = &self.ear;
@@ -321,8 +325,14 @@ impl Client {
         self.ear.stopped.set(true);
     }
 
+    /// Reads so many bytes per second of what comes on the data link.
+    pub(crate) fn read_slowly(&self, speed: f64) {
+        self.ear.speed.set(speed);
+    }
+
     /// Reads on.
     pub(crate) fn read_on(&self) {
+        self.ear.speed.set(f64::INFINITY);
         self.ear.stopped.set(false);
         self.ear.resumed.notify_waiters();
     }
@@ -333,9 +343,13 @@ async fn listen(mut reader: Reader, ear: Rc<Ear>, link: &'static str, on: fn(&Ea
         if link == "data" && ear.stopped.get() {
             ear.resumed.notified().await;
         }
-        match reader.next().await {
-            Ok(heads) => on(&ear, heads),
-            Err(_) => return ear.cut(link),
+        let Ok(heads) = reader.next().await else {
+            return ear.cut(link);
+        };
+        on(&ear, heads);
+        if link == "data" && ear.speed.get().is_finite() {
+            let pause = heads.len() as f64 / ear.speed.get();
+            tokio::time::sleep(Duration::from_secs_f64(pause)).await;
         }
     }
 }

@@ -129,6 +129,8 @@ pub(crate) struct Ear {
     /// Which link was closed by the server.
     pub(crate) cut: Cell<Option<&'static str>>,
     pub(crate) stopped: Cell<bool>,
+    /// Bytes per second that it reads of its data link.
+    pub(crate) speed: Cell<f64>,
     pub(crate) resumed: Notify,
 }
 
@@ -149,6 +151,7 @@ impl Ear {
             viewed: Cell::new(0),
             cut: Cell::new(None),
             stopped: Cell::new(false),
+            speed: Cell::new(f64::INFINITY),
             resumed: Notify::new(),
         })
     }

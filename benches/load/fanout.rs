@@ -17,6 +17,32 @@ use crate::scene::{Better, Scene, bytes};
 /// Nothing arrives for so long: the rest is lost.
 const STALLED: Duration = Duration::from_secs(5);
 
+/// How somebody pushes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How many changes may be under way.
+    pub(crate) window: u64,
+    /// Changes per second at most.
+    pub(crate) rate: Option<f64>,
+    /// So many, however long it takes.
+    pub(crate) count: Option<u64>,
+    /// How many nodes are changed in turn; at least one more than may be under way.
+    pub(crate) among: u64,
+}
+
+impl Pace {
+    /// As fast as changes of this size get through.
+    pub(crate) fn of(size: usize) -> Self {
+        let window = window(size);
+        Self {
+            window,
+            rate: None,
+            count: None,
+            among: window + 1,
+        }
+    }
+}
+
 /// What became of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pumped {
@@ -39,10 +65,10 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     for size in scene.keys("sizes", &[256, 4096, 65_536, 1 << 20, 16 << 20]) {
         let case = format!("1 to {receivers}, {}{kind}", bytes(size));
         let mut change = host.template(content, size);
-        let window = window(size);
-        pump(host, others, &mut change, window, None, secs / 4.0).await?;
+        let pace = Pace::of(size);
+        pump(host, others, &mut change, pace, secs / 4.0).await?;
         let share = scene.begin();
-        let pumped = pump(host, others, &mut change, window, None, secs).await?;
+        let pumped = pump(host, others, &mut change, pace, secs).await?;
         let gigabytes = pumped.delivered as f64 * change.payload as f64 / 1e9;
         let rate = pumped.delivered as f64 / pumped.elapsed;
         let cpu = share.cpu();
@@ -73,7 +99,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
 
 /// How many changes may be under way. With four ports each is two messages, of which libzmq drops what goes
 /// beyond a thousand to one peer, and it counts five hundred too many at times.
-pub(crate) fn window(size: usize) -> u64 {
+fn window(size: usize) -> u64 {
     match size {
         0..=16_383 => 192,
         16_384..=262_143 => 64,
@@ -87,10 +113,10 @@ pub(crate) async fn pump(
     from: &Client,
     to: &[Client],
     change: &mut Template,
-    window: u64,
-    rate: Option<f64>,
+    pace: Pace,
     secs: f64,
 ) -> Result<Pumped> {
+    let window = pace.window;
     let room = &from.ear.room;
     let before: Vec<u64> = to.iter().map(|client| client.ear.updates.get()).collect();
     let arrived = || {
@@ -101,8 +127,12 @@ pub(crate) async fn pump(
     let start = Instant::now();
     let began = room.now();
     let (mut pushed, mut known, mut lost) = (0, 0, false);
-    while !lost && (start.elapsed().as_secs_f64() < secs || pushed < 2 * window) {
-        if let Some(rate) = rate {
+    let goes_on = |pushed| match pace.count {
+        Some(count) => pushed < count,
+        None => start.elapsed().as_secs_f64() < secs || pushed < 2 * window,
+    };
+    while !lost && goes_on(pushed) {
+        if let Some(rate) = pace.rate {
             let due = Duration::from_secs_f64(pushed as f64 / rate);
             tokio::time::sleep_until((start + due).into()).await;
         }
@@ -114,7 +144,7 @@ pub(crate) async fn pump(
             });
             lost = !room_again.await;
         }
-        let node = u32::try_from(pushed % (window + 1)).unwrap();
+        let node = u32::try_from(pushed % pace.among).unwrap();
         from.push(change, node).await?;
         pushed += 1;
     }

@@ -1,9 +1,10 @@
 //! A host brings the scene, and somebody joins.
 //!
-//!     join nodes=2000 size=20480 [editors=4 rate=20]
+//!     join nodes=2000 size=20480 [editors=4 rate=20] [distance=0.2]
 //!
 //! With editors, they work for a second while one after the other joins, and the delays of their updates
-//! are taken before and meanwhile.
+//! are taken before and meanwhile. The distance is how long, in seconds, the joiners' lines take there
+//! and back.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -51,12 +52,17 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
         let team = Rc::clone(&team);
         async move { work(&team, editors, rate, 1.0).await }
     });
-    let mut joined = vec![scene.client().await?];
-    let case = format!("{case}, {editors} at work");
+    let distance: f64 = scene.key("distance", 0.0);
+    let case = match distance {
+        0.0 => format!("{case}, {editors} at work"),
+        distance => format!("{case}, {editors} at work, {} ms away", distance * 1e3),
+    };
+    let distance = Duration::from_secs_f64(distance);
+    let mut joined = vec![scene.distant_client(distance).await?];
     note(scene, &case, &share, megabytes);
     // As long as they work there is somebody who joins.
     while !busy.is_finished() {
-        joined.push(scene.client().await?);
+        joined.push(scene.distant_client(distance).await?);
     }
     let delays = busy.await??;
     scene.delays(&case, "others' ", &delays);

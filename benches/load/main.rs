@@ -24,6 +24,8 @@ mod fanout;
 #[cfg(target_os = "linux")]
 mod foreign;
 #[cfg(target_os = "linux")]
+mod growth;
+#[cfg(target_os = "linux")]
 mod join;
 #[cfg(target_os = "linux")]
 mod latency;
@@ -39,6 +41,8 @@ mod payload;
 mod scene;
 #[cfg(target_os = "linux")]
 mod slow;
+#[cfg(target_os = "linux")]
+mod soak;
 
 #[cfg(target_os = "linux")]
 fn main() -> anyhow::Result<()> {
@@ -55,6 +59,8 @@ fn main() -> anyhow::Result<()> {
             "memory" => memory::run(&scene).await,
             "burst" => memory::burst(&scene).await,
             "slow" => slow::run(&scene).await,
+            "growth" => growth::run(&scene).await,
+            "soak" => soak::run(&scene).await,
             "crowd" => crowd::run(&scene).await,
             scenario => anyhow::bail!("there is no scenario {scenario:?}"),
         }

@@ -83,10 +83,13 @@ impl Scene {
 
     /// A key of the scenario.
     pub(crate) fn key<T: FromStr>(&self, key: &str, otherwise: T) -> T {
+        self.optional(key).unwrap_or(otherwise)
+    }
+
+    /// One that need not be given.
+    pub(crate) fn optional<T: FromStr>(&self, key: &str) -> Option<T> {
         let value = self.keys.get(key).map(|text| text.parse());
-        value.map_or(otherwise, |value| {
-            value.unwrap_or_else(|_| panic!("{key} cannot have that value"))
-        })
+        value.map(|value| value.unwrap_or_else(|_| panic!("{key} cannot have that value")))
     }
 
     /// One that is a list.
@@ -107,11 +110,16 @@ impl Scene {
 
     /// Another client that has logged in and has all nodes, or has nothing to do for that.
     pub(crate) async fn client(&self) -> Result<Client> {
+        self.distant_client(Duration::ZERO).await
+    }
+
+    /// The same, over a line that takes so long there and back.
+    pub(crate) async fn distant_client(&self, distance: Duration) -> Result<Client> {
         let client = self.newcomer().await?;
         if self.target.bare {
             client.work_at_once();
         } else {
-            client.join().await?;
+            client.join(distance).await?;
         }
         Ok(client)
     }
