@@ -284,7 +284,7 @@ impl<O: Outlet + Sync> Task<O> {
         let snapshot = snapshot.ok_or(BackupError::Ended)?;
         let wanted = match when {
             When::Always => true,
-            When::IfAny => !snapshot.nodes.is_empty(),
+            When::IfAny => !snapshot.is_empty(),
             When::IfChanged => self.is_news(&snapshot),
         };
         if !wanted {
@@ -308,7 +308,7 @@ impl<O: Outlet + Sync> Task<O> {
             // Somebody may have removed it.
             *state == snapshot.fingerprint() && path.exists()
         };
-        !snapshot.nodes.is_empty() && !self.saved.as_ref().is_some_and(same)
+        !snapshot.is_empty() && !self.saved.as_ref().is_some_and(same)
     }
 
     async fn write(&mut self, reason: Reason, snapshot: Snapshot) -> Result<Made, BackupError> {
@@ -355,7 +355,7 @@ impl<O: Outlet + Sync> Task<O> {
         let Some(snapshot) = snapshot else {
             return;
         };
-        if snapshot.nodes.is_empty() {
+        if snapshot.is_empty() {
             return;
         }
         let sequence = snapshot.sequence;

@@ -29,6 +29,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether somebody who joined it would find nothing.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.iter().all(|(_, node)| node.aside.is_some())
+    }
+
     /// A number that tells this state from others: two that have the same are the same.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
