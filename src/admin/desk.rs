@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -151,8 +152,23 @@ impl<O: Outlet + Sync> Desk<O> {
         &self,
         question: impl FnOnce(&mut Session<O>, Instant) -> R + Send + 'static,
     ) -> Result<R, String> {
-        let answer = timeout(PATIENCE, self.session.ask(question)).await;
-        answer.ok().flatten().ok_or_else(|| NO_ANSWER.to_owned())
+        // Whoever is told to try again does, and would have it done twice: so the question is asked
+        // or given up, whichever comes first.
+        let taken = Arc::new(AtomicBool::new(false));
+        let asked = {
+            let taken = Arc::clone(&taken);
+            self.session.ask(move |session, now| {
+                let given_up = taken.swap(true, Ordering::Relaxed);
+                (!given_up).then(|| question(session, now))
+            })
+        };
+        tokio::pin!(asked);
+        let answer = match timeout(PATIENCE, &mut asked).await {
+            Ok(answer) => answer,
+            Err(_) if taken.swap(true, Ordering::Relaxed) => asked.await,
+            Err(_) => None,
+        };
+        answer.flatten().ok_or_else(|| NO_ANSWER.to_owned())
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Listed>, String> {
@@ -323,5 +339,57 @@ pub(super) fn find_node(all: &[Listed], which: &str, aside: bool) -> Result<Node
         (_, None, _) if aside => Err(format!("no node {} is set aside", shown(which))),
         (_, None, _) => Err(format!("there is no node {}", shown(which))),
         _ => Err(format!("several nodes begin with {}", shown(which))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::backup::{Limits, Policy};
+    use crate::config::Config;
+    use crate::ports::Peer;
+    use crate::session::{self, Settings, settings};
+    use crate::store::{self, Keeper};
+
+    /// What is not answered before somebody is told to try again is never done.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_to_try_again_finds_nothing_done() {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: data.path().to_owned(),
+            ..Config::default()
+        };
+        let counters = Arc::new(Counters::new(Duration::ZERO));
+        let (loaded, kept) = oneshot::channel();
+        let (batches, _handed_over) = mpsc::channel(1);
+        let (_report, reports) = mpsc::channel(1);
+        let kept = session::Kept {
+            keeper: Keeper {
+                kept,
+                batches,
+                reports,
+            },
+            within: Duration::ZERO,
+        };
+        let (want, wanted) = mpsc::channel(1);
+        let settings = Settings::new(&config, 1 << 20, 1 << 20);
+        let session =
+            session::spawn::<Arc<Peer>>(settings, Arc::clone(&counters), Some(kept), want);
+        let limits = Limits::new(&config, 1 << 20, settings::content(&config, 1 << 20));
+        let backups = backup::start(Policy::new(&config, limits), session.clone(), wanted);
+        let desk = Desk::new(session, backups, counters, 1 << 20);
+
+        let (done, was_done) = std::sync::mpsc::channel();
+        let again = done.clone();
+        let refused = desk.ask(move |_, _| done.send("too late")).await;
+        assert_eq!(refused.unwrap_err(), NO_ANSWER);
+        loaded.send(Ok(store::Kept::default())).unwrap();
+        desk.ask(move |_, _| again.send("in time"))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(was_done.iter().collect::<Vec<_>>(), ["in time"]);
     }
 }
