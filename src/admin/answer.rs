@@ -104,9 +104,24 @@ pub enum Answer {
         nodes: usize,
         /// So many are not in it, because they are set aside.
         aside: usize,
+        /// These are in it without their last changes.
+        without_changes: Vec<NodeId>,
         /// Bytes of the file.
         bytes: u64,
     },
+}
+
+impl Answer {
+    /// A file was made.
+    pub(super) fn exported(made: Made) -> Self {
+        Self::Exported {
+            exported: made.path,
+            nodes: made.nodes,
+            aside: made.aside,
+            without_changes: made.without_changes,
+            bytes: made.bytes,
+        }
+    }
 }
 
 /// What somebody owns.
@@ -247,11 +262,12 @@ impl fmt::Display for Answer {
                 exported,
                 nodes,
                 aside,
+                without_changes,
                 bytes,
             } => {
                 let (file, bytes) = (exported.display(), size(*bytes));
                 writeln!(f, "{} in {file}, {bytes}.", count(*nodes, "node"))?;
-                show_aside(f, *aside)
+                show_lacks(f, *aside, without_changes)
             }
         }
     }
@@ -303,21 +319,38 @@ fn show_owners(f: &mut fmt::Formatter<'_>, owners: &[Owned]) -> fmt::Result {
 fn show_made(f: &mut fmt::Formatter<'_>, made: &Made) -> fmt::Result {
     let (nodes, bytes) = (count(made.nodes, "node"), size(made.bytes));
     writeln!(f, "Backup of {nodes}, {bytes}: {}", made.path.display())?;
-    show_aside(f, made.aside)
+    show_lacks(f, made.aside, &made.without_changes)
 }
 
-fn show_aside(f: &mut fmt::Formatter<'_>, aside: usize) -> fmt::Result {
-    match aside {
+/// What a file does not have.
+fn show_lacks(f: &mut fmt::Formatter<'_>, aside: usize, without_changes: &[NodeId]) -> fmt::Result {
+    if aside > 0 {
+        writeln!(f, "{} set aside, and not in it.", count(aside, "node"))?;
+    }
+    if !without_changes.is_empty() {
+        let nodes = count(without_changes.len(), "node");
+        writeln!(
+            f,
+            "WITHOUT THE LAST CHANGES of {nodes}, which the server cannot read:"
+        )?;
+        for id in without_changes.iter().take(LISTED) {
+            writeln!(f, "  {id}")?;
+        }
+    }
+    match without_changes.len().saturating_sub(LISTED) {
         0 => Ok(()),
-        aside => writeln!(f, "{} set aside, and not in it.", count(aside, "node")),
+        more => writeln!(f, "  … and {more} more"),
     }
 }
 
-fn show_before(f: &mut fmt::Formatter<'_>, backup: Option<&Made>) -> fmt::Result {
-    match backup {
-        Some(made) => writeln!(f, "What was there before is in {}", made.path.display()),
-        None => Ok(()),
-    }
+/// Where there is what another session has taken the place of.
+pub(super) fn show_before(f: &mut fmt::Formatter<'_>, backup: Option<&Made>) -> fmt::Result {
+    let Some(made) = backup else {
+        return Ok(());
+    };
+    writeln!(f, "What was there before is in {}", made.path.display())?;
+    // What is set aside is where it was.
+    show_lacks(f, 0, &made.without_changes)
 }
 
 fn show_backups(f: &mut fmt::Formatter<'_>, backups: &[Found]) -> fmt::Result {

@@ -319,12 +319,7 @@ impl<O: Outlet + Sync> Desk<O> {
         });
         let made = written.await.map_err(|error| error.to_string())?;
         let made = made.map_err(|error| error.to_string())?;
-        Ok(Answer::Exported {
-            exported: made.path,
-            nodes: made.nodes,
-            aside: made.aside,
-            bytes: made.bytes,
-        })
+        Ok(Answer::exported(made))
     }
 }
 

@@ -29,6 +29,7 @@ pub use self::swap::{SwapError, swap};
 pub use self::task::{Backups, Policy, Status, Wanted, start};
 pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;
+use crate::wire::identity::NodeId;
 
 /// Why a backup is made. It becomes part of the file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -97,6 +98,9 @@ pub struct Made {
     pub nodes: usize,
     /// Nodes that are not in it, because they are set aside.
     pub aside: usize,
+    /// Nodes that are in it without their last changes: the server cannot read such a node (it names
+    /// what `session.extra_globals` permits), and so not put its changes into it.
+    pub without_changes: Vec<NodeId>,
     /// Bytes of the file.
     pub bytes: u64,
     /// Tells what is in it from other states.

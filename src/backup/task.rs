@@ -331,7 +331,8 @@ impl<O: Outlet + Sync> Task<O> {
             Ok(made) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 info!(name: "backup.made", file = %made.path.display(), reason = reason.word(),
-                    nodes = made.nodes, bytes = made.bytes, ms, "backup made");
+                    nodes = made.nodes, without_changes = made.without_changes.len(),
+                    bytes = made.bytes, ms, "backup made");
                 self.saved = made.state.map(|state| (state, made.path.clone()));
                 self.status.send_replace(Status {
                     last: Some(made.clone()),
@@ -359,9 +360,25 @@ impl<O: Outlet + Sync> Task<O> {
             return;
         }
         let sequence = snapshot.sequence;
-        if self.is_news(&snapshot) && self.write(Reason::Reset, snapshot).await.is_err() {
-            warn!(name: "session.not_reset", "the session is not reset without a backup of it");
-            return;
+        // What the last backup has is not known if it was made before the start.
+        let last = self.status.borrow().last.clone();
+        let made = match last.filter(|_| !self.is_news(&snapshot)) {
+            Some(made) => Ok(made),
+            None => self.write(Reason::Reset, snapshot).await,
+        };
+        match made {
+            // An operator may decide to lose them; nobody is asked here.
+            Ok(made) if !made.without_changes.is_empty() => {
+                let nodes = made.without_changes.len();
+                warn!(name: "session.not_reset", nodes, "the session is not reset by itself: the \
+                    backup has nodes without their last changes, which the server cannot read");
+                return;
+            }
+            Ok(_) => {}
+            Err(_) => {
+                warn!(name: "session.not_reset", "the session is not reset without a backup of it");
+                return;
+            }
         }
         let emptied = self.session.ask(move |session, now| {
             if session.user_count() == 0 {

@@ -261,12 +261,7 @@ impl<'a> Here<'a> {
         };
         let summary = store.summary();
         let made = backup::write_file(&file, self.name, self.content, whole(&store, &summary))?;
-        Ok(Done::new(&Answer::Exported {
-            exported: made.path,
-            nodes: made.nodes,
-            aside: made.aside,
-            bytes: made.bytes,
-        }))
+        Ok(Done::new(&Answer::exported(made)))
     }
 
     /// A backup of what is in the store, if there is anything.
