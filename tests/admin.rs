@@ -205,6 +205,32 @@ async fn a_session_goes_back_to_a_backup_and_a_reset_can_be_undone() {
     assert!(ctl(&program, &["restore"]).unwrap().lines().count() >= 3);
 }
 
+/// Where no backup can be made nobody is sent away, and of two the first goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_sent_away_for_what_cannot_be_done() {
+    let program = Program::start(&[]);
+    let _alice = host(&program).await;
+    let backups_dir = program.data.path().join("backups");
+    std::fs::write(&backups_dir, "in the way").unwrap();
+    let refused = ctl(&program, &["reset"]).unwrap_err();
+    assert!(refused.contains("not touched"), "{refused}");
+    let stats = ctl_json(&program, &["stats"]);
+    assert_eq!((&stats["users"], &stats["nodes"]), (&1.into(), &2.into()));
+
+    std::fs::remove_file(&backups_dir).unwrap();
+    // That it is nobody's again is a change that the first backup does not have.
+    ctl(&program, &["rights", "COMMON", "alice"]).unwrap();
+    let answer = ctl_json(&program, &["reset"]);
+    let made = answer["backup"]["path"].as_str().unwrap();
+    let resets: Vec<_> = backups(&program)
+        .into_iter()
+        .filter(|name| name.contains("_reset_"))
+        .collect();
+    assert_eq!(resets.len(), 1);
+    assert!(made.ends_with(&resets[0]), "{made}");
+    assert_eq!(ctl_json(&program, &["stats"])["users"], 0);
+}
+
 /// Somebody who has all of so many nodes, which may have been on their way.
 async fn joined_with(program: &Program, name: &str, nodes: usize) -> Client {
     let mut client = joined(program, name).await;

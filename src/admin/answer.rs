@@ -83,11 +83,17 @@ pub enum Answer {
         nodes: usize,
         /// What was there before.
         backup: Option<Made>,
+        /// Why it is not on the disk yet.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unsaved: Option<String>,
     },
     /// The session is empty.
     Reset {
         /// What was there before.
         backup: Option<Made>,
+        /// Why that is not on the disk yet.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unsaved: Option<String>,
     },
     /// How the server is.
     Stats(Box<Stats>),
@@ -242,6 +248,7 @@ impl fmt::Display for Answer {
                 restored,
                 nodes,
                 backup,
+                unsaved,
             } => {
                 let file = restored.display();
                 writeln!(
@@ -249,11 +256,13 @@ impl fmt::Display for Answer {
                     "The session is that of {file} now, with {}.",
                     count(*nodes, "node")
                 )?;
-                show_before(f, backup.as_ref())
+                show_before(f, backup.as_ref())?;
+                show_unsaved(f, unsaved.as_deref())
             }
-            Self::Reset { backup } => {
+            Self::Reset { backup, unsaved } => {
                 writeln!(f, "The session is empty.")?;
-                show_before(f, backup.as_ref())
+                show_before(f, backup.as_ref())?;
+                show_unsaved(f, unsaved.as_deref())
             }
             Self::Stats(stats) => show_stats(f, stats),
             Self::Stopping { seconds: 0 } => writeln!(f, "The server ends."),
@@ -351,6 +360,17 @@ pub(super) fn show_before(f: &mut fmt::Formatter<'_>, backup: Option<&Made>) -> 
     writeln!(f, "What was there before is in {}", made.path.display())?;
     // What is set aside is where it was.
     show_lacks(f, 0, &made.without_changes)
+}
+
+fn show_unsaved(f: &mut fmt::Formatter<'_>, why: Option<&str>) -> fmt::Result {
+    match why {
+        Some(why) => writeln!(
+            f,
+            "It is NOT ON THE DISK yet, and if the server ended now what was there before would be \
+             back: {why}"
+        ),
+        None => Ok(()),
+    }
 }
 
 fn show_backups(f: &mut fmt::Formatter<'_>, backups: &[Found]) -> fmt::Result {

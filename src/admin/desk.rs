@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::answer::{Answer, BackupStats, DurabilityStats, Owned, Stats, unix};
 use super::order::Order;
-use crate::backup::{self, Backups, Reason};
+use crate::backup::{self, Backups, Reason, Swapped};
 use crate::counters::Counters;
 use crate::session::{Handle, Listed, Outlet, Session, Snapshot};
 use crate::text::shown;
@@ -120,8 +120,11 @@ impl<O: Outlet + Sync> Desk<O> {
                 backup: Some(which),
             } => self.restore(which).await,
             Order::Reset => {
-                let backup = self.swap(Reason::Reset, Snapshot::default(), RESET).await?;
-                Ok(Answer::Reset { backup })
+                let swapped = self.swap(Reason::Reset, Snapshot::default(), RESET).await?;
+                Ok(Answer::Reset {
+                    backup: swapped.backup,
+                    unsaved: swapped.unsaved,
+                })
             }
             Order::Stats => self.stats().await,
             Order::Stop { notice } => self.stop(notice.unwrap_or_default()).await,
@@ -251,12 +254,12 @@ impl<O: Outlet + Sync> Desk<O> {
             Ok::<_, String>((path, snapshot))
         });
         let (restored, snapshot) = read.await.map_err(|error| error.to_string())??;
-        let nodes = snapshot.nodes.len();
-        let backup = self.swap(Reason::Restore, snapshot, RESTORED).await?;
+        let swapped = self.swap(Reason::Restore, snapshot, RESTORED).await?;
         Ok(Answer::Restored {
             restored,
-            nodes,
-            backup,
+            nodes: swapped.nodes,
+            backup: swapped.backup,
+            unsaved: swapped.unsaved,
         })
     }
 
@@ -265,7 +268,7 @@ impl<O: Outlet + Sync> Desk<O> {
         reason: Reason,
         other: Snapshot,
         message: &'static str,
-    ) -> Result<Option<backup::Made>, String> {
+    ) -> Result<Swapped, String> {
         let swapped = backup::swap(&self.session, &self.backups, reason, other, message).await;
         swapped.map_err(|error| error.to_string())
     }

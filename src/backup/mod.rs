@@ -25,7 +25,7 @@ use thiserror::Error;
 pub use self::name::{Found, find, list};
 pub use self::read::{Limits, read_file};
 pub use self::retention::Keep;
-pub use self::swap::{SwapError, swap};
+pub use self::swap::{SwapError, Swapped, swap};
 pub use self::task::{Backups, Policy, Status, Wanted, start};
 pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;

@@ -85,8 +85,10 @@ enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
     Always,
-    /// Of those that have nodes.
-    IfAny,
+    /// Of those that have nodes. None is removed for it: another may take its place at once.
+    First,
+    /// Of those that have nodes, unless it is this state.
+    IfNot(Option<u64>),
     /// Of those that are not what the last backup has.
     IfChanged,
 }
@@ -111,12 +113,33 @@ impl Backups {
         made.ok_or(BackupError::Ended)
     }
 
-    /// Makes a backup, unless the session is empty. `None` then.
+    /// Makes a backup while artists may go on, unless the session is empty. `None` then. What
+    /// comes of it goes to [`Self::make_again`].
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn make_if_any(&self, reason: Reason) -> Result<Option<Made>, BackupError> {
-        self.order(reason, When::IfAny).await
+    pub async fn make_first(&self, reason: Reason) -> Result<Option<Made>, BackupError> {
+        self.order(reason, When::First).await
+    }
+
+    /// Makes a backup in the place of the first one, if anything has changed since.
+    ///
+    /// # Errors
+    /// Why there is none. The first one stays.
+    pub async fn make_again(
+        &self,
+        reason: Reason,
+        first: Option<Made>,
+    ) -> Result<Option<Made>, BackupError> {
+        let state = first.as_ref().and_then(|first| first.state);
+        let Some(made) = self.order(reason, When::IfNot(state)).await? else {
+            return Ok(first);
+        };
+        if let Some(first) = first {
+            // If it stays, there is one backup more.
+            let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(first.path)).await;
+        }
+        Ok(Some(made))
     }
 
     /// The backup at the server's end, if one is configured.
@@ -258,7 +281,7 @@ impl<O: Outlet + Sync> Task<O> {
                 Woken::Wanted((reason, snapshot)) => {
                     if self.is_news(&snapshot) {
                         // What failed is in the log.
-                        let _ = self.write(reason, snapshot).await;
+                        let _ = self.write(reason, snapshot, true).await;
                     }
                 }
                 Woken::Time => drop(self.make(Reason::Interval, When::IfChanged).await),
@@ -284,13 +307,15 @@ impl<O: Outlet + Sync> Task<O> {
         let snapshot = snapshot.ok_or(BackupError::Ended)?;
         let wanted = match when {
             When::Always => true,
-            When::IfAny => !snapshot.is_empty(),
+            When::First => !snapshot.is_empty(),
+            When::IfNot(state) => !snapshot.is_empty() && Some(snapshot.fingerprint()) != state,
             When::IfChanged => self.is_news(&snapshot),
         };
         if !wanted {
             return Ok(None);
         }
-        self.write(reason, snapshot).await.map(Some)
+        let removes = when != When::First;
+        self.write(reason, snapshot, removes).await.map(Some)
     }
 
     /// Nobody is there any more, and nobody has sent them away to do something with the session.
@@ -311,7 +336,13 @@ impl<O: Outlet + Sync> Task<O> {
         !snapshot.is_empty() && !self.saved.as_ref().is_some_and(same)
     }
 
-    async fn write(&mut self, reason: Reason, snapshot: Snapshot) -> Result<Made, BackupError> {
+    /// Writes one; `removes` those of which there are too many then.
+    async fn write(
+        &mut self,
+        reason: Reason,
+        snapshot: Snapshot,
+        removes: bool,
+    ) -> Result<Made, BackupError> {
         let began = Instant::now();
         let policy = Arc::clone(&self.policy);
         let work = move || {
@@ -321,8 +352,10 @@ impl<O: Outlet + Sync> Task<O> {
                 content: policy.limits.content(),
             };
             let made = place.write(reason, contents(&snapshot))?;
-            // Which there are too many of is known only now.
-            remove_surplus(&policy, &made.path);
+            if removes {
+                // Which there are too many of is known only now.
+                remove_surplus(&policy, &made.path);
+            }
             Ok(made)
         };
         let made = tokio::task::spawn_blocking(work).await;
@@ -364,7 +397,7 @@ impl<O: Outlet + Sync> Task<O> {
         let last = self.status.borrow().last.clone();
         let made = match last.filter(|_| !self.is_news(&snapshot)) {
             Some(made) => Ok(made),
-            None => self.write(Reason::Reset, snapshot).await,
+            None => self.write(Reason::Reset, snapshot, true).await,
         };
         match made {
             // An operator may decide to lose them; nobody is asked here.

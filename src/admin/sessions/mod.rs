@@ -345,7 +345,10 @@ impl<'a> Here<'a> {
         };
         let backup = self.back_up(&sound, Reason::Reset)?;
         sound.put(Snapshot::default())?;
-        Ok(Done::new(&Answer::Reset { backup }))
+        Ok(Done::new(&Answer::Reset {
+            backup,
+            unsaved: None,
+        }))
     }
 
     fn recover(&self) -> Result<Done, SessionError> {

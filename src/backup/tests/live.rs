@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::{id, node};
-use crate::backup::{Backups, Limits, Policy, Reason, list, start, swap};
+use crate::backup::{Backups, Limits, Policy, Reason, SwapError, list, start, swap};
 use crate::config::{Config, WhenEmpty};
 use crate::counters::Counters;
 use crate::ports::Peer;
@@ -107,9 +107,57 @@ fn unreadable() -> Vec<(NodeId, Stored)> {
 async fn who_resets_is_told_what_the_backup_lacks() {
     let live = Live::start(unreadable(), WhenEmpty::Keep, |_| true);
     let (session, backups) = (&live.session, &live.backups);
-    let made = swap(session, backups, Reason::Reset, Snapshot::default(), "gone").await;
-    assert_eq!(made.unwrap().unwrap().without_changes, [id(2)]);
+    let swapped = swap(session, backups, Reason::Reset, Snapshot::default(), "gone").await;
+    let swapped = swapped.unwrap();
+    assert_eq!(swapped.backup.unwrap().without_changes, [id(2)]);
+    assert_eq!((swapped.nodes, swapped.unsaved), (0, None));
     assert_eq!(live.nodes().await, 0);
+}
+
+fn other(text: &str) -> Snapshot {
+    Snapshot {
+        nodes: vec![node(7, text)],
+        ..Snapshot::default()
+    }
+}
+
+/// What can be known before is known before anything is done.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_done_is_not_begun() {
+    let live = Live::start(vec![node(1, "one")], WhenEmpty::Keep, |_| false);
+    let (session, backups) = (&live.session, &live.backups);
+    let large = other(&"x".repeat(SPACE));
+    let refused = swap(session, backups, Reason::Restore, large, "gone").await;
+    assert!(matches!(refused, Err(SwapError::Replace(_))), "{refused:?}");
+    // Something that the disk does not take.
+    session
+        .ask(|session, now| session.quarantine(id(1), now))
+        .await;
+    let refused = swap(session, backups, Reason::Restore, other("small"), "gone").await;
+    let error = refused.unwrap_err().to_string();
+    assert!(
+        error.contains("not touched") && error.ends_with("it is full"),
+        "{error}"
+    );
+    assert_eq!(live.reasons(), []);
+    assert_eq!(
+        session.ask(|session, _| session.aside_count()).await,
+        Some(1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_said_that_the_disk_does_not_take_the_other_one() {
+    let takes = |batch: &Batch| batch.nodes.iter().all(|(_, stored)| stored.is_some());
+    let live = Live::start(vec![node(1, "one")], WhenEmpty::Keep, takes);
+    let (session, backups) = (&live.session, &live.backups);
+    let swapped = swap(session, backups, Reason::Restore, other("small"), "gone").await;
+    let swapped = swapped.unwrap();
+    assert_eq!((swapped.nodes, live.nodes().await), (1, 1));
+    assert_eq!(swapped.unsaved.as_deref(), Some("it is full"));
+    assert_eq!(live.reasons(), [Reason::Restore]);
+    let closed = session.ask(|session, _| session.is_closed()).await;
+    assert_eq!(closed, Some(false));
 }
 
 /// Nobody is asked there, so nothing is lost.
@@ -120,7 +168,7 @@ async fn what_a_backup_would_lack_is_not_reset_by_itself() {
         let live = Live::start(nodes, after, |_| true);
         sleep(Duration::from_secs(2)).await;
         // Its turn is after the reset's.
-        let _ = live.backups.make_if_any(Reason::Manual).await;
+        let _ = live.backups.make_first(Reason::Manual).await;
         assert!(live.reasons().contains(&Reason::Reset));
         assert_eq!(live.nodes().await, stay);
     }
