@@ -128,6 +128,7 @@ impl Server {
                 Some(session::Kept { keeper, within })
             }
         };
+        let health = kept.as_ref().map(|kept| kept.keeper.health.clone());
         let (want, wanted) = mpsc::channel(BACKUPS);
         let session = session::spawn(settings.clone(), Arc::clone(&counters), kept, want);
         let from_file = backup::Limits::new(&config, settings.max_session, settings.content);
@@ -137,6 +138,7 @@ impl Server {
             session.clone(),
             backups.clone(),
             Arc::clone(&counters),
+            health.unwrap_or_default(),
             settings.max_session,
         );
         let ports = Ports::start(

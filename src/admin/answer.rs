@@ -183,14 +183,18 @@ pub struct DurabilityStats {
     /// Why it is degraded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Whether something that was kept can no longer be read: so the session would not be loaded at
+    /// the next start.
+    pub damaged: bool,
 }
 
 impl DurabilityStats {
-    pub(super) fn of(durability: &Durability) -> Self {
+    pub(super) fn of(durability: &Durability, damaged: bool) -> Self {
         let plain = |state| Self {
             state,
             since: None,
             why: None,
+            damaged,
         };
         match durability {
             Durability::Off => plain("off"),
@@ -199,6 +203,7 @@ impl DurabilityStats {
                 state: "degraded",
                 since: Some(unix(*since)),
                 why: Some(why.clone()),
+                damaged,
             },
         }
     }
@@ -407,6 +412,13 @@ fn show_stats(f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
             writeln!(f, "disk: DEGRADED since {since}: {why}")?;
         }
         _ => writeln!(f, "disk: {}", stats.durability.state)?,
+    }
+    if stats.durability.damaged {
+        writeln!(
+            f,
+            "what is kept is DAMAGED: the session goes on, but cannot be loaded at the next start. \
+             Make a backup now; then stop the server and say session restore"
+        )?;
     }
     match (&stats.backup.last, stats.backup.at) {
         (Some(last), Some(at)) => {

@@ -15,6 +15,7 @@ use super::order::Order;
 use crate::backup::{self, Backups, Reason, Swapped};
 use crate::counters::Counters;
 use crate::session::{Handle, Listed, Outlet, Session, Snapshot};
+use crate::store::Health;
 use crate::text::shown;
 use crate::wire::identity::NodeId;
 
@@ -31,6 +32,7 @@ pub(crate) struct Desk<O> {
     session: Handle<O>,
     backups: Backups,
     counters: Arc<Counters>,
+    health: Health,
     /// When the server is to end.
     stop: watch::Sender<Option<Instant>>,
     max_bytes: usize,
@@ -43,6 +45,7 @@ impl<O> Clone for Desk<O> {
             session: self.session.clone(),
             backups: self.backups.clone(),
             counters: Arc::clone(&self.counters),
+            health: self.health.clone(),
             stop: self.stop.clone(),
             max_bytes: self.max_bytes,
             started: self.started,
@@ -55,12 +58,14 @@ impl<O: Outlet + Sync> Desk<O> {
         session: Handle<O>,
         backups: Backups,
         counters: Arc<Counters>,
+        health: Health,
         max_bytes: usize,
     ) -> Self {
         Self {
             session,
             backups,
             counters,
+            health,
             stop: watch::Sender::new(None),
             max_bytes,
             started: Instant::now(),
@@ -283,6 +288,7 @@ impl<O: Outlet + Sync> Desk<O> {
             failed: status.failed,
         };
         let counters = self.counters.to_json();
+        let damaged = self.health.is_damaged();
         let stats = self.ask(move |session, now| Stats {
             server: env!("CARGO_PKG_VERSION"),
             uptime: now.duration_since(started).as_secs(),
@@ -294,7 +300,7 @@ impl<O: Outlet + Sync> Desk<O> {
             bytes: session.bytes(),
             max_bytes,
             sequence: session.sequence(),
-            durability: DurabilityStats::of(session.durability()),
+            durability: DurabilityStats::of(session.durability(), damaged),
             backup,
             counters,
         });
@@ -368,6 +374,7 @@ mod tests {
                 kept,
                 batches,
                 reports,
+                health: Health::default(),
             },
             within: Duration::ZERO,
         };
@@ -377,7 +384,7 @@ mod tests {
             session::spawn::<Arc<Peer>>(settings, Arc::clone(&counters), Some(kept), want);
         let limits = Limits::new(&config, 1 << 20, settings::content(&config, 1 << 20));
         let backups = backup::start(Policy::new(&config, limits), session.clone(), wanted);
-        let desk = Desk::new(session, backups, counters, 1 << 20);
+        let desk = Desk::new(session, backups, counters, Health::default(), 1 << 20);
 
         let (done, was_done) = std::sync::mpsc::channel();
         let again = done.clone();

@@ -14,7 +14,7 @@ use crate::config::{Config, WhenEmpty};
 use crate::counters::Counters;
 use crate::ports::Peer;
 use crate::session::{self, Handle, Settings, Snapshot, settings};
-use crate::store::{self, Batch, Keeper, Stored, Written};
+use crate::store::{self, Batch, Health, Keeper, Stored, Written};
 use crate::wire::identity::NodeId;
 
 const SPACE: usize = 1 << 20;
@@ -57,6 +57,7 @@ impl Live {
                 kept,
                 batches,
                 reports,
+                health: Health::default(),
             },
             within: Duration::ZERO,
         };
