@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::answer::{Answer, BackupStats, DurabilityStats, Owned, Stats, unix};
+use super::answer::{Answer, Owned, unix};
 use super::order::Order;
+use super::stats::{BackupStats, DurabilityStats, Stats};
 use crate::backup::{self, Backups, Reason, Swapped};
 use crate::counters::Counters;
 use crate::session::{Handle, Listed, Outlet, Session, Snapshot};

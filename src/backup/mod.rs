@@ -8,6 +8,7 @@
 //! that what has a backup's name is one. `retention` says which are removed again.
 
 mod name;
+mod policy;
 mod read;
 mod retention;
 mod swap;
@@ -23,10 +24,11 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use self::name::{Found, find, list};
+pub use self::policy::Policy;
 pub use self::read::{Limits, read_file};
 pub use self::retention::Keep;
 pub use self::swap::{SwapError, Swapped, swap};
-pub use self::task::{Backups, Policy, Status, Wanted, start};
+pub use self::task::{Backups, Status, Wanted, start};
 pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;
 use crate::wire::identity::NodeId;

@@ -3,7 +3,7 @@
 //! Started by the server. It asks the session for a snapshot, which costs no payload's copy, and has
 //! it written by a thread where it holds up nobody. What is asked for meanwhile waits.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,8 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{error, info, warn};
 
 use super::write::{self, Place, contents};
-use super::{BackupError, Keep, Limits, Made, Reason, directory, list};
-use crate::config::{Config, Interval, WhenEmpty};
+use super::{BackupError, Made, Policy, Reason};
+use crate::config::{Interval, WhenEmpty};
 use crate::session::{Handle, Outlet, Snapshot};
 
 /// What the session has saved by itself, at the moment of which it is to be saved.
@@ -23,44 +23,6 @@ pub type Wanted = (Reason, Snapshot);
 const INBOX: usize = 16;
 /// Why those are sent away who come back while an abandoned session is emptied.
 const ABANDONED: &str = "the session was empty for so long that it was reset";
-
-/// When backups are made, and where.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// The folder of this session's backups.
-    pub dir: PathBuf,
-    /// The session's name.
-    pub session: String,
-    /// Which are kept.
-    pub keep: Keep,
-    /// How often one is made.
-    pub interval: Interval,
-    /// Whether one is made when the last user has left.
-    pub on_leave: bool,
-    /// Whether one is made when the server ends.
-    pub on_stop: bool,
-    /// What becomes of a session without users.
-    pub when_empty: WhenEmpty,
-    /// What is read of a file at most.
-    pub limits: Limits,
-}
-
-impl Policy {
-    /// What a configuration says.
-    pub fn new(config: &Config, limits: Limits) -> Self {
-        let backup = &config.backup;
-        Self {
-            dir: directory(config, &config.session.name),
-            session: config.session.name.clone(),
-            keep: Keep::of(backup),
-            interval: backup.interval,
-            on_leave: backup.on_leave,
-            on_stop: backup.on_stop,
-            when_empty: config.session.when_empty,
-            limits,
-        }
-    }
-}
 
 /// How the last attempts went.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -354,7 +316,7 @@ impl<O: Outlet + Sync> Task<O> {
             let made = place.write(reason, contents(&snapshot))?;
             if removes {
                 // Which there are too many of is known only now.
-                remove_surplus(&policy, &made.path);
+                policy.remove_surplus(&made.path);
             }
             Ok(made)
         };
@@ -419,23 +381,5 @@ impl<O: Outlet + Sync> Task<O> {
             }
         });
         emptied.await;
-    }
-}
-
-fn remove_surplus(policy: &Policy, made: &Path) {
-    let Ok(all) = list(&policy.dir, &policy.session) else {
-        return;
-    };
-    for found in policy.keep.surplus(&all) {
-        if found.path == made {
-            // The clock was set back.
-            continue;
-        }
-        match std::fs::remove_file(&found.path) {
-            Ok(()) => info!(name: "backup.removed", file = %found.name, "old backup removed"),
-            Err(error) => {
-                warn!(name: "backup.not_removed", file = %found.name, %error, "an old backup stays");
-            }
-        }
     }
 }
