@@ -58,20 +58,32 @@ pub fn file(directory: &Path) -> PathBuf {
 /// If the file can be neither read nor written.
 pub fn load_or_create(directory: &Path) -> Result<Secret, AdminPasswordError> {
     let path = file(directory);
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            let text = text.trim_end_matches(['\r', '\n']);
-            if text.is_empty() {
-                return Err(AdminPasswordError::Empty(path));
-            }
-            Ok(Secret::new(text.to_owned()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let password = make_up()?;
-            keep(directory, &password)?;
-            Ok(password)
-        }
-        Err(source) => Err(AdminPasswordError::File { path, source }),
+    let wrong = |source| AdminPasswordError::File {
+        path: path.clone(),
+        source,
+    };
+    let mut text = fs::read_to_string(&path);
+    if matches!(&text, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        let password = make_up()?;
+        write(directory, password.reveal(), |new| put_first(new, &path)).map_err(wrong)?;
+        // Another server may have put its own there first.
+        text = fs::read_to_string(&path);
+    }
+    let text = text.map_err(wrong)?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(AdminPasswordError::Empty(path));
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// Gives a file its name, unless another one has it: that stays.
+fn put_first(new: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(new, path) {
+        Ok(()) => fs::remove_file(new),
+        Err(_) if path.exists() => fs::remove_file(new),
+        // A file system that has no links (FAT).
+        Err(_) => fs::rename(new, path),
     }
 }
 
@@ -83,28 +95,37 @@ pub fn load_or_create(directory: &Path) -> Result<Secret, AdminPasswordError> {
 pub fn keep(directory: &Path, password: &Secret) -> Result<(), AdminPasswordError> {
     check_admin_password(password.reveal()).map_err(AdminPasswordError::Unfit)?;
     let path = file(directory);
-    write(directory, &path, password.reveal())
+    write(directory, password.reveal(), |new| fs::rename(new, &path))
         .map_err(|source| AdminPasswordError::File { path, source })
 }
 
-/// Whole or not at all: a reader never finds half a password.
-fn write(directory: &Path, path: &Path, password: &str) -> io::Result<()> {
+/// Whole or not at all: a reader never finds half a password. `put` gives the file its name.
+fn write(
+    directory: &Path,
+    password: &str,
+    put: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let new = path.with_extension("new");
-    // What an earlier attempt left may have other rights.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let mut number = [0u8; 8];
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut number)
+        .map_err(io::Error::other)?;
+    // Two servers may start at the same time.
+    let new = format!("{FILE}.{:016x}.new", u64::from_le_bytes(number));
+    let new = directory.join(new);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&new)?;
-    writeln!(file, "{password}")?;
-    file.sync_all()?;
+    let written = writeln!(file, "{password}").and_then(|()| file.sync_all());
     drop(file);
-    fs::rename(&new, path)
+    let put = written.and_then(|()| put(&new));
+    if put.is_err() {
+        // If it stays, it is nobody's password.
+        let _ = fs::remove_file(&new);
+    }
+    put
 }
 
 /// Says where the password is, and on a terminal what it is.
@@ -159,7 +180,6 @@ mod tests {
     fn is_replaced_whole() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path();
-        fs::write(data.join("admin-password.new"), "half").unwrap();
         keep(data, &Secret::new("first".to_owned())).unwrap();
         keep(data, &Secret::new("open sesame".to_owned())).unwrap();
         assert_eq!(load_or_create(data).unwrap().reveal(), "open sesame");
@@ -172,6 +192,32 @@ mod tests {
         }
         assert_eq!(load_or_create(data).unwrap().reveal(), "open sesame");
         assert_eq!(fs::read_dir(data).unwrap().count(), 1);
+    }
+
+    /// Servers that start for the first time at the same moment have one password.
+    #[test]
+    fn is_the_same_for_all_who_make_it_up_at_once() {
+        for _ in 0..50 {
+            let directory = tempfile::tempdir().unwrap();
+            let data = directory.path();
+            let start = std::sync::Barrier::new(4);
+            let passwords: Vec<_> = std::thread::scope(|scope| {
+                let servers = [(); 4].map(|()| {
+                    scope.spawn(|| {
+                        start.wait();
+                        load_or_create(data).unwrap().reveal().to_owned()
+                    })
+                });
+                servers.map(|server| server.join().unwrap()).into()
+            });
+            assert!(
+                passwords.iter().all(|password| *password == passwords[0]),
+                "{passwords:?}"
+            );
+            assert_eq!(load_or_create(data).unwrap().reveal(), passwords[0]);
+            only_mine(data);
+            assert_eq!(fs::read_dir(data).unwrap().count(), 1);
+        }
     }
 
     fn only_mine(data: &Path) {

@@ -43,7 +43,8 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::console::Console;
-use crate::platform::{attached, service, signals};
+use crate::platform::signals::{self, Signals};
+use crate::platform::{attached, service};
 use crate::server::{Server, StartError};
 
 /// What was typed at the console, in the data directory.
@@ -78,13 +79,15 @@ pub fn run(config: Config) -> Result<(), StartError> {
         let session = server.session();
         #[cfg(unix)]
         let socket = open_socket(socket, server.desk());
+        // Who reads that it listens may tell it to stop.
+        let signals = Signals::listen()?;
         server.announce();
         service::ready(session);
         let mut console = console
             .then(|| Console::open(server.desk().clone(), history))
             .flatten();
         let stop = tokio::select! {
-            stop = signals::wait_for_stop(server.counters(), server.backups()) => stop,
+            stop = signals.wait_for_stop(server.counters(), server.backups()) => stop,
             () = server.desk().wait_for_stop() => Ok(()),
             () = exit_typed(console.as_mut()) => Ok(()),
             why = session.load_failed() => return Err(StartError::Load(why)),
@@ -95,7 +98,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         };
         service::stopping();
         drop(console);
-        let stopped = server.stop().await;
+        let stopped = server.stop_before(signals::another()).await;
         #[cfg(unix)]
         drop(socket);
         stop.map_err(|error: io::Error| StartError::from(error))

@@ -31,6 +31,8 @@ const STOPPING: &str = "the server is shutting down";
 const LEAVING: Duration = Duration::from_secs(2);
 /// How long connections may take to end.
 const CLOSING: Duration = Duration::from_secs(2);
+/// How long the last backup may take before it is said why the server is still there.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Backups the session may want before the first of them is begun.
 const BACKUPS: usize = 4;
 
@@ -126,6 +128,7 @@ impl Server {
                 Some(session::Kept { keeper, within })
             }
         };
+        let health = kept.as_ref().map(|kept| kept.keeper.health.clone());
         let (want, wanted) = mpsc::channel(BACKUPS);
         let session = session::spawn(settings.clone(), Arc::clone(&counters), kept, want);
         let from_file = backup::Limits::new(&config, settings.max_session, settings.content);
@@ -135,6 +138,7 @@ impl Server {
             session.clone(),
             backups.clone(),
             Arc::clone(&counters),
+            health.unwrap_or_default(),
             settings.max_session,
         );
         let ports = Ports::start(
@@ -191,14 +195,35 @@ impl Server {
         &self.counters
     }
 
-    /// Takes nobody new, tells everybody, and ends within 5 seconds.
+    /// Takes nobody new, tells everybody, has all on the disk within 5 seconds, and makes a last
+    /// backup.
     ///
     /// # Errors
     ///
     /// If the last changes could not be written to the disk.
     pub async fn stop(self) -> Result<(), StartError> {
+        self.stop_before(std::future::pending()).await
+    }
+
+    /// The same; but ends without the backup when `hurried` is done, which is not looked at earlier.
+    pub(crate) async fn stop_before(
+        self,
+        hurried: impl Future<Output = ()>,
+    ) -> Result<(), StartError> {
         info!(name: "server.stopping", "stopping");
         self.ports.stop_accepting();
+        let left = if self.ports.session().give_up_loading().await {
+            self.leave(hurried).await
+        } else {
+            info!(name: "server.not_loaded", "the session was still being loaded: it is as it was");
+            Ok(())
+        };
+        info!(name: "server.stopped", "stopped");
+        left
+    }
+
+    /// Sends everybody away and saves what they did.
+    async fn leave(self, hurried: impl Future<Output = ()>) -> Result<(), StartError> {
         let deadline = Instant::now() + LEAVING;
         let told = timeout(LEAVING, self.ports.session().close(STOPPING)).await;
         if told.is_ok() {
@@ -208,12 +233,27 @@ impl Server {
         }
         self.ports.session().idle(LEAVING).await;
         let saved = self.ports.session().save().await;
-        self.backups.make_last().await;
+        self.last_backup(hurried).await;
         if timeout(CLOSING, self.ports.close()).await.is_err() {
             warn!(name: "server.forced", "connections did not end in time");
         }
-        info!(name: "server.stopped", "stopped");
         saved.map_err(StartError::Save)
+    }
+
+    async fn last_backup(&self, hurried: impl Future<Output = ()>) {
+        let patient = async {
+            sleep(PATIENCE).await;
+            info!(name: "server.last_backup", "a last backup is being made; Ctrl+C or SIGTERM once \
+                more ends without it");
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.backups.make_last() => {}
+            () = hurried => {
+                warn!(name: "server.no_last_backup", "no last backup is made; the session is kept");
+            }
+            () = patient => {}
+        }
     }
 }
 

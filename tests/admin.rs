@@ -205,6 +205,32 @@ async fn a_session_goes_back_to_a_backup_and_a_reset_can_be_undone() {
     assert!(ctl(&program, &["restore"]).unwrap().lines().count() >= 3);
 }
 
+/// Where no backup can be made nobody is sent away, and of two the first goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_sent_away_for_what_cannot_be_done() {
+    let program = Program::start(&[]);
+    let _alice = host(&program).await;
+    let backups_dir = program.data.path().join("backups");
+    std::fs::write(&backups_dir, "in the way").unwrap();
+    let refused = ctl(&program, &["reset"]).unwrap_err();
+    assert!(refused.contains("not touched"), "{refused}");
+    let stats = ctl_json(&program, &["stats"]);
+    assert_eq!((&stats["users"], &stats["nodes"]), (&1.into(), &2.into()));
+
+    std::fs::remove_file(&backups_dir).unwrap();
+    // That it is nobody's again is a change that the first backup does not have.
+    ctl(&program, &["rights", "COMMON", "alice"]).unwrap();
+    let answer = ctl_json(&program, &["reset"]);
+    let made = answer["backup"]["path"].as_str().unwrap();
+    let resets: Vec<_> = backups(&program)
+        .into_iter()
+        .filter(|name| name.contains("_reset_"))
+        .collect();
+    assert_eq!(resets.len(), 1);
+    assert!(made.ends_with(&resets[0]), "{made}");
+    assert_eq!(ctl_json(&program, &["stats"])["users"], 0);
+}
+
 /// Somebody who has all of so many nodes, which may have been on their way.
 async fn joined_with(program: &Program, name: &str, nodes: usize) -> Client {
     let mut client = joined(program, name).await;
@@ -212,6 +238,47 @@ async fn joined_with(program: &Program, name: &str, nodes: usize) -> Client {
         .until("all nodes", |client| client.nodes.len() >= nodes)
         .await;
     client
+}
+
+/// What cannot be read any more is seen when it is to be copied; a backup gets past it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_of_what_is_kept_is_said_while_there_is_time() {
+    let mut program = Program::start(&[]);
+    let mut alice = Client::enter(&program.ports, VERSION, Via::Hand, "alice", As::Admin).await;
+    let large = |n: u32, text: &str| made(n, &text.repeat(100_000));
+    alice.upload(&[large(1, "1"), large(2, "2")]).await;
+    ctl(&program, &["save"]).unwrap();
+    let stats = ctl_json(&program, &["stats"]);
+    assert_eq!(stats["durability"]["damaged"], false);
+    let log = program.data.path().join("sessions/default/log");
+    for part in std::fs::read_dir(log).unwrap() {
+        let part = part.unwrap().path();
+        let mut bytes = std::fs::read(&part).unwrap();
+        let first = bytes.windows(1000).position(|some| some == [b'1'; 1000]);
+        let Some(first) = first else { continue };
+        bytes[first + 500] ^= 1;
+        std::fs::write(&part, &bytes).unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    // The first node is old soon.
+    while ctl_json(&program, &["stats"])["durability"]["damaged"] == false {
+        assert!(Instant::now() < deadline);
+        alice.push(&large(2, "3"));
+        ctl(&program, &["save"]).unwrap();
+    }
+    let stats = ctl(&program, &["stats"]).unwrap();
+    assert!(stats.contains("what is kept is DAMAGED"), "{stats}");
+    ctl(&program, &["backup"]).unwrap();
+    drop(alice);
+    program.signal("TERM");
+    assert!(program.wait(PATIENCE).success());
+    run(program.data.path(), &["session", "restore", "manual"]).unwrap();
+    let program = program.start_again(&[]);
+    let stats = ctl_json(&program, &["stats"]);
+    assert_eq!(
+        (&stats["nodes"], &stats["durability"]["damaged"]),
+        (&2.into(), &false.into())
+    );
 }
 
 /// Whatever the moment: what is there afterwards is the old session or the new one, whole.

@@ -7,12 +7,13 @@ mod common;
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::client::{As, Client};
 use common::link::Via;
 use common::server::{self, Local, Program};
-use common::{node, uuid};
+use common::{PATIENCE, node, uuid};
 use multi_user_server::wire::client::OwnedAnswer;
 
 /// Clients of three eras: four ports without and with the users dict at login, three ports.
@@ -60,6 +61,70 @@ async fn clients_that_stay_do_not_delay_the_end() {
     program.signal("TERM");
     assert_eq!(program.wait(Duration::from_secs(5)).code(), Some(0));
     drop((stranger, half, alice));
+}
+
+/// Something that is opened and never read: whoever tries waits.
+fn stuck(path: &std::path::Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+}
+
+/// Loading changes nothing, so nobody has to wait for its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_to_stop_while_it_loads_it_ends_at_once() {
+    let mut program = Program::start(&[]);
+    let mut alice = Client::enter(&program.ports, VERSIONS[2], Via::Hand, "alice", As::Admin).await;
+    let mut large = node(uuid(1), "COMMON", "x".repeat(300_000));
+    large.kind.clear();
+    alice.upload(&[large]).await;
+    drop(alice);
+    program.signal("TERM");
+    assert!(program.wait(PATIENCE).success());
+    // The file of the large node.
+    let nodes = program.data.path().join("sessions/default/nodes");
+    let file = std::fs::read_dir(nodes).unwrap().next().unwrap().unwrap();
+    let (file, kept) = (file.path(), program.data.path().join("kept"));
+    std::fs::rename(&file, &kept).unwrap();
+    stuck(&file);
+    let mut program = program.start_again(&[]);
+    // Others may wait already.
+    let waiting = common::raw::Raw::dealer(program.ports.at(0)).await;
+    program.signal("TERM");
+    assert_eq!(program.wait(Duration::from_secs(5)).code(), Some(0));
+    drop(waiting);
+    std::fs::rename(&kept, &file).unwrap();
+    let program = program.start_again(&[]);
+    let mut bob = Client::enter(&program.ports, VERSIONS[2], Via::Hand, "bob", As::User).await;
+    bob.join().await;
+    assert_eq!(bob.nodes.len(), 1);
+}
+
+/// Whoever says it twice does not wait for the last backup; what artists did is there all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_to_stop_once_more_it_ends_without_a_backup() {
+    let mut program = Program::start(&[]);
+    program.signal("TERM");
+    assert!(program.wait(PATIENCE).success());
+    // What seems to be a backup holds up all others.
+    let backups = program.data.path().join("backups/default");
+    std::fs::create_dir_all(&backups).unwrap();
+    let backup = backups.join("default_manual_2026_11_23_18-00-00.db");
+    stuck(&backup);
+    let mut program = program.start_again(&[]);
+    let mut alice = Client::enter(&program.ports, VERSIONS[2], Via::Hand, "alice", As::Admin).await;
+    let mut one = node(uuid(1), "COMMON", "one");
+    one.kind.clear();
+    alice.upload(&[one]).await;
+    drop(alice);
+    program.signal("TERM");
+    program.wait_for_line("that a backup is being made", "once more ends without it");
+    program.signal("INT");
+    assert_eq!(program.wait(Duration::from_secs(5)).code(), Some(0));
+    std::fs::remove_file(&backup).unwrap();
+    let program = program.start_again(&[]);
+    let mut bob = Client::enter(&program.ports, VERSIONS[2], Via::Hand, "bob", As::User).await;
+    bob.join().await;
+    assert_eq!(bob.nodes.len(), 1);
 }
 
 /// The counters come to the log as one JSON object, with what has happened so far.

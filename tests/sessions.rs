@@ -128,6 +128,45 @@ async fn what_is_kept_is_shown_reset_and_restored() {
     assert_eq!(found(&program, "0.9.11").await, scene());
 }
 
+/// What is set aside stays so whatever takes the session's place, with a server and without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_set_aside_stays_so() {
+    let program = Program::start(&[]);
+    let alice = host(&program, "0.9.11").await;
+    let data = program.data.path().to_owned();
+    let ctl = |arguments: &[&str]| run(&data, &[&["ctl", "--json"], arguments].concat()).unwrap();
+    let stats = || {
+        let stats: Value = serde_json::from_str(&ctl(&["stats"])).unwrap();
+        (stats["nodes"].clone(), stats["aside"].clone())
+    };
+    // Both nodes are in it.
+    let both = file(&data, "both.db");
+    session(&data, &["export", &both]).unwrap();
+    drop(alice);
+    let first = uuid(1).to_string();
+    ctl(&["quarantine", &first]);
+    session(&data, &["reset"]).unwrap();
+    assert_eq!(stats(), (0.into(), 1.into()));
+    // There is nothing to save of it, and nothing in the way of another one.
+    let again = session_json(&data, &["reset"]);
+    assert_eq!(again["backup"], Value::Null);
+    session(&data, &["import", &both]).unwrap();
+    assert_eq!(stats(), (1.into(), 1.into()));
+
+    let program = stopped(program);
+    session(&data, &["reset"]).unwrap();
+    let again = session_json(&data, &["reset"]);
+    assert_eq!(again["backup"], Value::Null);
+    let program = stopped(program.start_again(&[]));
+    assert_eq!(session_json(&data, &["import", &both])["nodes"], 1);
+    session(&data, &["import", "--replace", &both]).unwrap();
+    let program = program.start_again(&[]);
+    assert_eq!(stats(), (1.into(), 1.into()));
+    ctl(&["release", &first]);
+    assert_eq!(stats(), (2.into(), 0.into()));
+    assert_eq!(found(&program, "0.9.11").await.0, ["one", "two"]);
+}
+
 #[test]
 fn what_is_not_there_is_said() {
     let data = tempfile::tempdir().unwrap();

@@ -658,7 +658,11 @@ impl Artist {
 /// one who joins in the middle of it. Afterwards all have the same.
 async fn simulate(version: &'static str, seed: u64) {
     let (net, listeners) = Net::new(seed);
-    let mut config = Config::default();
+    let data = tempfile::tempdir().unwrap();
+    let mut config = Config {
+        data_dir: data.path().to_owned(),
+        ..Config::default()
+    };
     // The disk is no part of it.
     config.durability.flush = Flush::Off;
     config.session.admin_password = Some(Secret::new("sesame"));

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::stats::Stats;
 use crate::backup::{Found, Made};
-use crate::session::snapshot::Durability;
 use crate::session::{Listed, Present};
 use crate::text::shown;
 use crate::wire::identity::NodeId;
@@ -83,11 +83,17 @@ pub enum Answer {
         nodes: usize,
         /// What was there before.
         backup: Option<Made>,
+        /// Why it is not on the disk yet.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unsaved: Option<String>,
     },
     /// The session is empty.
     Reset {
         /// What was there before.
         backup: Option<Made>,
+        /// Why that is not on the disk yet.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unsaved: Option<String>,
     },
     /// How the server is.
     Stats(Box<Stats>),
@@ -104,9 +110,24 @@ pub enum Answer {
         nodes: usize,
         /// So many are not in it, because they are set aside.
         aside: usize,
+        /// These are in it without their last changes.
+        without_changes: Vec<NodeId>,
         /// Bytes of the file.
         bytes: u64,
     },
+}
+
+impl Answer {
+    /// A file was made.
+    pub(super) fn exported(made: Made) -> Self {
+        Self::Exported {
+            exported: made.path,
+            nodes: made.nodes,
+            aside: made.aside,
+            without_changes: made.without_changes,
+            bytes: made.bytes,
+        }
+    }
 }
 
 /// What somebody owns.
@@ -118,81 +139,6 @@ pub struct Owned {
     pub nodes: usize,
     /// Their bytes.
     pub bytes: usize,
-}
-
-/// How a server is.
-#[derive(Clone, Debug, Serialize)]
-pub struct Stats {
-    /// Its version.
-    pub server: &'static str,
-    /// Seconds since its start.
-    pub uptime: u64,
-    /// The session's name.
-    pub session: String,
-    /// The version of the clients that are there, or were last.
-    pub clients: Option<String>,
-    /// Users who are logged in.
-    pub users: usize,
-    /// Nodes in the scene.
-    pub nodes: usize,
-    /// Nodes that are set aside.
-    pub aside: usize,
-    /// Memory of all nodes.
-    pub bytes: usize,
-    /// Memory they may take.
-    pub max_bytes: usize,
-    /// Changes since the session began.
-    pub sequence: u64,
-    /// How changes get to the disk.
-    pub durability: DurabilityStats,
-    /// The last backup.
-    pub backup: BackupStats,
-    /// What was counted since the start.
-    pub counters: serde_json::Value,
-}
-
-/// How changes get to the disk.
-#[derive(Clone, Debug, Serialize)]
-pub struct DurabilityStats {
-    /// `ok`, `degraded` or `off`.
-    pub state: &'static str,
-    /// Since when it is degraded: seconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<u64>,
-    /// Why it is degraded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
-impl DurabilityStats {
-    pub(super) fn of(durability: &Durability) -> Self {
-        let plain = |state| Self {
-            state,
-            since: None,
-            why: None,
-        };
-        match durability {
-            Durability::Off => plain("off"),
-            Durability::Ok => plain("ok"),
-            Durability::Degraded { since, why } => Self {
-                state: "degraded",
-                since: Some(unix(*since)),
-                why: Some(why.clone()),
-            },
-        }
-    }
-}
-
-/// The last backup.
-#[derive(Clone, Debug, Serialize)]
-pub struct BackupStats {
-    /// Its file.
-    pub last: Option<PathBuf>,
-    /// When it was made: seconds since 1970.
-    pub at: Option<u64>,
-    /// Why the attempt after it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failed: Option<String>,
 }
 
 pub(super) fn unix(time: SystemTime) -> u64 {
@@ -227,6 +173,7 @@ impl fmt::Display for Answer {
                 restored,
                 nodes,
                 backup,
+                unsaved,
             } => {
                 let file = restored.display();
                 writeln!(
@@ -234,24 +181,27 @@ impl fmt::Display for Answer {
                     "The session is that of {file} now, with {}.",
                     count(*nodes, "node")
                 )?;
-                show_before(f, backup.as_ref())
+                show_before(f, backup.as_ref())?;
+                show_unsaved(f, unsaved.as_deref())
             }
-            Self::Reset { backup } => {
+            Self::Reset { backup, unsaved } => {
                 writeln!(f, "The session is empty.")?;
-                show_before(f, backup.as_ref())
+                show_before(f, backup.as_ref())?;
+                show_unsaved(f, unsaved.as_deref())
             }
-            Self::Stats(stats) => show_stats(f, stats),
+            Self::Stats(stats) => stats.fmt(f),
             Self::Stopping { seconds: 0 } => writeln!(f, "The server ends."),
             Self::Stopping { seconds } => writeln!(f, "The server ends in {seconds} s."),
             Self::Exported {
                 exported,
                 nodes,
                 aside,
+                without_changes,
                 bytes,
             } => {
                 let (file, bytes) = (exported.display(), size(*bytes));
                 writeln!(f, "{} in {file}, {bytes}.", count(*nodes, "node"))?;
-                show_aside(f, *aside)
+                show_lacks(f, *aside, without_changes)
             }
         }
     }
@@ -303,19 +253,47 @@ fn show_owners(f: &mut fmt::Formatter<'_>, owners: &[Owned]) -> fmt::Result {
 fn show_made(f: &mut fmt::Formatter<'_>, made: &Made) -> fmt::Result {
     let (nodes, bytes) = (count(made.nodes, "node"), size(made.bytes));
     writeln!(f, "Backup of {nodes}, {bytes}: {}", made.path.display())?;
-    show_aside(f, made.aside)
+    show_lacks(f, made.aside, &made.without_changes)
 }
 
-fn show_aside(f: &mut fmt::Formatter<'_>, aside: usize) -> fmt::Result {
-    match aside {
+/// What a file does not have.
+fn show_lacks(f: &mut fmt::Formatter<'_>, aside: usize, without_changes: &[NodeId]) -> fmt::Result {
+    if aside > 0 {
+        writeln!(f, "{} set aside, and not in it.", count(aside, "node"))?;
+    }
+    if !without_changes.is_empty() {
+        let nodes = count(without_changes.len(), "node");
+        writeln!(
+            f,
+            "WITHOUT THE LAST CHANGES of {nodes}, which the server cannot read:"
+        )?;
+        for id in without_changes.iter().take(LISTED) {
+            writeln!(f, "  {id}")?;
+        }
+    }
+    match without_changes.len().saturating_sub(LISTED) {
         0 => Ok(()),
-        aside => writeln!(f, "{} set aside, and not in it.", count(aside, "node")),
+        more => writeln!(f, "  … and {more} more"),
     }
 }
 
-fn show_before(f: &mut fmt::Formatter<'_>, backup: Option<&Made>) -> fmt::Result {
-    match backup {
-        Some(made) => writeln!(f, "What was there before is in {}", made.path.display()),
+/// Where there is what another session has taken the place of.
+pub(super) fn show_before(f: &mut fmt::Formatter<'_>, backup: Option<&Made>) -> fmt::Result {
+    let Some(made) = backup else {
+        return Ok(());
+    };
+    writeln!(f, "What was there before is in {}", made.path.display())?;
+    // What is set aside is where it was.
+    show_lacks(f, 0, &made.without_changes)
+}
+
+fn show_unsaved(f: &mut fmt::Formatter<'_>, why: Option<&str>) -> fmt::Result {
+    match why {
+        Some(why) => writeln!(
+            f,
+            "It is NOT ON THE DISK yet, and if the server ended now what was there before would be \
+             back: {why}"
+        ),
         None => Ok(()),
     }
 }
@@ -330,52 +308,7 @@ fn show_backups(f: &mut fmt::Formatter<'_>, backups: &[Found]) -> fmt::Result {
     }
 }
 
-fn show_stats(f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
-    let uptime = humantime::format_duration(Duration::from_secs(stats.uptime));
-    writeln!(f, "multi-user-server {}, up {uptime}", stats.server)?;
-    let clients = stats.clients.as_deref().unwrap_or("none yet");
-    writeln!(
-        f,
-        "session {}: {}, {}, {} of {}, clients' version {}",
-        stats.session,
-        count(stats.users, "user"),
-        count(stats.nodes, "node"),
-        size(stats.bytes as u64),
-        size(stats.max_bytes as u64),
-        shown(clients)
-    )?;
-    if stats.aside > 0 {
-        writeln!(f, "{} set aside", count(stats.aside, "node"))?;
-    }
-    match (&stats.durability.why, stats.durability.since) {
-        (Some(why), Some(since)) => {
-            let since = SystemTime::UNIX_EPOCH + Duration::from_secs(since);
-            let since = humantime::format_rfc3339_seconds(since);
-            writeln!(f, "disk: DEGRADED since {since}: {why}")?;
-        }
-        _ => writeln!(f, "disk: {}", stats.durability.state)?,
-    }
-    match (&stats.backup.last, stats.backup.at) {
-        (Some(last), Some(at)) => {
-            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
-            let at = humantime::format_rfc3339_seconds(at);
-            writeln!(f, "last backup: {at}, {}", last.display())?;
-        }
-        _ => writeln!(f, "last backup: none since the start")?,
-    }
-    if let Some(failed) = &stats.backup.failed {
-        writeln!(f, "the last backup FAILED: {failed}")?;
-    }
-    let counters = stats.counters.as_object();
-    for (name, value) in counters.into_iter().flatten() {
-        if value.as_u64() != Some(0) {
-            writeln!(f, "  {name}: {value}")?;
-        }
-    }
-    Ok(())
-}
-
-fn count(number: usize, what: &str) -> String {
+pub(super) fn count(number: usize, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
         number => format!("{number} {what}s"),

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::answer::{Answer, BackupStats, DurabilityStats, Owned, Stats, unix};
+use super::answer::{Answer, Owned, unix};
 use super::order::Order;
-use crate::backup::{self, Backups, Reason};
+use super::stats::{BackupStats, DurabilityStats, Stats};
+use crate::backup::{self, Backups, Reason, Swapped};
 use crate::counters::Counters;
 use crate::session::{Handle, Listed, Outlet, Session, Snapshot};
+use crate::store::Health;
 use crate::text::shown;
 use crate::wire::identity::NodeId;
 
@@ -30,6 +33,7 @@ pub(crate) struct Desk<O> {
     session: Handle<O>,
     backups: Backups,
     counters: Arc<Counters>,
+    health: Health,
     /// When the server is to end.
     stop: watch::Sender<Option<Instant>>,
     max_bytes: usize,
@@ -42,6 +46,7 @@ impl<O> Clone for Desk<O> {
             session: self.session.clone(),
             backups: self.backups.clone(),
             counters: Arc::clone(&self.counters),
+            health: self.health.clone(),
             stop: self.stop.clone(),
             max_bytes: self.max_bytes,
             started: self.started,
@@ -54,12 +59,14 @@ impl<O: Outlet + Sync> Desk<O> {
         session: Handle<O>,
         backups: Backups,
         counters: Arc<Counters>,
+        health: Health,
         max_bytes: usize,
     ) -> Self {
         Self {
             session,
             backups,
             counters,
+            health,
             stop: watch::Sender::new(None),
             max_bytes,
             started: Instant::now(),
@@ -119,8 +126,11 @@ impl<O: Outlet + Sync> Desk<O> {
                 backup: Some(which),
             } => self.restore(which).await,
             Order::Reset => {
-                let backup = self.swap(Reason::Reset, Snapshot::default(), RESET).await?;
-                Ok(Answer::Reset { backup })
+                let swapped = self.swap(Reason::Reset, Snapshot::default(), RESET).await?;
+                Ok(Answer::Reset {
+                    backup: swapped.backup,
+                    unsaved: swapped.unsaved,
+                })
             }
             Order::Stats => self.stats().await,
             Order::Stop { notice } => self.stop(notice.unwrap_or_default()).await,
@@ -151,8 +161,23 @@ impl<O: Outlet + Sync> Desk<O> {
         &self,
         question: impl FnOnce(&mut Session<O>, Instant) -> R + Send + 'static,
     ) -> Result<R, String> {
-        let answer = timeout(PATIENCE, self.session.ask(question)).await;
-        answer.ok().flatten().ok_or_else(|| NO_ANSWER.to_owned())
+        // Whoever is told to try again does, and would have it done twice: so the question is asked
+        // or given up, whichever comes first.
+        let taken = Arc::new(AtomicBool::new(false));
+        let asked = {
+            let taken = Arc::clone(&taken);
+            self.session.ask(move |session, now| {
+                let given_up = taken.swap(true, Ordering::Relaxed);
+                (!given_up).then(|| question(session, now))
+            })
+        };
+        tokio::pin!(asked);
+        let answer = match timeout(PATIENCE, &mut asked).await {
+            Ok(answer) => answer,
+            Err(_) if taken.swap(true, Ordering::Relaxed) => asked.await,
+            Err(_) => None,
+        };
+        answer.flatten().ok_or_else(|| NO_ANSWER.to_owned())
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Listed>, String> {
@@ -235,12 +260,12 @@ impl<O: Outlet + Sync> Desk<O> {
             Ok::<_, String>((path, snapshot))
         });
         let (restored, snapshot) = read.await.map_err(|error| error.to_string())??;
-        let nodes = snapshot.nodes.len();
-        let backup = self.swap(Reason::Restore, snapshot, RESTORED).await?;
+        let swapped = self.swap(Reason::Restore, snapshot, RESTORED).await?;
         Ok(Answer::Restored {
             restored,
-            nodes,
-            backup,
+            nodes: swapped.nodes,
+            backup: swapped.backup,
+            unsaved: swapped.unsaved,
         })
     }
 
@@ -249,7 +274,7 @@ impl<O: Outlet + Sync> Desk<O> {
         reason: Reason,
         other: Snapshot,
         message: &'static str,
-    ) -> Result<Option<backup::Made>, String> {
+    ) -> Result<Swapped, String> {
         let swapped = backup::swap(&self.session, &self.backups, reason, other, message).await;
         swapped.map_err(|error| error.to_string())
     }
@@ -264,6 +289,7 @@ impl<O: Outlet + Sync> Desk<O> {
             failed: status.failed,
         };
         let counters = self.counters.to_json();
+        let damaged = self.health.is_damaged();
         let stats = self.ask(move |session, now| Stats {
             server: env!("CARGO_PKG_VERSION"),
             uptime: now.duration_since(started).as_secs(),
@@ -275,7 +301,7 @@ impl<O: Outlet + Sync> Desk<O> {
             bytes: session.bytes(),
             max_bytes,
             sequence: session.sequence(),
-            durability: DurabilityStats::of(session.durability()),
+            durability: DurabilityStats::of(session.durability(), damaged),
             backup,
             counters,
         });
@@ -303,12 +329,7 @@ impl<O: Outlet + Sync> Desk<O> {
         });
         let made = written.await.map_err(|error| error.to_string())?;
         let made = made.map_err(|error| error.to_string())?;
-        Ok(Answer::Exported {
-            exported: made.path,
-            nodes: made.nodes,
-            aside: made.aside,
-            bytes: made.bytes,
-        })
+        Ok(Answer::exported(made))
     }
 }
 
@@ -323,5 +344,58 @@ pub(super) fn find_node(all: &[Listed], which: &str, aside: bool) -> Result<Node
         (_, None, _) if aside => Err(format!("no node {} is set aside", shown(which))),
         (_, None, _) => Err(format!("there is no node {}", shown(which))),
         _ => Err(format!("several nodes begin with {}", shown(which))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::backup::{Limits, Policy};
+    use crate::config::Config;
+    use crate::ports::Peer;
+    use crate::session::{self, Settings, settings};
+    use crate::store::{self, Keeper};
+
+    /// What is not answered before somebody is told to try again is never done.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_to_try_again_finds_nothing_done() {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: data.path().to_owned(),
+            ..Config::default()
+        };
+        let counters = Arc::new(Counters::new(Duration::ZERO));
+        let (loaded, kept) = oneshot::channel();
+        let (batches, _handed_over) = mpsc::channel(1);
+        let (_report, reports) = mpsc::channel(1);
+        let kept = session::Kept {
+            keeper: Keeper {
+                kept,
+                batches,
+                reports,
+                health: Health::default(),
+            },
+            within: Duration::ZERO,
+        };
+        let (want, wanted) = mpsc::channel(1);
+        let settings = Settings::new(&config, 1 << 20, 1 << 20);
+        let session =
+            session::spawn::<Arc<Peer>>(settings, Arc::clone(&counters), Some(kept), want);
+        let limits = Limits::new(&config, 1 << 20, settings::content(&config, 1 << 20));
+        let backups = backup::start(Policy::new(&config, limits), session.clone(), wanted);
+        let desk = Desk::new(session, backups, counters, Health::default(), 1 << 20);
+
+        let (done, was_done) = std::sync::mpsc::channel();
+        let again = done.clone();
+        let refused = desk.ask(move |_, _| done.send("too late")).await;
+        assert_eq!(refused.unwrap_err(), NO_ANSWER);
+        loaded.send(Ok(store::Kept::default())).unwrap();
+        desk.ask(move |_, _| again.send("in time"))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(was_done.iter().collect::<Vec<_>>(), ["in time"]);
     }
 }

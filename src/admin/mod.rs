@@ -12,6 +12,7 @@ pub(crate) mod order;
 pub mod sessions;
 #[cfg(unix)]
 pub(crate) mod socket;
+pub mod stats;
 
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,7 @@
 //! that what has a backup's name is one. `retention` says which are removed again.
 
 mod name;
+mod policy;
 mod read;
 mod retention;
 mod swap;
@@ -23,12 +24,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use self::name::{Found, find, list};
+pub use self::policy::Policy;
 pub use self::read::{Limits, read_file};
 pub use self::retention::Keep;
-pub use self::swap::{SwapError, swap};
-pub use self::task::{Backups, Policy, Status, Wanted, start};
+pub use self::swap::{SwapError, Swapped, swap};
+pub use self::task::{Backups, Status, Wanted, start};
 pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;
+use crate::wire::identity::NodeId;
 
 /// Why a backup is made. It becomes part of the file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -97,6 +100,9 @@ pub struct Made {
     pub nodes: usize,
     /// Nodes that are not in it, because they are set aside.
     pub aside: usize,
+    /// Nodes that are in it without their last changes: the server cannot read such a node (it names
+    /// what `session.extra_globals` permits), and so not put its changes into it.
+    pub without_changes: Vec<NodeId>,
     /// Bytes of the file.
     pub bytes: u64,
     /// Tells what is in it from other states.

@@ -3,7 +3,7 @@
 //! Started by the server. It asks the session for a snapshot, which costs no payload's copy, and has
 //! it written by a thread where it holds up nobody. What is asked for meanwhile waits.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,8 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{error, info, warn};
 
 use super::write::{self, Place, contents};
-use super::{BackupError, Keep, Limits, Made, Reason, directory, list};
-use crate::config::{Config, Interval, WhenEmpty};
+use super::{BackupError, Made, Policy, Reason};
+use crate::config::{Interval, WhenEmpty};
 use crate::session::{Handle, Outlet, Snapshot};
 
 /// What the session has saved by itself, at the moment of which it is to be saved.
@@ -23,44 +23,6 @@ pub type Wanted = (Reason, Snapshot);
 const INBOX: usize = 16;
 /// Why those are sent away who come back while an abandoned session is emptied.
 const ABANDONED: &str = "the session was empty for so long that it was reset";
-
-/// When backups are made, and where.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// The folder of this session's backups.
-    pub dir: PathBuf,
-    /// The session's name.
-    pub session: String,
-    /// Which are kept.
-    pub keep: Keep,
-    /// How often one is made.
-    pub interval: Interval,
-    /// Whether one is made when the last user has left.
-    pub on_leave: bool,
-    /// Whether one is made when the server ends.
-    pub on_stop: bool,
-    /// What becomes of a session without users.
-    pub when_empty: WhenEmpty,
-    /// What is read of a file at most.
-    pub limits: Limits,
-}
-
-impl Policy {
-    /// What a configuration says.
-    pub fn new(config: &Config, limits: Limits) -> Self {
-        let backup = &config.backup;
-        Self {
-            dir: directory(config, &config.session.name),
-            session: config.session.name.clone(),
-            keep: Keep::of(backup),
-            interval: backup.interval,
-            on_leave: backup.on_leave,
-            on_stop: backup.on_stop,
-            when_empty: config.session.when_empty,
-            limits,
-        }
-    }
-}
 
 /// How the last attempts went.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -85,8 +47,10 @@ enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
     Always,
-    /// Of those that have nodes.
-    IfAny,
+    /// Of those that have nodes. None is removed for it: another may take its place at once.
+    First,
+    /// Of those that have nodes, unless it is this state.
+    IfNot(Option<u64>),
     /// Of those that are not what the last backup has.
     IfChanged,
 }
@@ -111,12 +75,33 @@ impl Backups {
         made.ok_or(BackupError::Ended)
     }
 
-    /// Makes a backup, unless the session is empty. `None` then.
+    /// Makes a backup while artists may go on, unless the session is empty. `None` then. What
+    /// comes of it goes to [`Self::make_again`].
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn make_if_any(&self, reason: Reason) -> Result<Option<Made>, BackupError> {
-        self.order(reason, When::IfAny).await
+    pub async fn make_first(&self, reason: Reason) -> Result<Option<Made>, BackupError> {
+        self.order(reason, When::First).await
+    }
+
+    /// Makes a backup in the place of the first one, if anything has changed since.
+    ///
+    /// # Errors
+    /// Why there is none. The first one stays.
+    pub async fn make_again(
+        &self,
+        reason: Reason,
+        first: Option<Made>,
+    ) -> Result<Option<Made>, BackupError> {
+        let state = first.as_ref().and_then(|first| first.state);
+        let Some(made) = self.order(reason, When::IfNot(state)).await? else {
+            return Ok(first);
+        };
+        if let Some(first) = first {
+            // If it stays, there is one backup more.
+            let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(first.path)).await;
+        }
+        Ok(Some(made))
     }
 
     /// The backup at the server's end, if one is configured.
@@ -258,7 +243,7 @@ impl<O: Outlet + Sync> Task<O> {
                 Woken::Wanted((reason, snapshot)) => {
                     if self.is_news(&snapshot) {
                         // What failed is in the log.
-                        let _ = self.write(reason, snapshot).await;
+                        let _ = self.write(reason, snapshot, true).await;
                     }
                 }
                 Woken::Time => drop(self.make(Reason::Interval, When::IfChanged).await),
@@ -284,13 +269,15 @@ impl<O: Outlet + Sync> Task<O> {
         let snapshot = snapshot.ok_or(BackupError::Ended)?;
         let wanted = match when {
             When::Always => true,
-            When::IfAny => !snapshot.nodes.is_empty(),
+            When::First => !snapshot.is_empty(),
+            When::IfNot(state) => !snapshot.is_empty() && Some(snapshot.fingerprint()) != state,
             When::IfChanged => self.is_news(&snapshot),
         };
         if !wanted {
             return Ok(None);
         }
-        self.write(reason, snapshot).await.map(Some)
+        let removes = when != When::First;
+        self.write(reason, snapshot, removes).await.map(Some)
     }
 
     /// Nobody is there any more, and nobody has sent them away to do something with the session.
@@ -308,10 +295,16 @@ impl<O: Outlet + Sync> Task<O> {
             // Somebody may have removed it.
             *state == snapshot.fingerprint() && path.exists()
         };
-        !snapshot.nodes.is_empty() && !self.saved.as_ref().is_some_and(same)
+        !snapshot.is_empty() && !self.saved.as_ref().is_some_and(same)
     }
 
-    async fn write(&mut self, reason: Reason, snapshot: Snapshot) -> Result<Made, BackupError> {
+    /// Writes one; `removes` those of which there are too many then.
+    async fn write(
+        &mut self,
+        reason: Reason,
+        snapshot: Snapshot,
+        removes: bool,
+    ) -> Result<Made, BackupError> {
         let began = Instant::now();
         let policy = Arc::clone(&self.policy);
         let work = move || {
@@ -321,8 +314,10 @@ impl<O: Outlet + Sync> Task<O> {
                 content: policy.limits.content(),
             };
             let made = place.write(reason, contents(&snapshot))?;
-            // Which there are too many of is known only now.
-            remove_surplus(&policy, &made.path);
+            if removes {
+                // Which there are too many of is known only now.
+                policy.remove_surplus(&made.path);
+            }
             Ok(made)
         };
         let made = tokio::task::spawn_blocking(work).await;
@@ -331,7 +326,8 @@ impl<O: Outlet + Sync> Task<O> {
             Ok(made) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 info!(name: "backup.made", file = %made.path.display(), reason = reason.word(),
-                    nodes = made.nodes, bytes = made.bytes, ms, "backup made");
+                    nodes = made.nodes, without_changes = made.without_changes.len(),
+                    bytes = made.bytes, ms, "backup made");
                 self.saved = made.state.map(|state| (state, made.path.clone()));
                 self.status.send_replace(Status {
                     last: Some(made.clone()),
@@ -355,13 +351,29 @@ impl<O: Outlet + Sync> Task<O> {
         let Some(snapshot) = snapshot else {
             return;
         };
-        if snapshot.nodes.is_empty() {
+        if snapshot.is_empty() {
             return;
         }
         let sequence = snapshot.sequence;
-        if self.is_news(&snapshot) && self.write(Reason::Reset, snapshot).await.is_err() {
-            warn!(name: "session.not_reset", "the session is not reset without a backup of it");
-            return;
+        // What the last backup has is not known if it was made before the start.
+        let last = self.status.borrow().last.clone();
+        let made = match last.filter(|_| !self.is_news(&snapshot)) {
+            Some(made) => Ok(made),
+            None => self.write(Reason::Reset, snapshot, true).await,
+        };
+        match made {
+            // An operator may decide to lose them; nobody is asked here.
+            Ok(made) if !made.without_changes.is_empty() => {
+                let nodes = made.without_changes.len();
+                warn!(name: "session.not_reset", nodes, "the session is not reset by itself: the \
+                    backup has nodes without their last changes, which the server cannot read");
+                return;
+            }
+            Ok(_) => {}
+            Err(_) => {
+                warn!(name: "session.not_reset", "the session is not reset without a backup of it");
+                return;
+            }
         }
         let emptied = self.session.ask(move |session, now| {
             if session.user_count() == 0 {
@@ -369,23 +381,5 @@ impl<O: Outlet + Sync> Task<O> {
             }
         });
         emptied.await;
-    }
-}
-
-fn remove_surplus(policy: &Policy, made: &Path) {
-    let Ok(all) = list(&policy.dir, &policy.session) else {
-        return;
-    };
-    for found in policy.keep.surplus(&all) {
-        if found.path == made {
-            // The clock was set back.
-            continue;
-        }
-        match std::fs::remove_file(&found.path) {
-            Ok(()) => info!(name: "backup.removed", file = %found.name, "old backup removed"),
-            Err(error) => {
-                warn!(name: "backup.not_removed", file = %found.name, %error, "an old backup stays");
-            }
-        }
     }
 }

@@ -173,13 +173,19 @@ impl File<'_> {
             state,
             ..About::now(meta.version.as_deref(), self.session)
         };
-        let mut aside = 0usize;
+        let (mut aside, mut without_changes) = (0usize, Vec::new());
         let nodes = nodes.filter_map(|node| match node {
             Ok((_, stored)) if stored.aside.is_some() => {
                 aside = aside.saturating_add(1);
                 None
             }
-            Ok((id, stored)) => Some(Ok(node_state(id, stored, &self.content))),
+            Ok((id, stored)) => {
+                let (state, is_whole) = node_state(id, stored, &self.content);
+                if !is_whole {
+                    without_changes.push(id);
+                }
+                Some(Ok(state))
+            }
             Err(error) => Some(Err(error)),
         });
         let written = session_file::write(&mut sink, format(meta), &about, nodes);
@@ -206,33 +212,35 @@ impl File<'_> {
             path: self.path.to_owned(),
             nodes: written.nodes,
             aside,
+            without_changes,
             bytes,
             state,
         })
     }
 }
 
-/// A node with its changes.
-fn node_state(id: NodeId, stored: Stored, content: &Budget) -> NodeState {
+/// A node with its changes, or without, if they cannot be put into it. Says which.
+fn node_state(id: NodeId, stored: Stored, content: &Budget) -> (NodeState, bool) {
     match whole(id, &stored, content) {
         Ok(Some(folded)) => {
             if folded.refused > 0 {
                 warn!(name: "backup.deltas_left_out", node = %id, deltas = folded.refused,
                     "a node is saved without changes that do not fit it");
             }
-            return folded.node;
+            return (folded.node, true);
         }
         Ok(None) => {}
         Err(error) => warn!(name: "backup.unfoldable", node = %id, %error,
-            "a node is saved without its last changes, which do not fit it"),
+            "a node is saved without its last changes, which cannot be put into it"),
     }
-    NodeState {
+    let state = NodeState {
         id,
         owner: stored.owner.as_ref().to_owned(),
         kind: stored.kind,
         dependencies: stored.dependencies,
         payload: stored.base,
-    }
+    };
+    (state, false)
 }
 
 /// So much is written at once.

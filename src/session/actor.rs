@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::event::Event;
@@ -54,6 +55,8 @@ pub struct Handle<O> {
     inbox: mpsc::Sender<Letter<O>>,
     user_count: watch::Receiver<usize>,
     loaded: watch::Receiver<Loaded>,
+    /// Nobody waits any longer for what was kept.
+    given_up: CancellationToken,
     gate: Gate,
 }
 
@@ -73,6 +76,7 @@ impl<O> Clone for Handle<O> {
             inbox: self.inbox.clone(),
             user_count: self.user_count.clone(),
             loaded: self.loaded.clone(),
+            given_up: self.given_up.clone(),
             gate: self.gate.clone(),
         }
     }
@@ -150,6 +154,15 @@ impl<O: Outlet> Handle<O> {
         }
     }
 
+    /// Does not wait any longer for what was kept, if it is still being loaded: then the session
+    /// ends, and nobody has changed anything. `false` if that is so.
+    pub async fn give_up_loading(&self) -> bool {
+        self.given_up.cancel();
+        let mut loaded = self.loaded.clone();
+        let known = loaded.wait_for(|loaded| !matches!(loaded, Loaded::NotYet));
+        matches!(known.await.as_deref(), Ok(Loaded::Since(_)))
+    }
+
     /// Since when it answers; `None` while it is being loaded.
     pub fn loaded_at(&self) -> Option<Instant> {
         match &*self.loaded.borrow() {
@@ -191,12 +204,21 @@ pub fn spawn<O: Outlet + Sync>(
     let (told, loaded) = watch::channel(Loaded::NotYet);
     let gate = Gate::default();
     let closing = gate.clone();
+    let given_up = CancellationToken::new();
+    let gives_up = given_up.clone();
     tokio::spawn(async move {
         let mut session = Session::new(settings, Arc::clone(&counters), Instant::now());
         let mut keeping = None;
         if let Some(Kept { keeper, within }) = kept {
             // Who comes meanwhile waits in the inbox.
-            match keeper.kept.await {
+            let kept = tokio::select! {
+                kept = keeper.kept => kept,
+                () = gives_up.cancelled() => {
+                    told.send_replace(Loaded::Never("the server ends".to_owned()));
+                    return;
+                }
+            };
+            match kept {
                 Ok(Ok(kept)) => session.restore(kept),
                 Ok(Err(error)) => {
                     told.send_replace(Loaded::Never(error.to_string()));
@@ -224,6 +246,7 @@ pub fn spawn<O: Outlet + Sync>(
         inbox,
         user_count,
         loaded,
+        given_up,
         gate,
     }
 }

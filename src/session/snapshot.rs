@@ -29,6 +29,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether somebody who joined it would find nothing.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.iter().all(|(_, node)| node.aside.is_some())
+    }
+
+    /// Bytes of its nodes.
+    pub fn bytes(&self) -> usize {
+        self.nodes.iter().map(|(_, node)| node.bytes()).sum()
+    }
+
     /// A number that tells this state from others: two that have the same are the same.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -200,8 +210,26 @@ impl<O: Outlet> Session<O> {
         self.closed = None;
     }
 
+    /// Whether there is room for a session of so many nodes and bytes.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn check_room(&self, nodes: usize, bytes: usize) -> Result<(), ReplaceError> {
+        let (max_bytes, max_nodes) = (self.settings.max_session, self.settings.max_nodes);
+        if bytes > max_bytes || nodes > max_nodes {
+            return Err(ReplaceError::TooLarge {
+                bytes,
+                nodes,
+                max_bytes,
+                max_nodes,
+            });
+        }
+        Ok(())
+    }
+
     /// Puts another session in the place of this one, which an empty one does too, and sends
-    /// everybody away to come again. What is set aside stays so. If a sequence is given, only if nothing has changed since.
+    /// everybody away to come again. What is set aside stays so. If a sequence is given, only if
+    /// nothing has changed since. Gives how many nodes there are then.
     ///
     /// # Errors
     /// If there is no room for it, or something has changed. Everything is as it was then.
@@ -211,21 +239,12 @@ impl<O: Outlet> Session<O> {
         since: Option<u64>,
         reason: &str,
         now: Instant,
-    ) -> Result<(), ReplaceError> {
+    ) -> Result<usize, ReplaceError> {
         if since.is_some_and(|since| since != self.sequence()) {
             return Err(ReplaceError::Changed);
         }
-        let (max_bytes, max_nodes) = (self.settings.max_session, self.settings.max_nodes);
-        let bytes = other.nodes.iter().map(|(_, node)| node.bytes()).sum();
-        let nodes = other.nodes.len();
-        if bytes > max_bytes || nodes > max_nodes {
-            return Err(ReplaceError::TooLarge {
-                bytes,
-                nodes,
-                max_bytes,
-                max_nodes,
-            });
-        }
+        let bytes = other.bytes();
+        self.check_room(other.nodes.len(), bytes)?;
         self.dismiss_all(reason, now);
         self.replicas.clear();
         self.folds.forget();
@@ -240,8 +259,9 @@ impl<O: Outlet> Session<O> {
             true => Phase::Waiting,
             false => Phase::Active,
         };
+        let nodes = self.replicas.len();
         info!(name: "session.replaced", nodes, bytes, reason = %shown(reason),
             "another session has taken the place of this one");
-        Ok(())
+        Ok(nodes)
     }
 }

@@ -3,6 +3,8 @@
 //! Started by the server; the session's actor holds the other end of its channels.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tokio::sync::mpsc::error::TryRecvError;
@@ -32,6 +34,21 @@ pub enum Written {
     Failed(String),
 }
 
+/// Whether all that counts can be read where it has been looked at. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<AtomicBool>);
+
+impl Health {
+    /// Something cannot: the session goes on, but could not be loaded at the next start.
+    pub fn is_damaged(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, store: &Store) {
+        self.0.store(store.spoilt, Ordering::Relaxed);
+    }
+}
+
 /// The session's end of the thread.
 #[derive(Debug)]
 pub struct Keeper {
@@ -41,6 +58,8 @@ pub struct Keeper {
     pub batches: mpsc::Sender<Batch>,
     /// Answers each of them.
     pub reports: mpsc::Receiver<Written>,
+    /// How the store is.
+    pub health: Health,
 }
 
 /// Opens the store of a session and starts the thread. It ends, and gives the store free, when
@@ -54,6 +73,8 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
     let (loaded, kept) = oneshot::channel();
     let (batches, mut handed_over) = mpsc::channel::<Batch>(1);
     let (report, reports) = mpsc::channel(1);
+    let health = Health::default();
+    let noted = health.clone();
     let work = move || {
         let mut nodes = Vec::new();
         let mut bytes = 0usize;
@@ -79,11 +100,12 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
         if loaded.send(Ok(kept)).is_err() {
             return;
         }
-        while let Some(batch) = next(&mut handed_over, &mut store) {
+        while let Some(batch) = next(&mut handed_over, &mut store, &noted) {
             let outcome = match store.commit(&batch) {
                 Ok(()) => Written::Safe,
                 Err(error) => Written::Failed(error.to_string()),
             };
+            noted.note(&store);
             if report.blocking_send(outcome).is_err() {
                 return;
             }
@@ -97,11 +119,12 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
         kept,
         batches,
         reports,
+        health,
     })
 }
 
 /// The next batch. While there is none, space is given back, in short steps.
-fn next(batches: &mut mpsc::Receiver<Batch>, store: &mut Store) -> Option<Batch> {
+fn next(batches: &mut mpsc::Receiver<Batch>, store: &mut Store, health: &Health) -> Option<Batch> {
     loop {
         match batches.try_recv() {
             Ok(batch) => return Some(batch),
@@ -109,7 +132,9 @@ fn next(batches: &mut mpsc::Receiver<Batch>, store: &mut Store) -> Option<Batch>
             Err(TryRecvError::Empty) => {}
         }
         // If that fails, the next batch does as well, and is heard of.
-        if !store.is_wasteful() || store.tidy().is_err() {
+        let is_done = !store.is_wasteful() || store.tidy().is_err();
+        health.note(store);
+        if is_done {
             return batches.blocking_recv();
         }
     }

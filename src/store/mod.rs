@@ -42,7 +42,7 @@ use self::content::Said;
 pub(crate) use self::disk::SystemDisk;
 use self::disk::{Disk, DiskFile, How};
 pub use self::error::StoreError;
-pub use self::keeper::{Keeper, Kept, Written, start};
+pub use self::keeper::{Health, Keeper, Kept, Written, start};
 use self::known::{Nodes, Scan, Target};
 use self::log::{Log, Reading};
 use self::payloads::Payloads;

@@ -5,6 +5,7 @@
 //! its socket; otherwise the store is opened here.
 
 mod report;
+mod sound;
 
 use std::fmt::Display;
 use std::io;
@@ -16,12 +17,13 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::report::{Emptied, Imported, Kept, Listing, Recovered, Shown};
+use self::sound::{Sound, whole};
 use super::answer::{Answer, unix};
-use crate::backup::{self, BackupError, Contents, Given, Reason};
+use crate::backup::{self, BackupError, Reason};
 use crate::cli::SessionCommand;
 use crate::config::{Config, available_memory, is_session_name};
 use crate::session::{Snapshot, settings};
-use crate::store::{self, Batch, Options, Store, StoreError, Summary};
+use crate::store::{self, Options, Store, StoreError};
 use crate::text::shown;
 use crate::wire::pickle::Budget;
 
@@ -203,12 +205,9 @@ impl<'a> Here<'a> {
     }
 
     /// The store, if no server has it and all of it can be read.
-    fn sound_store(&self) -> Result<Option<Store>, SessionError> {
-        let mut store = self.store()?;
-        if let Some(store) = &mut store {
-            store.load(|_, _| {})?;
-        }
-        Ok(store)
+    fn sound_store(&self) -> Result<Option<Sound>, SessionError> {
+        let store = self.store()?;
+        Ok(store.map(Sound::check).transpose()?)
     }
 
     fn kept(&self) -> Kept {
@@ -262,17 +261,12 @@ impl<'a> Here<'a> {
         };
         let summary = store.summary();
         let made = backup::write_file(&file, self.name, self.content, whole(&store, &summary))?;
-        Ok(Done::new(&Answer::Exported {
-            exported: made.path,
-            nodes: made.nodes,
-            aside: made.aside,
-            bytes: made.bytes,
-        }))
+        Ok(Done::new(&Answer::exported(made)))
     }
 
     /// A backup of what is in the store, if there is anything.
-    fn back_up(&self, store: &Store, reason: Reason) -> Result<Option<backup::Made>, SessionError> {
-        if store.node_count() == 0 {
+    fn back_up(&self, sound: &Sound, reason: Reason) -> Result<Option<backup::Made>, SessionError> {
+        if sound.present() == 0 {
             return Ok(None);
         }
         let place = backup::Place {
@@ -280,30 +274,33 @@ impl<'a> Here<'a> {
             session: self.name,
             content: self.content,
         };
-        let summary = store.summary();
-        let made = place.write(reason, whole(store, &summary))?;
+        let summary = sound.store.summary();
+        let made = place.write(reason, whole(&sound.store, &summary))?;
         Ok(Some(made))
     }
 
     fn import(&self, file: &Path, replace: bool) -> Result<Done, SessionError> {
         let file = std::path::absolute(file).map_err(|error| io_error("find", file, error))?;
-        let is_damaged = match self.sound_store() {
-            Ok(Some(store)) if store.node_count() > 0 && !replace => {
-                let (name, nodes) = (self.name.to_owned(), store.node_count());
+        let (sound, is_damaged) = match self.sound_store() {
+            Ok(Some(sound)) if sound.present() > 0 && !replace => {
+                let (name, nodes) = (self.name.to_owned(), sound.present());
                 return Err(SessionError::Occupied { name, nodes });
             }
-            Ok(Some(_)) | Err(SessionError::Store(StoreError::Missing { .. })) => false,
+            Ok(Some(sound)) => (Some(sound), false),
+            Err(SessionError::Store(StoreError::Missing { .. })) => (None, false),
             Ok(None) => return self.import_running(&file, replace),
-            Err(SessionError::Store(StoreError::Damaged { .. })) if replace => true,
+            Err(SessionError::Store(StoreError::Damaged { .. })) if replace => (None, true),
             Err(error) => return Err(error),
         };
         let other = backup::read_file(&file, &self.limits).map_err(SessionError::File)?;
         // Not before: what cannot be read makes no session.
         let damaged = is_damaged.then(|| self.set_aside()).transpose()?;
-        let mut store = Store::open(&self.dir, Options::default())?;
-        let backup = self.back_up(&store, Reason::Restore)?;
-        let nodes = other.nodes.len();
-        self.put(&mut store, other)?;
+        let mut sound = match sound {
+            Some(sound) => sound,
+            None => Sound::check(Store::open(&self.dir, Options::default())?)?,
+        };
+        let backup = self.back_up(&sound, Reason::Restore)?;
+        let nodes = sound.put(other)?;
         Ok(Done::new(&Imported {
             imported: file,
             nodes,
@@ -334,8 +331,8 @@ impl<'a> Here<'a> {
     }
 
     fn reset(&self) -> Result<Done, SessionError> {
-        let mut store = match self.sound_store() {
-            Ok(Some(store)) => store,
+        let mut sound = match self.sound_store() {
+            Ok(Some(sound)) => sound,
             #[cfg(unix)]
             Ok(None) => return self.ask(&super::Order::Reset),
             #[cfg(not(unix))]
@@ -346,29 +343,12 @@ impl<'a> Here<'a> {
             }
             Err(error) => return Err(error),
         };
-        let backup = self.back_up(&store, Reason::Reset)?;
-        self.put(&mut store, Snapshot::default())?;
-        Ok(Done::new(&Answer::Reset { backup }))
-    }
-
-    /// Puts another session in the place of the one in the store, in one step.
-    fn put(&self, store: &mut Store, other: Snapshot) -> Result<(), SessionError> {
-        let present: std::collections::HashSet<_> = other.nodes.iter().map(|(id, _)| *id).collect();
-        let gone = store.ids().into_iter().filter(|id| !present.contains(id));
-        let gone: Vec<_> = gone.map(|id| (id, None)).collect();
-        let versions = store.next_number();
-        let sequence = store.summary().sequence.saturating_add(1);
-        let nodes = other.nodes.into_iter().zip(versions..);
-        let nodes = nodes.map(|((id, mut stored), version)| {
-            (stored.place, stored.version) = (version, version);
-            (id, Some(stored))
-        });
-        let batch = Batch {
-            sequence,
-            meta: other.meta,
-            nodes: gone.into_iter().chain(nodes).collect(),
-        };
-        Ok(store.commit(&batch)?)
+        let backup = self.back_up(&sound, Reason::Reset)?;
+        sound.put(Snapshot::default())?;
+        Ok(Done::new(&Answer::Reset {
+            backup,
+            unsaved: None,
+        }))
     }
 
     fn recover(&self) -> Result<Done, SessionError> {
@@ -435,24 +415,6 @@ impl<'a> Here<'a> {
             text: answered.text,
             data: answered.data,
         })
-    }
-}
-
-/// All that is in a store, read a node at a time.
-fn whole<'a>(
-    store: &'a Store,
-    summary: &'a Summary,
-) -> Contents<'a, impl Iterator<Item = Given> + 'a> {
-    let nodes = store.ids().into_iter().map(|id| {
-        let stored = store.read(id);
-        stored
-            .map(|stored| (id, stored))
-            .map_err(|error| BackupError::Session(error.to_string()))
-    });
-    Contents {
-        meta: &summary.meta,
-        state: None,
-        nodes,
     }
 }
 

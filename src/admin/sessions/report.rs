@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::admin::answer::size;
+use crate::admin::answer::{show_before, size};
 use crate::backup::{Found, Made};
 use crate::text::shown;
 
@@ -107,9 +107,7 @@ impl Display for Shown {
 impl Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} nodes from {}", self.nodes, self.imported.display())?;
-        if let Some(made) = &self.backup {
-            writeln!(f, "What was there before is in {}", made.path.display())?;
-        }
+        show_before(f, self.backup.as_ref())?;
         match &self.damaged {
             Some(path) => writeln!(f, "The damaged session is in {}", path.display()),
             None => Ok(()),

@@ -1,5 +1,7 @@
 //! Backups on a disk on which everything can go wrong.
 
+mod live;
+
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,6 +128,22 @@ fn a_backup_has_all_but_what_is_set_aside() {
         again.path,
         Path::new(DIR).join("main_interval_2026_11_23_18-00-00_2.db")
     );
+}
+
+/// A node that names what `session.extra_globals` permits is not read here.
+#[test]
+fn it_is_said_whose_last_changes_a_backup_lacks() {
+    let mut session = session();
+    session.nodes[1].1.base = Bytes::from_static(b"\x80\x04cnumpy\ndtype\n.");
+    session.nodes[2].1.base = session.nodes[1].1.base.clone();
+    session.nodes[2].1.tail = vec![payload("a change")];
+    let disk = MemoryDisk::new(1);
+    let made = place(Path::new(DIR))
+        .write_on(&disk, Reason::Reset, time(), contents(&session))
+        .unwrap();
+    assert_eq!((made.nodes, made.aside), (5, 1));
+    assert_eq!(made.without_changes, [id(3)]);
+    assert_eq!(back_up(&disk, Reason::Reset).unwrap().without_changes, []);
 }
 
 /// Whatever fails, what is called a backup is a whole one, and what was said to be made is there.
