@@ -8,7 +8,7 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use self::aside::Aside;
-use crate::wire::identity::{Identity, NodeId};
+use crate::wire::identity::{Identity, NodeId, NodeMap, NodeSet};
 use crate::wire::node::{Delta, NodeState};
 
 /// The owner of what nobody owns.
@@ -166,17 +166,17 @@ struct Grave {
 /// All nodes of the session.
 #[derive(Debug, Default)]
 pub struct Replicas {
-    nodes: HashMap<NodeId, Replica>,
+    nodes: NodeMap<Replica>,
     aside: IndexMap<NodeId, Aside>,
     places: BTreeMap<u64, NodeId>,
-    dependents: HashMap<NodeId, HashSet<NodeId>>,
-    graves: HashMap<NodeId, Grave>,
+    dependents: NodeMap<NodeSet>,
+    graves: NodeMap<Grave>,
     bytes: usize,
     counter: u64,
     /// How many changes there have been.
     sequence: u64,
     /// What has changed since it was last asked, if somebody asks.
-    changed: Option<HashSet<NodeId>>,
+    changed: Option<NodeSet>,
 }
 
 impl Replicas {
