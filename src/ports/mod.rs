@@ -19,6 +19,7 @@ mod role;
 mod subscriber;
 mod ttl;
 mod vet;
+mod write;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

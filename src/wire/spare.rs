@@ -51,8 +51,13 @@ pub(super) fn take(len: usize) -> Option<Vec<u8>> {
     Some(piece)
 }
 
+/// Empty memory for a body of this length.
+pub(crate) fn empty(len: usize) -> Vec<u8> {
+    take(len).unwrap_or_else(|| Vec::with_capacity(room(len)))
+}
+
 /// A body whose memory comes back here when nobody needs it any more.
-pub(super) fn share(body: Vec<u8>) -> Bytes {
+pub(crate) fn share(body: Vec<u8>) -> Bytes {
     Bytes::from_owner(Lent(body))
 }
 
