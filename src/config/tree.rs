@@ -360,7 +360,7 @@ pub enum WorkerThreads {
 
 impl Default for WorkerThreads {
     fn default() -> Self {
-        Self::Count(2)
+        Self::Count(1)
     }
 }
 

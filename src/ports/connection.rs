@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::CommandSpeech;
 use super::context::Context;
-use super::link::{CONTROL, Reader, write};
+use super::link::{CONTROL, Reader};
 use super::outbox::Lane;
 use super::peer::{Link, Peer, Standing};
 use super::publisher::PublisherSpeech;
@@ -19,6 +19,7 @@ use super::role::{Letter, Opened as Entered, Speech};
 use super::subscriber::SubscriberSpeech;
 use super::ttl::Heartbeats;
 use super::vet::vet;
+use super::write::write;
 use crate::counters::Count;
 use crate::net::admission::Permit;
 use crate::net::handshake::{self, OpenError, Opened};
@@ -237,10 +238,11 @@ impl Connection {
                 () = self.link.cancel.cancelled() => return self.link.end(),
                 batch = reader.next(peer, &self.link, &self.context, &self.permit, control) => batch,
             };
-            let (messages, paid) = match batch {
-                Ok(batch) => batch,
+            let paid = match batch {
+                Ok(paid) => paid,
                 Err(end) => return end,
             };
+            let messages = reader.received();
             let mut events = Vec::with_capacity(messages.len());
             for received in messages {
                 if let Some(event) = speech.understand(peer, &self.link, received, &self.context) {

@@ -1,35 +1,27 @@
-//! The tasks of one connection: reading messages for its role task, writing what waits for it.
+//! The reading task of a connection: messages for its role task.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use bytes::Bytes;
+use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::context::Context;
-use super::outbox::Lane;
 use super::peer::{Link, Peer, Standing};
 use crate::counters::Count;
 use crate::net::admission::Permit;
 use crate::net::handshake::{Decoder, Item};
-use crate::session::Event;
 use crate::session::event::End;
-use crate::session::outlet::Outlet;
 use crate::wire::limits::{Assembler, Limits};
 use crate::wire::message::Message;
 use crate::wire::role::Role;
 use crate::wire::zmtp;
 
-/// Bytes taken from a queue for one write.
-const WRITE_TARGET: usize = 256 * 1024;
-/// Slices handed to the system at once.
-const SLICES: usize = 64;
-/// Messages handed to the role task at once.
-const BATCH: usize = 256;
+/// Messages handed to the role task at once: few enough that lists of them are cheap to come by.
+const BATCH: usize = 32;
 /// A link on which nothing came for so long was idle: what comes next was sent just now.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A message of which so much is there is a large one.
@@ -58,10 +50,12 @@ pub(crate) struct Reader<R> {
     opened: Instant,
     budget: Arc<Semaphore>,
     budget_units: usize,
+    /// Messages that have not been taken.
+    received: Vec<Received>,
 }
 
-/// Messages and what was paid for them.
-pub(crate) type Batch = (Vec<Received>, Option<OwnedSemaphorePermit>);
+/// What was paid for messages.
+pub(crate) type Paid = Option<OwnedSemaphorePermit>;
 
 impl<R: AsyncRead + Send + Unpin> Reader<R> {
     pub(crate) fn new(io: R, decoder: Decoder, context: &Context) -> Self {
@@ -75,7 +69,13 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             opened: Instant::now(),
             budget: Arc::new(Semaphore::new(budget_units)),
             budget_units,
+            received: Vec::with_capacity(BATCH),
         }
+    }
+
+    /// Takes the messages that [`Self::next`] has found.
+    pub(crate) fn received(&mut self) -> impl ExactSizeIterator<Item = Received> {
+        self.received.drain(..)
     }
 
     /// When the connection was opened.
@@ -134,8 +134,8 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         }
     }
 
-    /// The next messages, as many as one read brought. Limits are a user's as soon as the peer is
-    /// one.
+    /// Waits for the next messages, as many as one read brought, and pays for them. Limits are a
+    /// user's as soon as the peer is one.
     pub(crate) async fn next(
         &mut self,
         peer: &Peer,
@@ -143,53 +143,48 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         context: &Context,
         permit: &Permit,
         control: &mpsc::Sender<Bytes>,
-    ) -> Result<Batch, End> {
-        let mut messages = Vec::new();
+    ) -> Result<Paid, End> {
         let mut bytes = 0usize;
+        let mut limits = current_limits(peer, link, context, permit);
         loop {
-            let limits = if peer.is_stranger() {
-                context.limits.stranger
-            } else {
-                permit.promote();
-                context.limits.user(link.role, peer.dialect())
-            };
             match self.decoder.next(&limits) {
                 Ok(Some(Item::Frame { more, body })) => {
                     let began = self.busy_since;
                     match self.assembler.push(more, body, &limits) {
                         Ok(Some(message)) => {
                             bytes = bytes.saturating_add(message.payload_len());
-                            messages.push(Received { message, began });
+                            self.received.push(Received { message, began });
                         }
                         Ok(None) => {}
                         Err(error) => return Err(misused(context, peer, error)),
                     }
-                    if messages.len() >= BATCH {
-                        return self.pay(messages, bytes).await;
+                    if self.received.len() >= BATCH {
+                        return Ok(self.pay(bytes).await);
                     }
                 }
                 Ok(Some(Item::Ping(pong))) => drop(control.try_send(pong)),
                 Ok(Some(Item::Pong(context))) => receipt(peer, link, &context, control),
                 Ok(Some(Item::Other)) => {}
-                Ok(None) if messages.is_empty() => self.read(peer, link, context, permit).await?,
-                Ok(None) => return self.pay(messages, bytes).await,
+                Ok(None) if self.received.is_empty() => {
+                    self.read(peer, link, context, permit).await?;
+                    limits = current_limits(peer, link, context, permit);
+                }
+                Ok(None) => return Ok(self.pay(bytes).await),
                 Err(error) => return Err(misused(context, peer, error)),
             }
         }
     }
 
     /// Waits until what was received before has been dealt with far enough.
-    fn pay(
-        &self,
-        messages: Vec<Received>,
-        bytes: usize,
-    ) -> impl Future<Output = Result<Batch, End>> + use<R> {
+    fn pay(&self, bytes: usize) -> impl Future<Output = Paid> + use<R> {
         // Small messages cost more than their bytes.
-        let units = bytes.div_ceil(UNIT).saturating_add(messages.len());
-        let units = units.clamp(1, self.budget_units);
+        let units = bytes
+            .div_ceil(UNIT)
+            .saturating_add(self.received.len())
+            .clamp(1, self.budget_units);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let paid = Arc::clone(&self.budget).acquire_many_owned(units);
-        async move { Ok((messages, paid.await.ok())) }
+        async move { paid.await.ok() }
     }
 
     async fn read(
@@ -276,6 +271,16 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
     }
 }
 
+/// What the peer may send now.
+fn current_limits(peer: &Peer, link: &Link, context: &Context, permit: &Permit) -> Limits {
+    if peer.is_stranger() {
+        context.limits.stranger
+    } else {
+        permit.promote();
+        context.limits.user(link.role, peer.dialect())
+    }
+}
+
 /// The peer has read what went to its data link before the heartbeat it answers here.
 fn receipt(peer: &Peer, link: &Link, context: &Bytes, control: &mpsc::Sender<Bytes>) {
     let Ok(batch) = <[u8; 8]>::try_from(&context[..]) else {
@@ -303,141 +308,4 @@ fn misused(context: &Context, peer: &Peer, error: impl std::fmt::Display) -> End
         .counters
         .refuse(Count::BrokenTransport, peer.name(), error);
     End::Misused
-}
-
-/// Writes what waits for a peer on one link, until the link ends.
-pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
-    mut io: W,
-    lane: Option<Lane>,
-    peer: Arc<Peer>,
-    link: Arc<Link>,
-    predecessor: Option<Arc<Link>>,
-    mut control: mpsc::Receiver<Bytes>,
-    context: Context,
-) {
-    // Also if this ends by a fault: a successor must not wait for ever.
-    let _written_off = link.written_off.clone().drop_guard();
-    if let Some(predecessor) = predecessor {
-        tokio::select! {
-            () = predecessor.written_off.cancelled() => {}
-            () = link.cancel.cancelled() => {}
-        }
-    }
-    loop {
-        let next = async {
-            match lane {
-                Some(lane) => (lane, peer.outbox.next(lane, WRITE_TARGET).await),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = link.cancel.cancelled() => break,
-            Some(bytes) = control.recv() => {
-                if let Err(end) = flush(&mut io, vec![bytes], &link, &context).await {
-                    link.finish(end);
-                    break;
-                }
-            }
-            (lane, mut batch) = next => {
-                let mut segments = std::mem::take(&mut batch.segments);
-                if lane == Lane::Data
-                    && link.answers_pings
-                    && let Some(number) = peer.outbox.ask_receipt(&batch, Instant::now())
-                {
-                    segments.push(zmtp::ping(0, &number.to_be_bytes()));
-                }
-                let result = flush(&mut io, segments, &link, &context).await;
-                let now = Instant::now();
-                match result {
-                    Ok(()) => {
-                        let written = peer.outbox.written(lane, &batch, now, peer.window());
-                        let mut events: Vec<_> =
-                            written.repeats.into_iter().map(Event::Crossed).collect();
-                        if written.drained {
-                            events.push(Event::Drained);
-                        }
-                        context.session.send(Arc::clone(&peer), events, None).await;
-                    }
-                    Err(end) => {
-                        if peer.outbox.lost(lane, &batch, now) {
-                            context.session.send(Arc::clone(&peer), vec![Event::Drained], None).await;
-                        }
-                        link.finish(end);
-                        break;
-                    }
-                }
-            }
-        }
-    }
-    let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
-}
-
-/// Writes all segments. The peer must take some of them within the write deadline, and enough of
-/// them over the rate window.
-async fn flush<W: AsyncWrite + Unpin>(
-    io: &mut W,
-    segments: Vec<Bytes>,
-    link: &Link,
-    context: &Context,
-) -> Result<(), End> {
-    let timing = &context.timing;
-    let mut segments: std::collections::VecDeque<Bytes> = segments.into();
-    let mut window = (Instant::now(), 0usize);
-    while !segments.is_empty() {
-        let written = {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut used = 0;
-            for (slice, segment) in slices.iter_mut().zip(&segments) {
-                *slice = IoSlice::new(segment);
-                used += 1;
-            }
-            let slices = slices.get(..used).unwrap_or(&[]);
-            let deadline = Instant::now() + timing.write_deadline;
-            tokio::select! {
-                biased;
-                result = guard(deadline, io.write_vectored(slices)) => match result {
-                    Some(Ok(0)) | Some(Err(_)) => return Err(End::Broken),
-                    Some(Ok(written)) => written,
-                    None => {
-                        context.counters.add(Count::StalledLinks);
-                        return Err(End::Stalled);
-                    }
-                },
-                () = link.cancel.cancelled() => return Err(link.end()),
-            }
-        };
-        consume(&mut segments, written);
-        window.1 = window.1.saturating_add(written);
-        let now = Instant::now();
-        if now >= window.0 + timing.rate_window {
-            if window.1 < timing.rate_bytes() {
-                context.counters.add(Count::StalledLinks);
-                return Err(End::Stalled);
-            }
-            window = (now, 0);
-        }
-    }
-    match io.flush().await {
-        Ok(()) => Ok(()),
-        Err(_) => Err(End::Broken),
-    }
-}
-
-async fn guard(
-    deadline: Instant,
-    work: impl Future<Output = io::Result<usize>>,
-) -> Option<io::Result<usize>> {
-    timeout_at(deadline, work).await.ok()
-}
-
-fn consume(segments: &mut std::collections::VecDeque<Bytes>, mut written: usize) {
-    while let Some(front) = segments.front_mut() {
-        if written < front.len() {
-            front.advance(written);
-            return;
-        }
-        written -= front.len();
-        segments.pop_front();
-    }
 }

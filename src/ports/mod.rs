@@ -19,6 +19,7 @@ mod role;
 mod subscriber;
 mod ttl;
 mod vet;
+mod write;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -40,8 +41,9 @@ use crate::net::handshake::Offered;
 use crate::net::listen::{Acceptor, Listener};
 use crate::session::Handle;
 use crate::wire::role::Role;
+use crate::wire::spare;
 
-/// How often admission forgets addresses that have gone.
+/// How often admission forgets addresses that have gone, and memory that nobody uses is given back.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// All ports of a server.
@@ -150,7 +152,10 @@ impl Ports {
             loop {
                 tokio::select! {
                     () = accepting.cancelled() => return,
-                    () = tokio::time::sleep(SWEEP) => admission.sweep(),
+                    () = tokio::time::sleep(SWEEP) => {
+                        admission.sweep();
+                        spare::clear();
+                    }
                 }
             }
         });

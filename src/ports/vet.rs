@@ -15,6 +15,7 @@ use crate::wire::command::{Command, Request};
 use crate::wire::dialect::{Dialect, Live};
 use crate::wire::fit::{self, Looked, Part, Unfit};
 use crate::wire::identity::NodeId;
+use crate::wire::intake::BIG;
 use crate::wire::node::Update;
 use crate::wire::pickle::ScanPolicy;
 
@@ -50,8 +51,11 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
     };
     match result {
         Ok(looked) => {
-            if let Some(rewritten) = looked.rewritten {
-                *payload = rewritten;
+            match looked.rewritten {
+                Some(rewritten) => *payload = rewritten,
+                // It may be kept for long; the read buffer that it is in is to be used again.
+                None if payload.len() <= BIG => *payload = Bytes::copy_from_slice(payload),
+                None => {}
             }
             if let Event::Update { plain, .. } = &mut event {
                 *plain = looked.plain;

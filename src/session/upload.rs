@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::live::Push;
 use super::outlet::Outlet;
-use super::replicas::{compact, cost};
+use super::replicas::cost;
 use super::state::{Phase, Session, Timer};
 use super::users::{STATUS_ACTIVE, Stage};
 use crate::config::Upload as Uploaders;
@@ -241,7 +241,6 @@ impl<O: Outlet> Session<O> {
         }
         upload.missing.remove(&node.id);
         upload.progress = now;
-        node.payload = compact(node.payload);
         upload.received.insert(node.id, node);
         self.complete_upload(now);
     }

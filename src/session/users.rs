@@ -1,6 +1,6 @@
 //! Who is logged in, and how far each of them is with the session's nodes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::event::End;
 use super::replicas::Replica;
-use crate::wire::identity::{Identity, NodeId};
+use crate::wire::identity::{Identity, NodeId, NodeMap, NodeSet};
 use crate::wire::pickle::{Dict, Value};
 
 /// Latency shown until one was measured (wire spec, user record).
@@ -45,13 +45,13 @@ pub(super) struct User<O> {
     pub(super) behind: Backlog,
     /// Nodes whose last state sent to it took the place of one it made: deltas that build on the
     /// latter are not to be applied while this may be unseen.
-    pub(super) corrected: HashSet<NodeId>,
+    pub(super) corrected: NodeSet,
     /// Deleted nodes of which it cannot be told before the last Commit has arrived.
-    pub(super) doomed: HashSet<NodeId>,
+    pub(super) doomed: NodeSet,
     /// Nodes it edited at the same time as others, and when it gets the outcome if it pauses.
-    pub(super) converging: HashMap<NodeId, Instant>,
+    pub(super) converging: NodeMap<Instant>,
     /// Rights that arrived before the node they are about.
-    pub(super) early_rights: HashMap<NodeId, Arc<str>>,
+    pub(super) early_rights: NodeMap<Arc<str>>,
     /// When and how its command link ended.
     pub(super) cut: Option<(Instant, End)>,
     /// When its data link ended.
@@ -85,9 +85,9 @@ pub(super) enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Fetching {
     /// Catalog nodes it has not asked for yet.
-    pub(super) remaining: HashSet<NodeId>,
+    pub(super) remaining: NodeSet,
     /// Last content of catalog nodes that were deleted before it asked.
-    pub(super) tombstones: HashMap<NodeId, Replica>,
+    pub(super) tombstones: NodeMap<Replica>,
     /// Nodes to be deleted there, once it is done.
     pub(super) deleted: IndexSet<NodeId>,
     /// It has asked for something.
@@ -127,7 +127,7 @@ pub(super) enum Missing {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     order: VecDeque<NodeId>,
-    entries: HashMap<NodeId, Behind>,
+    entries: NodeMap<Behind>,
 }
 
 impl Backlog {
@@ -194,10 +194,10 @@ impl<O> User<O> {
             metadata_bytes: 0,
             offered: false,
             data_cut: None,
-            corrected: HashSet::new(),
-            doomed: HashSet::new(),
-            converging: HashMap::new(),
-            early_rights: HashMap::new(),
+            corrected: NodeSet::default(),
+            doomed: NodeSet::default(),
+            converging: NodeMap::default(),
+            early_rights: NodeMap::default(),
             cut: None,
             resuming: false,
         }
@@ -222,14 +222,14 @@ impl<O> User<O> {
 /// All users, in the order of login.
 #[derive(Debug)]
 pub(super) struct Users<O> {
-    by_identity: IndexMap<Identity, User<O>>,
+    by_identity: IndexMap<Identity, User<O>, foldhash::fast::RandomState>,
     names: HashMap<Arc<str>, Identity>,
 }
 
 impl<O> Default for Users<O> {
     fn default() -> Self {
         Self {
-            by_identity: IndexMap::new(),
+            by_identity: IndexMap::default(),
             names: HashMap::new(),
         }
     }

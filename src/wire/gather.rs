@@ -35,7 +35,10 @@ impl Gather {
         }
         Self {
             head: BytesMut::with_capacity(small),
-            segments: Vec::with_capacity(big.saturating_mul(2).saturating_add(1)),
+            segments: match big {
+                0 => Vec::new(),
+                _ => Vec::with_capacity(big.saturating_mul(2).saturating_add(1)),
+            },
         }
     }
 
@@ -56,6 +59,9 @@ impl Gather {
 
     /// The segments.
     pub(super) fn finish(mut self) -> Encoded {
+        if self.segments.is_empty() && !self.head.is_empty() {
+            return Encoded::of_one(self.head.freeze());
+        }
         self.flush();
         Encoded::new(self.segments)
     }

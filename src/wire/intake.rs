@@ -1,14 +1,19 @@
 //! The bytes a decoder has received and not yet handed on.
 //!
 //! Both transports' decoders read through an [`Intake`]. Small bodies are split off the read
-//! buffer without a copy; a body longer than [`BIG`] that has not arrived whole gets memory of its
-//! own, which grows with what was *received*, never at once to what was announced, and leaves as
-//! one contiguous piece.
+//! buffer without a copy; a body longer than [`BIG`] gets memory of its own: what others have done
+//! with, or new memory that grows with what was *received*, never at once to what was announced.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
 
-/// Bodies longer than this get memory of their own.
-pub(super) const BIG: usize = 64 * 1024;
+use super::spare;
+
+/// Bodies longer than this get memory of their own. Others share that of the read buffer, which can
+/// be used again only when they are gone.
+pub(crate) const BIG: usize = 16 * 1024;
+
+/// New memory of a body to begin with.
+const FIRST: usize = 64 * 1024;
 
 /// A new read buffer, and the least it shrinks to.
 const MIN_CHUNK: usize = 8 * 1024;
@@ -115,26 +120,26 @@ impl Intake {
     /// this has returned them.
     pub(super) fn body(&mut self, len: usize) -> Option<Bytes> {
         match self.big.take() {
-            Some(big) if big.missing() == 0 => return Some(Bytes::from(big.data)),
-            Some(big) => self.big = Some(big),
-            None if self.buf.len() >= len => return Some(self.buf.split_to(len).freeze()),
-            None if len > BIG => {
-                let mut big = Big {
-                    data: Vec::new(),
-                    len,
-                };
-                big.reserve(self.buf.len());
-                big.data.extend_from_slice(&self.buf);
-                self.buf.clear();
+            Some(big) if big.missing() == 0 => Some(spare::share(big.data)),
+            Some(big) => {
+                self.big = Some(big);
+                None
+            }
+            None if len <= BIG => (self.buf.len() >= len).then(|| self.buf.split_to(len).freeze()),
+            None => {
+                let here = self.buf.split_to(self.buf.len().min(len));
+                let big = Big::new(len, &here);
+                if big.missing() == 0 {
+                    return Some(spare::share(big.data));
+                }
                 self.big = Some(big);
                 // Whatever follows is likely to be as big: read little of it into the buffer, as
                 // that has to be moved.
                 self.chunk = MIN_CHUNK;
                 self.offered = None;
+                None
             }
-            None => {}
         }
-        None
     }
 
     /// Bytes received and not yet taken.
@@ -175,6 +180,17 @@ impl Intake {
 }
 
 impl Big {
+    /// A body of which so much is here.
+    fn new(len: usize, here: &[u8]) -> Self {
+        let data = spare::take(len).unwrap_or_default();
+        let mut big = Self { data, len };
+        if big.data.capacity() < len {
+            big.reserve(here.len());
+        }
+        big.data.extend_from_slice(here);
+        big
+    }
+
     /// Bytes still to come.
     fn missing(&self) -> usize {
         self.len.saturating_sub(self.data.len())
@@ -191,10 +207,15 @@ impl Big {
             .saturating_sub(self.data.len())
     }
 
-    /// Memory for four times what was received, at least [`BIG`], at most what was announced.
+    /// Memory for four times what was received, at least [`FIRST`], at most for what was announced.
     /// Fewer, larger steps than doubling, because each may move the data.
     fn reserve(&mut self, received: usize) {
-        let target = received.saturating_mul(4).max(BIG).min(self.len);
+        let target = received.saturating_mul(4).max(FIRST);
+        let target = if target < self.len {
+            target
+        } else {
+            spare::room(self.len)
+        };
         self.data
             .reserve_exact(target.saturating_sub(self.data.len()));
     }
@@ -256,7 +277,7 @@ mod tests {
         while received < len {
             received += fill(&mut intake);
             assert_eq!(intake.buffered(), received);
-            assert!(intake.allocated() <= received * 4 + BIG + MIN_CHUNK);
+            assert!(intake.allocated() <= received * 4 + len / 16 + FIRST + MIN_CHUNK);
         }
         assert_eq!(received, len);
         // Until it is fetched, reads go on elsewhere.

@@ -49,8 +49,15 @@ impl From<Vec<Bytes>> for Message {
 /// to any number of peers. Clones share the bytes.
 #[derive(Clone, Debug)]
 pub struct Encoded {
-    segments: Arc<[Bytes]>,
+    segments: Segments,
     len: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Segments {
+    /// As small messages are.
+    One(Bytes),
+    Many(Arc<[Bytes]>),
 }
 
 impl Encoded {
@@ -61,14 +68,26 @@ impl Encoded {
             .map(Bytes::len)
             .fold(0, usize::saturating_add);
         Self {
-            segments: segments.into(),
+            segments: Segments::Many(segments.into()),
+            len,
+        }
+    }
+
+    /// Wraps what is in one piece.
+    pub fn of_one(segment: Bytes) -> Self {
+        let len = segment.len();
+        Self {
+            segments: Segments::One(segment),
             len,
         }
     }
 
     /// The segments in writing order.
     pub fn segments(&self) -> &[Bytes] {
-        &self.segments
+        match &self.segments {
+            Segments::One(segment) => std::slice::from_ref(segment),
+            Segments::Many(segments) => segments,
+        }
     }
 
     /// Bytes on the wire.

@@ -56,7 +56,13 @@ pub(super) fn int(frame: &Bytes) -> Option<i64> {
 
 /// Writes a small number the way CPython does.
 pub(super) fn pickled_int(number: u8, protocol: Protocol) -> Bytes {
-    Bytes::copy_from_slice(&[0x80, version(protocol), b'K', number, b'.'])
+    // These are in every message with a node.
+    match (number, protocol) {
+        (1, Protocol::Three) => Bytes::from_static(b"\x80\x03K\x01."),
+        (1, Protocol::Four) => Bytes::from_static(b"\x80\x04K\x01."),
+        (2, Protocol::Four) => Bytes::from_static(b"\x80\x04K\x02."),
+        _ => Bytes::copy_from_slice(&[0x80, version(protocol), b'K', number, b'.']),
+    }
 }
 
 /// The protocol's number on the wire.
@@ -69,6 +75,10 @@ pub(super) fn version(protocol: Protocol) -> u8 {
 
 /// Reads pickled dependencies: `None` or a list of uuids.
 pub(super) fn dependencies(frame: &Bytes, limit: usize) -> Result<Vec<NodeId>, FieldError> {
+    // What most nodes have.
+    if matches!(&frame[..], [0x80, 2..=5, b'N' | b']', b'.']) {
+        return Ok(Vec::new());
+    }
     match read(frame, limit)? {
         Value::None => Ok(Vec::new()),
         value => node_ids(&value, "dependencies", limit),
@@ -86,12 +96,11 @@ pub(super) enum Empty {
 
 /// Writes dependencies.
 pub(super) fn pickled_dependencies(ids: &[NodeId], protocol: Protocol, empty: Empty) -> Bytes {
-    let value = if ids.is_empty() && empty == Empty::None {
-        Value::None
-    } else {
-        id_list(ids)
-    };
-    pickle::write(&value, protocol)
+    match (ids, empty, protocol) {
+        ([], Empty::None, Protocol::Three) => Bytes::from_static(b"\x80\x03N."),
+        ([], Empty::None, Protocol::Four) => Bytes::from_static(b"\x80\x04N."),
+        _ => pickle::write(&id_list(ids), protocol),
+    }
 }
 
 /// A list of uuids as str.
@@ -184,6 +193,24 @@ mod tests {
             b"}b",
         ] {
             assert!(read(&pickle(call), 64).is_err(), "{}", call.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_written_ready_made_is_what_the_writer_writes() {
+        for protocol in [Protocol::Three, Protocol::Four] {
+            for number in [1, 2, 3] {
+                let written = pickle::write(&Value::Int(number.into()), protocol);
+                assert_eq!(pickled_int(number, protocol), written);
+            }
+            let none = pickled_dependencies(&[], protocol, Empty::None);
+            assert_eq!(none, pickle::write(&Value::None, protocol));
+            let list = pickled_dependencies(&[], protocol, Empty::List);
+            assert_eq!(list, pickle::write(&id_list(&[]), protocol));
+            for empty in [none, list] {
+                assert!(dependencies(&empty, 0).unwrap().is_empty());
+                assert!(matches!(read(&empty, 1), Ok(Value::None | Value::List(_))));
+            }
         }
     }
 

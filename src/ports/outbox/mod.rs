@@ -16,7 +16,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +28,9 @@ use crate::session::gate::Gate;
 use crate::session::outlet::{Edit, Joins, Repeat, Slot};
 use crate::wire::identity::NodeId;
 use crate::wire::message::Encoded;
+
+/// Pieces in one batch, about.
+const SEGMENTS: usize = 256;
 
 /// The two queues of a peer, each drained by the writer of one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,17 @@ pub(crate) struct Batch {
     /// Counts batches of data.
     number: u64,
     bytes: usize,
+    /// Whose they are, each once.
     nodes: Vec<(NodeId, Option<Edit>)>,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.segments.clear();
+        self.nodes.clear();
+        self.bytes = 0;
+        self.number = 0;
+    }
 }
 
 /// What became of a batch besides its bytes.
@@ -196,31 +208,28 @@ impl Outbox {
         bytes: Encoded,
     ) -> usize {
         let mut state = self.state();
-        if let Some(pending) = state.edits.get_mut(&node)
+        if !state.edits.is_empty()
+            && let Some(pending) = state.edits.get_mut(&node)
             && let Some(delete) = pending.delete.take()
         {
             // Not sent yet, and now it must not be: the peer still has the node, and this state
             // takes its place.
             state.shrink_commands(Some(&delete));
         }
+        let len = bytes.len();
+        let group = state.group(node);
+        let mut replaced = 0;
         if joins == Joins::Replaces {
-            let kept = state.groups.get_mut(&node).map(|group| {
-                group.parts.clear();
-                std::mem::take(&mut group.bytes)
-            });
-            state.shrink(kept.unwrap_or(0));
+            group.parts.clear();
+            group.whole = true;
+            replaced = std::mem::take(&mut group.bytes);
         }
-        state.grow(bytes.len());
-        if !state.groups.contains_key(&node) {
-            state.enqueue(node);
-        }
-        let queued = state.groups.get_mut(&node).map_or(0, |group| {
-            group.bytes = group.bytes.saturating_add(bytes.len());
-            group.parts.push(bytes);
-            group.whole |= joins == Joins::Replaces;
-            group.after = after.into();
-            group.bytes
-        });
+        group.parts.push(bytes);
+        group.bytes = group.bytes.saturating_add(len);
+        group.after = after.into();
+        let queued = group.bytes;
+        state.shrink(replaced);
+        state.grow(len);
         drop(state);
         self.data.notify_one();
         queued
@@ -317,15 +326,16 @@ impl Outbox {
         state.shrink(freed);
     }
 
-    /// The next batch of about `target` bytes for a link, waiting until there is one.
-    pub(crate) async fn next(&self, lane: Lane, target: usize) -> Batch {
+    /// Fills `batch` with the next of about `target` bytes for a link, waiting until there is
+    /// something.
+    pub(crate) async fn next(&self, lane: Lane, target: usize, batch: &mut Batch) {
         loop {
             if self.gate.is_closed() {
                 self.gate.opened().await;
             }
-            let batch = self.take(lane, target);
+            self.take(lane, target, batch);
             if !batch.segments.is_empty() {
-                return batch;
+                return;
             }
             match lane {
                 Lane::Command => self.command.notified().await,
@@ -334,17 +344,17 @@ impl Outbox {
         }
     }
 
-    fn take(&self, lane: Lane, target: usize) -> Batch {
+    fn take(&self, lane: Lane, target: usize, batch: &mut Batch) {
+        batch.clear();
         let mut state = self.state();
-        let mut batch = Batch::default();
         // (What was queued behind a gate that is closed was queued after it was.)
         if state.held || self.gate.is_closed() {
-            return batch;
+            return;
         }
-        while batch.bytes < target {
+        while batch.bytes < target && batch.segments.len() < SEGMENTS {
             let more = match lane {
-                Lane::Command => state.take_command(&mut batch),
-                Lane::Data => state.take_data(&mut batch),
+                Lane::Command => state.take_command(batch),
+                Lane::Data => state.take_data(batch),
             };
             if !more {
                 break;
@@ -354,7 +364,6 @@ impl Outbox {
             batch.number = state.receipts.give();
             state.writing_data = state.writing_data.saturating_add(1);
         }
-        batch
     }
 
     /// A batch has gone to the socket. `window` is the peer's round trip with slack.
@@ -370,27 +379,21 @@ impl Outbox {
         let mut repeats = Vec::new();
         let mut released = false;
         let then = now.checked_sub(window).unwrap_or(now);
-        let mut seen = HashSet::new();
         for (node, edit) in &batch.nodes {
-            if !seen.insert((*node, edit.is_some())) {
-                continue;
-            }
-            let before = state.marks.get(node).copied().unwrap_or_default();
             let node = *node;
+            let marks = state.marks.entry(node).or_default();
+            let before = *marks;
             match edit {
                 Some(edit) => {
-                    let mark = Some((Mark::At(0, now), *edit));
-                    state.marks.entry(node).or_default().edit = mark;
+                    marks.edit = Some((Mark::At(0, now), *edit));
                     if state.data_since(before.data, then, now) {
                         repeats.push(Repeat { node, data: false });
                     }
                 }
                 None => {
-                    let mark = Some(Mark::At(batch.number, now));
-                    let marks = state.marks.entry(node).or_default();
-                    marks.data = mark;
+                    marks.data = Some(Mark::At(batch.number, now));
                     if matches!(marks.whole, Some(Mark::Writing)) {
-                        marks.whole = mark;
+                        marks.whole = marks.data;
                     }
                     let deleted = before.edit.filter(|(_, edit)| *edit == Edit::Delete);
                     if edit_since(deleted, then) {

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Batch;
 use super::receipts::Receipts;
 use crate::session::outlet::Edit;
-use crate::wire::identity::NodeId;
+use crate::wire::identity::{NodeId, NodeMap};
 use crate::wire::message::Encoded;
 
 /// A command longer than this carries nodes.
@@ -19,9 +20,9 @@ pub(super) struct State {
     pub(super) commands: VecDeque<Queued>,
     pub(super) users: Option<Encoded>,
     pub(super) metadata: HashMap<Arc<str>, Encoded>,
-    pub(super) edits: HashMap<NodeId, PendingEdit>,
+    pub(super) edits: NodeMap<PendingEdit>,
     pub(super) order: VecDeque<NodeId>,
-    pub(super) groups: HashMap<NodeId, Group>,
+    pub(super) groups: NodeMap<Group>,
     pub(super) bytes: usize,
     /// Of these, queued commands that are not bulk.
     pub(super) command_bytes: usize,
@@ -29,7 +30,7 @@ pub(super) struct State {
     pub(super) writing_data: usize,
     pub(super) starved: bool,
     pub(super) held: bool,
-    pub(super) marks: HashMap<NodeId, Marks>,
+    pub(super) marks: NodeMap<Marks>,
     pub(super) receipts: Receipts,
 }
 
@@ -51,7 +52,7 @@ pub(super) struct PendingEdit {
 
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) parts: Vec<Encoded>,
+    pub(super) parts: SmallVec<[Encoded; 1]>,
     pub(super) bytes: usize,
     /// It begins with a whole state.
     pub(super) whole: bool,
@@ -118,15 +119,18 @@ impl State {
         }
     }
 
-    /// Gives a node without queued data a place at the end.
-    pub(super) fn enqueue(&mut self, node: NodeId) {
+    /// What is queued of a node's data. If it is nothing yet, it has its place at the end.
+    pub(super) fn group(&mut self, node: NodeId) -> &mut Group {
         if self.order.len() > self.groups.len().saturating_mul(2).saturating_add(64) {
             // Places of nodes that went before their turn or were dropped.
             let groups = &self.groups;
             self.order.retain(|node| groups.contains_key(node));
         }
-        self.order.push_back(node);
-        self.groups.insert(node, Group::default());
+        let order = &mut self.order;
+        self.groups.entry(node).or_insert_with(|| {
+            order.push_back(node);
+            Group::default()
+        })
     }
 
     pub(super) fn drop_group(&mut self, node: NodeId) {
@@ -147,7 +151,7 @@ impl State {
     }
 
     pub(super) fn release_edit(&mut self, node: NodeId) -> bool {
-        if self.data_ahead(node) {
+        if self.edits.is_empty() || self.data_ahead(node) {
             return false;
         }
         let Some(pending) = self.edits.get_mut(&node) else {
@@ -198,6 +202,12 @@ impl State {
         let Some(first) = self.order.pop_front() else {
             return false;
         };
+        let queued = |node: &NodeId| self.groups.contains_key(node);
+        let group = self.groups.get(&first);
+        if !group.is_some_and(|group| group.after.iter().any(queued)) {
+            self.take_group(first, batch);
+            return true;
+        }
         let mut seen = HashSet::from([first]);
         let mut stack = vec![first];
         while let Some(node) = stack.last() {

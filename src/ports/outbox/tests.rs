@@ -18,10 +18,16 @@ fn texts(batch: &Batch) -> Vec<&str> {
         .collect()
 }
 
+fn take(outbox: &Outbox, lane: Lane, target: usize) -> Batch {
+    let mut batch = Batch::default();
+    outbox.take(lane, target, &mut batch);
+    batch
+}
+
 const RTT: Duration = Duration::from_millis(100);
 
 fn drain(outbox: &Outbox, lane: Lane, now: Instant) -> (Vec<String>, Vec<Repeat>) {
-    let batch = outbox.take(lane, usize::MAX);
+    let batch = take(outbox, lane, usize::MAX);
     let written = outbox.written(lane, &batch, now, RTT);
     (
         texts(&batch).into_iter().map(str::to_owned).collect(),
@@ -84,7 +90,7 @@ async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
     let outbox = Outbox::new(1000, Gate::default());
     let now = Instant::now();
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
-    let batch = outbox.take(Lane::Data, usize::MAX);
+    let batch = take(&outbox, Lane::Data, usize::MAX);
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
     outbox.written(Lane::Data, &batch, now, RTT);
@@ -163,10 +169,10 @@ async fn says_once_that_it_has_drained() {
     assert!(outbox.has_room());
     outbox.data(node(1), Joins::Replaces, &[], bytes("12345"));
     assert!(!outbox.has_room());
-    let batch = outbox.take(Lane::Data, usize::MAX);
+    let batch = take(&outbox, Lane::Data, usize::MAX);
     assert!(outbox.written(Lane::Data, &batch, now, RTT).drained);
     outbox.data(node(1), Joins::Replaces, &[], bytes("1"));
-    let batch = outbox.take(Lane::Data, usize::MAX);
+    let batch = take(&outbox, Lane::Data, usize::MAX);
     assert!(!outbox.written(Lane::Data, &batch, now, RTT).drained);
 }
 
@@ -175,9 +181,9 @@ async fn nothing_leaves_while_it_is_held() {
     let outbox = Outbox::new(1000, Gate::default());
     outbox.hold(true);
     outbox.command(Slot::Plain, bytes("x"));
-    assert!(outbox.take(Lane::Command, 10).segments.is_empty());
+    assert!(take(&outbox, Lane::Command, 10).segments.is_empty());
     outbox.hold(false);
-    assert_eq!(texts(&outbox.take(Lane::Command, 10)), ["x"]);
+    assert_eq!(texts(&take(&outbox, Lane::Command, 10)), ["x"]);
 }
 
 /// What is queued while the gate is closed goes out when it opens, and wakes who waits for it.
@@ -187,7 +193,11 @@ async fn a_closed_gate_holds_everything_back() {
     let outbox = std::sync::Arc::new(Outbox::new(1000, gate.clone()));
     gate.close();
     let waiting = std::sync::Arc::clone(&outbox);
-    let next = tokio::spawn(async move { waiting.next(Lane::Command, 1000).await.segments.len() });
+    let next = tokio::spawn(async move {
+        let mut batch = Batch::default();
+        waiting.next(Lane::Command, 1000, &mut batch).await;
+        batch.segments.len()
+    });
     tokio::task::yield_now().await;
     outbox.command(Slot::Plain, Encoded::new(vec!["x".into()]));
     tokio::task::yield_now().await;
@@ -196,7 +206,11 @@ async fn a_closed_gate_holds_everything_back() {
     assert_eq!(next.await.unwrap(), 1);
     // Closed before something is queued, although somebody waits already.
     let waiting = std::sync::Arc::clone(&outbox);
-    let next = tokio::spawn(async move { waiting.next(Lane::Command, 1000).await.segments.len() });
+    let next = tokio::spawn(async move {
+        let mut batch = Batch::default();
+        waiting.next(Lane::Command, 1000, &mut batch).await;
+        batch.segments.len()
+    });
     tokio::task::yield_now().await;
     gate.close();
     outbox.command(Slot::Plain, Encoded::new(vec!["y".into()]));

@@ -8,7 +8,7 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use self::aside::Aside;
-use crate::wire::identity::{Identity, NodeId};
+use crate::wire::identity::{Identity, NodeId, NodeMap, NodeSet};
 use crate::wire::node::{Delta, NodeState};
 
 /// The owner of what nobody owns.
@@ -166,17 +166,17 @@ struct Grave {
 /// All nodes of the session.
 #[derive(Debug, Default)]
 pub struct Replicas {
-    nodes: HashMap<NodeId, Replica>,
+    nodes: NodeMap<Replica>,
     aside: IndexMap<NodeId, Aside>,
     places: BTreeMap<u64, NodeId>,
-    dependents: HashMap<NodeId, HashSet<NodeId>>,
-    graves: HashMap<NodeId, Grave>,
+    dependents: NodeMap<NodeSet>,
+    graves: NodeMap<Grave>,
     bytes: usize,
     counter: u64,
     /// How many changes there have been.
     sequence: u64,
     /// What has changed since it was last asked, if somebody asks.
-    changed: Option<HashSet<NodeId>>,
+    changed: Option<NodeSet>,
 }
 
 impl Replicas {
@@ -233,7 +233,6 @@ impl Replicas {
             dependencies,
             payload,
         } = state;
-        let payload = compact(payload);
         self.counter = self.counter.wrapping_add(1);
         let version = self.counter;
         self.graves.remove(&id);
@@ -254,7 +253,7 @@ impl Replicas {
         } else {
             let replica = Replica {
                 owner: owner.into(),
-                kind: compact(kind),
+                kind,
                 dependencies: Vec::new(),
                 base: payload,
                 version,
@@ -280,7 +279,7 @@ impl Replicas {
             return;
         };
         replica.tail_bytes = replica.tail_bytes.saturating_add(delta.delta.len());
-        replica.tail.push(compact(delta.delta.clone()));
+        replica.tail.push(delta.delta.clone());
         self.bytes = self.bytes.saturating_add(delta.delta.len());
         self.depend(delta.id, delta.dependencies.clone());
         self.touch(delta.id);
@@ -298,7 +297,7 @@ impl Replicas {
             return;
         };
         self.bytes = self.bytes.saturating_sub(replica.bytes());
-        replica.base = compact(payload);
+        replica.base = payload;
         replica.tail.drain(..count);
         replica.tail.shrink_to_fit();
         replica.tail_bytes = replica.tail.iter().map(Bytes::len).sum();
@@ -427,15 +426,5 @@ impl Replicas {
         self.ids()
             .filter(|id| self.get(*id).is_some_and(|r| &*r.owner == owner))
             .collect()
-    }
-}
-
-/// Bytes that do not keep a much larger read buffer alive.
-pub(super) fn compact(bytes: Bytes) -> Bytes {
-    const SMALL: usize = 64 * 1024;
-    if bytes.len() <= SMALL {
-        Bytes::copy_from_slice(&bytes)
-    } else {
-        bytes
     }
 }

@@ -8,7 +8,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -342,9 +342,10 @@ impl World {
                 }
                 let line = self.clients[client].line.clone();
                 let target = self.rng.random_range(1..400);
-                let next = std::pin::pin!(line.0.outbox.next(lane, target));
+                let mut batch = Batch::default();
+                let next = line.0.outbox.next(lane, target, &mut batch);
                 let mut context = Context::from_waker(Waker::noop());
-                if let Poll::Ready(batch) = next.poll(&mut context) {
+                if std::pin::pin!(next).poll(&mut context).is_ready() {
                     self.clients[client].writing[lane_index(lane)] = true;
                     let millis = self.rng.random_range(0..=WRITING);
                     let due = self.now + Duration::from_millis(millis);

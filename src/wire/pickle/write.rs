@@ -51,6 +51,8 @@ pub fn write(value: &Value, protocol: Protocol) -> Bytes {
         writer.step(step);
     }
     writer.out.push(op::STOP);
+    // It may be kept for long.
+    writer.out.shrink_to_fit();
     writer.out.into()
 }
 

@@ -1,0 +1,216 @@
+//! The writing task of a connection: what waits for the peer.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::context::Context;
+use super::outbox::{Batch, Lane};
+use super::peer::{Link, Peer};
+use crate::counters::Count;
+use crate::session::Event;
+use crate::session::event::End;
+use crate::session::outlet::Outlet;
+use crate::wire::{spare, zmtp};
+
+/// Bytes taken from a queue for one write.
+const TARGET: usize = 256 * 1024;
+/// Slices handed to the system at once.
+const SLICES: usize = 64;
+/// What is shorter is copied next to others: the system takes longer for a slice than that.
+const SHORT: usize = 1024;
+/// Bytes of copies in one piece.
+const PIECE: usize = 32 * 1024;
+
+/// Writes what waits for a peer on one link, until the link ends.
+pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
+    mut io: W,
+    lane: Option<Lane>,
+    peer: Arc<Peer>,
+    link: Arc<Link>,
+    predecessor: Option<Arc<Link>>,
+    mut control: mpsc::Receiver<Bytes>,
+    context: Context,
+) {
+    // Also if this ends by a fault: a successor must not wait for ever.
+    let _written_off = link.written_off.clone().drop_guard();
+    if let Some(predecessor) = predecessor {
+        tokio::select! {
+            () = predecessor.written_off.cancelled() => {}
+            () = link.cancel.cancelled() => {}
+        }
+    }
+    let mut batch = Batch::default();
+    loop {
+        let next = async {
+            match lane {
+                Some(lane) => {
+                    peer.outbox.next(lane, TARGET, &mut batch).await;
+                    lane
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = link.cancel.cancelled() => break,
+            Some(bytes) = control.recv() => {
+                if let Err(end) = flush(&mut io, VecDeque::from([bytes]), &link, &context).await {
+                    link.finish(end);
+                    break;
+                }
+            }
+            lane = next => {
+                if lane == Lane::Data
+                    && link.answers_pings
+                    && let Some(number) = peer.outbox.ask_receipt(&batch, Instant::now())
+                {
+                    batch.segments.push(zmtp::ping(0, &number.to_be_bytes()));
+                }
+                let segments = merged(batch.segments.drain(..));
+                let result = flush(&mut io, segments, &link, &context).await;
+                let now = Instant::now();
+                match result {
+                    Ok(()) => {
+                        let written = peer.outbox.written(lane, &batch, now, peer.window());
+                        let mut events: Vec<_> =
+                            written.repeats.into_iter().map(Event::Crossed).collect();
+                        if written.drained {
+                            events.push(Event::Drained);
+                        }
+                        context.session.send(Arc::clone(&peer), events, None).await;
+                    }
+                    Err(end) => {
+                        if peer.outbox.lost(lane, &batch, now) {
+                            context.session.send(Arc::clone(&peer), vec![Event::Drained], None).await;
+                        }
+                        link.finish(end);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
+}
+
+/// Writes all segments. The peer must take some of them within the write deadline, and enough of
+/// them over the rate window.
+async fn flush<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    mut segments: VecDeque<Bytes>,
+    link: &Link,
+    context: &Context,
+) -> Result<(), End> {
+    let timing = &context.timing;
+    let mut window = (Instant::now(), 0usize);
+    while !segments.is_empty() {
+        let written = {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut used = 0;
+            for (slice, segment) in slices.iter_mut().zip(&segments) {
+                *slice = IoSlice::new(segment);
+                used += 1;
+            }
+            let slices = slices.get(..used).unwrap_or(&[]);
+            let deadline = Instant::now() + timing.write_deadline;
+            tokio::select! {
+                biased;
+                result = guard(deadline, io.write_vectored(slices)) => match result {
+                    Some(Ok(0)) | Some(Err(_)) => return Err(End::Broken),
+                    Some(Ok(written)) => written,
+                    None => {
+                        context.counters.add(Count::StalledLinks);
+                        return Err(End::Stalled);
+                    }
+                },
+                () = link.cancel.cancelled() => return Err(link.end()),
+            }
+        };
+        consume(&mut segments, written);
+        window.1 = window.1.saturating_add(written);
+        let now = Instant::now();
+        if now >= window.0 + timing.rate_window {
+            if window.1 < timing.rate_bytes() {
+                context.counters.add(Count::StalledLinks);
+                return Err(End::Stalled);
+            }
+            window = (now, 0);
+        }
+    }
+    match io.flush().await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(End::Broken),
+    }
+}
+
+async fn guard(
+    deadline: Instant,
+    work: impl Future<Output = io::Result<usize>>,
+) -> Option<io::Result<usize>> {
+    timeout_at(deadline, work).await.ok()
+}
+
+fn consume(segments: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = segments.front_mut() {
+        if written < front.len() {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        segments.pop_front();
+    }
+}
+
+/// The same bytes in fewer pieces.
+fn merged(segments: impl Iterator<Item = Bytes>) -> VecDeque<Bytes> {
+    let mut pieces = VecDeque::with_capacity(8);
+    let mut segments = segments.peekable();
+    while let Some(segment) = segments.next() {
+        let is_short = |segment: &Bytes| segment.len() <= SHORT;
+        if !is_short(&segment) || !segments.peek().is_some_and(is_short) {
+            pieces.push_back(segment);
+            continue;
+        }
+        let mut piece = spare::empty(PIECE);
+        piece.extend_from_slice(&segment);
+        while piece.len() <= PIECE - SHORT
+            && let Some(segment) = segments.next_if(is_short)
+        {
+            piece.extend_from_slice(&segment);
+        }
+        pieces.push_back(spare::share(piece));
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_pieces_become_few() {
+        let segments: Vec<Bytes> = (0..500usize)
+            .map(|n| match n {
+                300 => vec![7; 2 * PIECE].into(),
+                _ => vec![1; n * 37 % (SHORT + 1)].into(),
+            })
+            .collect();
+        let pieces = merged(segments.iter().cloned());
+        assert_eq!(
+            Vec::from(pieces.clone()).concat(),
+            segments.concat(),
+            "{}",
+            pieces.len()
+        );
+        assert!(pieces.len() < 20, "{}", pieces.len());
+        assert!(pieces.iter().all(|p| p.len() <= 2 * PIECE));
+    }
+}
