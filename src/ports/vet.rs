@@ -17,10 +17,14 @@ use crate::wire::fit::{self, Looked, Part, Unfit};
 use crate::wire::identity::NodeId;
 use crate::wire::intake::BIG;
 use crate::wire::node::Update;
-use crate::wire::pickle::ScanPolicy;
+use crate::wire::pickle::{Budget, ScanPolicy};
 
-/// A payload larger than this is looked into on a thread where it holds up nothing.
+/// A payload larger than this is looked into on a thread where it holds up nothing…
 const LARGE: usize = 512 * 1024;
+/// …unless it is no larger than this, and has no more values: most large payloads are a few long
+/// `bytes`, which take a moment, and waking another thread takes longer.
+const LONG: usize = 2 * 1024 * 1024;
+const FEW: usize = 4096;
 /// After one larger than this others get their turn: a read may bring hundreds, which together
 /// would keep a thread for a tenth of a second.
 const TURN: usize = 4 * 1024;
@@ -35,19 +39,31 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
         // does not go on.
         return Event::Unfit(node);
     };
-    let result = if payload.len() > LARGE {
-        let given = payload.clone();
-        let limits = Arc::clone(&context.limits);
-        let looked =
-            tokio::task::spawn_blocking(move || look_into(&given, part, dialect, &limits)).await;
-        // A fault in the scan is no permission.
-        looked.unwrap_or(Err(Unfit::Fault))
+    let limits = &context.limits;
+    let here = if payload.len() <= LARGE {
+        Some(look_into(payload, part, dialect, limits, limits.content))
+    } else if payload.len() <= LONG {
+        let looked = look_into(payload, part, dialect, limits, few(limits.content));
+        // If it is not fit, the reason is only known within all that is allowed.
+        looked.ok().map(Ok)
     } else {
-        let looked = look_into(payload, part, dialect, &context.limits);
-        if payload.len() > TURN {
-            tokio::task::yield_now().await;
+        None
+    };
+    let result = match here {
+        Some(looked) => {
+            if payload.len() > TURN {
+                tokio::task::yield_now().await;
+            }
+            looked
         }
-        looked
+        None => {
+            let given = payload.clone();
+            let limits = Arc::clone(limits);
+            let look = move || look_into(&given, part, dialect, &limits, limits.content);
+            // A fault in the scan is no permission.
+            let looked = tokio::task::spawn_blocking(look).await;
+            looked.unwrap_or(Err(Unfit::Fault))
+        }
     };
     match result {
         Ok(looked) => {
@@ -72,19 +88,28 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
     }
 }
 
+/// What takes no time.
+fn few(budget: Budget) -> Budget {
+    Budget {
+        items: budget.items.min(FEW),
+        ..budget
+    }
+}
+
 /// Checks a payload of a client of this dialect.
 fn look_into(
     payload: &Bytes,
     part: Part,
     dialect: &Dialect,
     limits: &PortLimits,
+    budget: Budget,
 ) -> Result<Looked, Unfit> {
     let extra = limits.extra_globals.iter();
     let extra: Vec<_> = extra
         .map(|global| (global.module(), global.name()))
         .collect();
     let policy = ScanPolicy {
-        budget: limits.content,
+        budget,
         extra_globals: &extra,
     };
     let deltas = dialect.live != Live::Whole;
@@ -121,7 +146,8 @@ mod tests {
     fn look(version: &str, part: Part, payload: &[u8]) -> Result<Looked, Unfit> {
         let limits = PortLimits::new(&Config::default(), 1 << 20);
         let dialect = for_version(Some(version)).unwrap();
-        look_into(&Bytes::copy_from_slice(payload), part, dialect, &limits)
+        let payload = Bytes::copy_from_slice(payload);
+        look_into(&payload, part, dialect, &limits, limits.content)
     }
 
     /// One version of each way to send nodes: marshal, pickles, deltas, both.
@@ -243,6 +269,26 @@ mod tests {
         assert_eq!(unfit, Unfit::Grows);
     }
 
+    /// What is fit within a small budget is fit, with the same outcome; what is not is looked into
+    /// again.
+    #[test]
+    fn few_values_are_enough_to_permit() {
+        let limits = PortLimits::new(&Config::default(), 1 << 30);
+        let dialect = for_version(Some("0.9.11")).unwrap();
+        let few = few(limits.content);
+        let look = |values: usize, budget| {
+            let twice = b"\x80\x04}\x94(\x8c\x01a]\x94K\x01a\x8c\x01bh\x01\x8c\x01c](";
+            let list = b"K\x01".repeat(values);
+            let payload = [&twice[..], &list, b"eu."].concat();
+            look_into(&payload.into(), Part::Node, dialect, &limits, budget)
+        };
+        let looked = look(FEW / 2, limits.content);
+        assert!(looked.as_ref().unwrap().rewritten.is_some());
+        assert_eq!(look(FEW / 2, few), looked);
+        assert!(look(FEW, limits.content).is_ok());
+        assert!(look(FEW, few).is_err());
+    }
+
     #[test]
     fn plain_deltas_are_told() {
         let delta = b"\x80\x04}\x8c\x0evalues_changed}\x8c\x09root['a']}\x8c\x09new_valueK\x01sss.";
@@ -268,7 +314,7 @@ mod tests {
             config.session.extra_globals = names.iter().map(|name| name.parse().unwrap()).collect();
             let limits = PortLimits::new(&config, 1 << 20);
             for part in [Part::Set, Part::Node, Part::Delta] {
-                let looked = look_into(&payload, part, dialect, &limits);
+                let looked = look_into(&payload, part, dialect, &limits, limits.content);
                 assert_eq!(looked.is_ok(), fit, "{names:?} {looked:?}");
             }
         }
