@@ -19,6 +19,8 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use multi_user_server::config::{Config, Secret};
 use multi_user_server::counters::Counters;
+use multi_user_server::ports::outbox::{Batch, Lane, Outbox};
+use multi_user_server::session::gate::Gate;
 use multi_user_server::session::outlet::{Edit, Joins, Slot};
 use multi_user_server::session::{Event, Outlet, Session, Settings};
 use multi_user_server::wire::command::{Auth, Command, Credentials, Request};
@@ -195,6 +197,42 @@ fn session_apply(bencher: Bencher, size: usize) {
     bencher
         .with_inputs(fresh)
         .bench_local_values(|event| session.handle(&peers[0], event, Instant::now()));
+}
+
+/// A new state, which takes the place of one that waits behind a hundred others.
+#[divan::bench(args = SIZES)]
+fn queue_conflate(bencher: Bencher, size: usize) {
+    let outbox = Outbox::new(64 << 20, Gate::default());
+    let state = zmtp::encode(&message(size));
+    for n in 0..100 {
+        outbox.data(uuid(n), Joins::Replaces, &[], state.clone());
+    }
+    let mut n = 0;
+    bencher
+        .with_inputs(|| {
+            n += 1;
+            (uuid(n % 100), state.clone())
+        })
+        .bench_local_values(|(id, state)| outbox.data(id, Joins::Replaces, &[], state));
+}
+
+/// A batch of a hundred nodes' states: queued, taken, written.
+#[divan::bench(args = SIZES)]
+fn queue_batch_of_100(bencher: Bencher, size: usize) {
+    let outbox = Outbox::new(64 << 20, Gate::default());
+    let state = zmtp::encode(&message(size));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let ids: Vec<_> = (0..100).map(uuid).collect();
+    let mut batch = Batch::default();
+    bencher.bench_local(|| {
+        for id in &ids {
+            outbox.data(*id, Joins::Replaces, &[], state.clone());
+        }
+        runtime.block_on(outbox.next(Lane::Data, usize::MAX, &mut batch));
+        outbox.written(Lane::Data, &batch, Instant::now(), Duration::ZERO)
+    });
 }
 
 /// A view update, for seven others.

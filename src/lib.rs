@@ -28,7 +28,7 @@ pub mod log;
 pub mod net;
 mod pages;
 pub mod platform;
-mod ports;
+pub mod ports;
 pub mod probe;
 pub mod server;
 pub mod session;

@@ -1,9 +1,9 @@
 //! The port roles: one task each for command, subscriber, publisher and TTL, between the
 //! connections and the session.
 //!
-//! An accepted connection is admitted and opened ([`connection`]), entered with the task of its
-//! role ([`role`]) under its identity ([`peer`]), and then read and written by tasks of its own
-//! ([`link`]). What it receives goes through its role's task, which turns frames into session
+//! An accepted connection is admitted and opened (`connection`), entered with the task of its
+//! role (`role`) under its identity (`peer`), and then read and written by tasks of its own
+//! (`link`, `write`). What it receives goes through its role's task, which turns frames into session
 //! events; what the session says goes into the peer's [`outbox`], from which the connection's
 //! writer takes it.
 
@@ -12,7 +12,7 @@ mod connection;
 mod context;
 mod link;
 mod nodes;
-pub(crate) mod outbox;
+pub mod outbox;
 mod peer;
 mod publisher;
 mod role;

@@ -2,7 +2,7 @@
 //!
 //! The session pushes and never waits; the writer tasks of the two links take batches out. A
 //! stuck peer costs a bounded amount of memory because newer states replace older ones here, and
-//! because the session looks at [`Outbox::has_room`] before it pushes bulk.
+//! because the session looks at `Outbox::has_room` before it pushes bulk.
 //!
 //! Commands and nodes travel on different connections, so the order between them is made here
 //! (wire spec, "What a client must never see"): a Delete or Right leaves only after the data of
@@ -34,18 +34,18 @@ const SEGMENTS: usize = 256;
 
 /// The two queues of a peer, each drained by the writer of one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub enum Lane {
     /// The command link.
     Command,
     /// The subscriber (four ports) or data link.
     Data,
 }
 
-/// Bytes to be written in one go. Hand it back by [`Outbox::written`] or [`Outbox::lost`].
+/// Bytes to be written in one go. Hand it back by [`Outbox::written`] or `lost`.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub struct Batch {
     /// What to write, in order.
-    pub(crate) segments: Vec<Bytes>,
+    pub segments: Vec<Bytes>,
     /// Counts batches of data.
     number: u64,
     bytes: usize,
@@ -64,16 +64,16 @@ impl Batch {
 
 /// What became of a batch besides its bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
+pub struct Written {
     /// Frames that may have crossed another link's frame.
-    pub(crate) repeats: Vec<Repeat>,
+    pub repeats: Vec<Repeat>,
     /// The queue ran low after the session was told that it is full.
-    pub(crate) drained: bool,
+    pub drained: bool,
 }
 
 /// The queue itself, shared by the session (which pushes) and two writers (which take).
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub struct Outbox {
     state: Mutex<State>,
     command: Notify,
     data: Notify,
@@ -84,7 +84,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// An empty queue that calls itself full at `budget` bytes, and gives nothing out while the
     /// gate is closed.
-    pub(crate) fn new(budget: usize, gate: Gate) -> Self {
+    pub fn new(budget: usize, gate: Gate) -> Self {
         Self {
             gate,
             state: Mutex::default(),
@@ -200,13 +200,7 @@ impl Outbox {
     /// nodes it depends on: those that are queued when its turn comes go first.
     ///
     /// Returns the bytes now queued of this node.
-    pub(crate) fn data(
-        &self,
-        node: NodeId,
-        joins: Joins,
-        after: &[NodeId],
-        bytes: Encoded,
-    ) -> usize {
+    pub fn data(&self, node: NodeId, joins: Joins, after: &[NodeId], bytes: Encoded) -> usize {
         let mut state = self.state();
         if !state.edits.is_empty()
             && let Some(pending) = state.edits.get_mut(&node)
@@ -328,7 +322,7 @@ impl Outbox {
 
     /// Fills `batch` with the next of about `target` bytes for a link, waiting until there is
     /// something.
-    pub(crate) async fn next(&self, lane: Lane, target: usize, batch: &mut Batch) {
+    pub async fn next(&self, lane: Lane, target: usize, batch: &mut Batch) {
         loop {
             if self.gate.is_closed() {
                 self.gate.opened().await;
@@ -367,13 +361,7 @@ impl Outbox {
     }
 
     /// A batch has gone to the socket. `window` is the peer's round trip with slack.
-    pub(crate) fn written(
-        &self,
-        lane: Lane,
-        batch: &Batch,
-        now: Instant,
-        window: Duration,
-    ) -> Written {
+    pub fn written(&self, lane: Lane, batch: &Batch, now: Instant, window: Duration) -> Written {
         let mut state = self.state();
         state.shrink(batch.bytes);
         let mut repeats = Vec::new();
