@@ -4,6 +4,8 @@
 //!
 //! Sizes of changes take turns. In each slice somebody joins, works and leaves.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use crate::fanout::{Pace, pump};
@@ -12,6 +14,9 @@ use crate::scene::{Better, Scene};
 
 /// Sizes of changes, and how many of a thousand have them.
 const SIZES: [(usize, u64); 3] = [(256, 900), (4096, 99), (256 << 10, 1)];
+
+/// What was pushed has long arrived.
+const SETTLED: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let updates: u64 = scene.key("updates", 10_000_000);
@@ -33,6 +38,8 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
             guest.look(&mut view).await?;
             guest.push(&mut own, 1_000_000).await?;
         }
+        // So that none of these is taken for one of the host's.
+        tokio::time::sleep(SETTLED).await;
         for (change, (size, part)) in changes.iter_mut().zip(SIZES) {
             let count = updates / slices * part / 1000;
             let pace = Pace::of(size);
