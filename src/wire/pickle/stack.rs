@@ -114,19 +114,24 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         self.place(1, meta, item)
     }
 
-    /// Pushes many values that are known to be the same, or none if there are too many.
+    /// How many values may be pushed.
     #[inline]
-    pub(super) fn push_many(&mut self, meta: Meta, count: u32) -> bool {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let room = self.budget.stack.saturating_sub(self.slots.len());
-        if count > room || !self.affords(count) {
-            return false;
-        }
+    pub(super) fn room(&self) -> usize {
+        let values = self.max_items().saturating_sub(self.items);
+        self.budget
+            .stack
+            .saturating_sub(self.slots.len())
+            .min(values)
+    }
+
+    /// Pushes many values that are known to be the same; no more than there is [room](Self::room)
+    /// for.
+    #[inline]
+    pub(super) fn push_many(&mut self, meta: Meta, count: usize) {
         self.items = self.items.saturating_add(count);
         let (memo, item) = (None, I::default());
         let slot = Slot { meta, memo, item };
         self.slots.extend(std::iter::repeat_n(slot, count));
-        true
     }
 
     /// Whether there may be so many values more.

@@ -95,23 +95,27 @@ impl<'a, B: Builder> Machine<'a, B> {
         if B::LOOKS {
             return self.number(rest);
         }
+        // No more are looked at than may be: what does not end well is not gone through again.
+        let room = self.stack.room();
         let mut after = rest;
-        let mut count: u32 = 0;
-        loop {
+        let mut count = 0_usize;
+        while count < room {
             // Floats come in rows, of which the processor foresees the end of each.
-            while let [op::BINFLOAT, _, _, _, _, _, _, _, _, next @ ..] = after {
+            if let [op::BINFLOAT, _, _, _, _, _, _, _, _, next @ ..] = after {
                 after = next;
-                count = count.saturating_add(1);
-            }
-            let Some(next) = past_number(after) else {
+            } else if let Some(next) = past_number(after) {
+                after = next;
+            } else {
                 break;
-            };
-            after = next;
+            }
             count = count.saturating_add(1);
         }
-        let meta = Meta::scalar(Kind::Number);
         // A number that breaks off is none.
-        (count > 0 && self.stack.push_many(meta, count)).then_some(after)
+        if count == 0 {
+            return None;
+        }
+        self.stack.push_many(Meta::scalar(Kind::Number), count);
+        Some(after)
     }
 
     #[inline]
@@ -309,6 +313,26 @@ mod tests {
         let stepped = facts(machine::run_by_steps(pickle, budget, builder()));
         prop_assert_eq!(swept, stepped, "{:?}", pickle);
         Ok(())
+    }
+
+    /// Where a row of numbers is too long, it is not gone through for each of them.
+    #[test]
+    fn too_long_rows_take_no_longer() {
+        let count = 1 << 20;
+        let input = Bytes::from([b"\x80\x04](", &b"K\x01".repeat(count)[..], b"e."].concat());
+        let budget = |stack, items| Budget {
+            bytes: input.len(),
+            depth: 9,
+            items,
+            memo: 9,
+            stack,
+        };
+        for budget in [budget(count, usize::MAX), budget(usize::MAX, count)] {
+            let swept = machine::run(&input, &budget, &[], Scanner { input: &input });
+            assert!(matches!(swept, Err(PickleError::Budget { .. })));
+        }
+        let enough = budget(count + 1, count + 1);
+        assert!(machine::run(&input, &enough, &[], Scanner { input: &input }).is_ok());
     }
 
     proptest! {
