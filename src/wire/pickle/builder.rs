@@ -1,13 +1,24 @@
 //! What the stack machine needs from those who drive it. Implemented by the reader, which builds
 //! values, and the scanner, which does not.
 
-use super::{meta::Kind, text::NotText, value::PyType};
+use super::{meta::Kind, stack::Scratch, text::NotText, value::PyType};
 
 /// Makes something of the values the machine goes through. It is told only what has been checked.
 pub(super) trait Builder {
     /// A value, finished or not. The default is never looked at.
     type Item: Clone + Default;
+    /// Whether it wants to know which number it is. If not, it is not told of those that come in
+    /// the common ways, and the default stands for them.
+    const LOOKS: bool;
 
+    /// Memory for the stack to use.
+    fn scratch(&self) -> Scratch<Self::Item> {
+        Scratch::default()
+    }
+    /// Takes that back when all went well.
+    fn keep(&self, scratch: Scratch<Self::Item>) {
+        drop(scratch);
+    }
     fn atom(&mut self, atom: Atom<'_>) -> Self::Item;
     /// A string, whose opcode is at `at`.
     fn text(&mut self, at: usize, bytes: &[u8]) -> Result<Self::Item, NotText>;

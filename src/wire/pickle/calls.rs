@@ -48,10 +48,10 @@ impl<B: Builder> Machine<'_, B> {
     pub(super) fn reduce(&mut self) -> Result<(), PickleError> {
         let args = self.stack.pop()?;
         let callable = self.stack.pop()?;
-        let Kind::Tuple(form) = args.meta.kind else {
+        let Kind::Tuple(form) = args.meta.kind() else {
             return Err(self.stack.operand());
         };
-        let (call, kind, flags) = match (callable.meta.kind, form) {
+        let (call, kind, flags) = match (callable.meta.kind(), form) {
             (Kind::Extra, _) => return self.extra_made(&args.meta),
             (Kind::Function(Function::OrderedDict), Args::None) => return self.empty(Kind::Dict),
             (Kind::Function(Function::TypeOf), Args::OneNone) => return self.none_type(),
@@ -69,22 +69,13 @@ impl<B: Builder> Machine<'_, B> {
             (Kind::Function(_) | Kind::Type(_), _) => return Err(self.stack.misuse("a call")),
             _ => return Err(self.stack.operand()),
         };
-        let meta = match kind {
+        let depth = match kind {
             // The list becomes the set, the tuple around it vanishes.
-            Kind::Set | Kind::FrozenSet => Meta {
-                kind,
-                flags,
-                depth: args.meta.depth.saturating_sub(1),
-                ..args.meta
-            },
+            Kind::Set | Kind::FrozenSet => args.meta.depth().saturating_sub(1),
             // No other has values inside; what it weighs it has from its arguments.
-            _ => Meta {
-                kind,
-                flags,
-                depth: 0,
-                ..args.meta
-            },
+            _ => 0,
         };
+        let meta = args.meta.turned(kind, flags).with_depth(depth);
         let item = self.builder.call(call, args.item);
         self.stack.push(meta, item)
     }
@@ -93,15 +84,11 @@ impl<B: Builder> Machine<'_, B> {
     pub(super) fn new_object(&mut self) -> Result<(), PickleError> {
         let args = self.stack.pop()?;
         let class = self.stack.pop()?;
-        match (class.meta.kind, args.meta.kind) {
+        match (class.meta.kind(), args.meta.kind()) {
             (Kind::Extra, Kind::Tuple(_)) => self.extra_made(&args.meta),
             (Kind::Function(Function::Opcode), Kind::Tuple(Args::Seven)) => {
                 self.opcode = true;
-                let meta = Meta {
-                    kind: Kind::Opcode,
-                    flags: Flags::NONE,
-                    ..args.meta
-                };
+                let meta = args.meta.turned(Kind::Opcode, Flags::NONE);
                 let item = self.builder.call(Call::Opcode, args.item);
                 self.stack.push(meta, item)
             }
@@ -114,11 +101,11 @@ impl<B: Builder> Machine<'_, B> {
     pub(super) fn build(&mut self) -> Result<(), PickleError> {
         let state = self.stack.pop()?;
         let mut target = self.stack.pop()?;
-        if target.meta.kind != Kind::Extra {
+        if !target.meta.is(Kind::Extra) {
             return Err(self.stack.refused());
         }
         self.stack.check_value(&state.meta)?;
-        target.meta.enclose(&state.meta);
+        target.meta.enclose(state.meta);
         self.stack.check_depth(&target.meta)?;
         self.stack.push(target.meta, target.item)
     }
@@ -128,10 +115,10 @@ impl<B: Builder> Machine<'_, B> {
     pub(super) fn args(&self, start: usize) -> Args {
         match self.stack.from(start) {
             [] => Args::None,
-            [one] => match one.meta.kind {
+            [one] => match one.meta.kind() {
                 Kind::None => Args::OneNone,
                 Kind::Bytes => Args::OneBytes,
-                Kind::List if one.meta.flags.has(Flags::INNER_HASHABLE) => Args::OneList,
+                Kind::List if one.meta.has(Flags::INNER_HASHABLE) => Args::OneList,
                 _ => Args::Other,
             },
             [text, encoding] => {
@@ -173,19 +160,13 @@ impl<B: Builder> Machine<'_, B> {
 
     /// Pushes what a permitted name makes of its arguments.
     fn extra_made(&mut self, args: &Meta) -> Result<(), PickleError> {
-        let meta = Meta {
-            kind: Kind::Extra,
-            flags: Flags::SCALAR,
-            ..*args
-        };
+        let meta = args.turned(Kind::Extra, Flags::SCALAR);
         self.stack.push(meta, B::Item::default())
     }
 
     fn text_of<'s>(&'s self, slot: &'s Slot<B::Item>) -> Option<&'s [u8]> {
-        match slot.meta.kind {
-            Kind::Str => self.builder.text_of(&slot.item),
-            _ => None,
-        }
+        let text = slot.meta.is(Kind::Str);
+        text.then(|| self.builder.text_of(&slot.item)).flatten()
     }
 }
 

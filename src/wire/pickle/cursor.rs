@@ -42,6 +42,24 @@ impl<'a> Cursor<'a> {
         self.next
     }
 
+    /// What is not read yet.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.input.get(self.next..).unwrap_or_default()
+    }
+
+    /// Where `rest` starts, which is an end of the input.
+    #[inline]
+    pub(super) fn start_of(&self, rest: &[u8]) -> usize {
+        self.input.len().saturating_sub(rest.len())
+    }
+
+    /// Goes on with an end of the input.
+    #[inline]
+    pub(super) fn resume(&mut self, rest: &[u8]) {
+        self.next = self.start_of(rest);
+    }
+
     /// Passes over so many bytes.
     pub(super) fn skip(&mut self, length: usize) -> Result<(), PickleError> {
         self.block(length).map(drop)

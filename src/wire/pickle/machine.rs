@@ -51,23 +51,41 @@ pub(super) fn run<B: Builder>(
     extra: &[(&str, &str)],
     builder: B,
 ) -> Result<Outcome<B::Item>, PickleError> {
+    machine(input, budget, extra, builder)?.run::<true>()
+}
+
+/// The same opcode by opcode, to compare.
+#[cfg(test)]
+pub(super) fn run_by_steps<B: Builder>(
+    input: &[u8],
+    budget: &Budget,
+    builder: B,
+) -> Result<Outcome<B::Item>, PickleError> {
+    machine(input, budget, &[], builder)?.run::<false>()
+}
+
+fn machine<'a, B: Builder>(
+    input: &'a [u8],
+    budget: &'a Budget,
+    extra: &'a [(&'a str, &'a str)],
+    builder: B,
+) -> Result<Machine<'a, B>, PickleError> {
     if input.len() > budget.bytes {
         return Err(PickleError::TooLong {
             len: input.len(),
             max: budget.bytes,
         });
     }
-    let machine = Machine {
+    Ok(Machine {
         cursor: Cursor::new(input),
         extra,
+        stack: Stack::new(budget, builder.scratch()),
         builder,
-        stack: Stack::new(budget),
         protocol: 0,
         persistent_id: false,
         opcode: false,
         dated: false,
-    };
-    machine.run()
+    })
 }
 
 /// What `calls` needs of it is visible there.
@@ -84,7 +102,9 @@ pub(super) struct Machine<'a, B: Builder> {
 }
 
 impl<B: Builder> Machine<'_, B> {
-    fn run(mut self) -> Result<Outcome<B::Item>, PickleError> {
+    /// If it sweeps, single steps are left for what is not common.
+    #[inline]
+    fn run<const SWEEPS: bool>(mut self) -> Result<Outcome<B::Item>, PickleError> {
         let mut op = self.cursor.opcode()?;
         if op == op::PROTO {
             self.protocol = self.cursor.byte()?;
@@ -97,6 +117,9 @@ impl<B: Builder> Machine<'_, B> {
             self.stack.op = op;
             self.stack.at = self.cursor.at();
             self.step(op)?;
+            if SWEEPS {
+                self.sweep();
+            }
             op = self.cursor.opcode()?;
         }
         match self.cursor.left() {
@@ -104,7 +127,7 @@ impl<B: Builder> Machine<'_, B> {
             left => return Err(PickleError::Trailing(left)),
         }
         let Slot { meta, item, .. } = self.stack.finish()?;
-        Ok(Outcome {
+        let outcome = Outcome {
             item,
             meta,
             types: self.stack.types,
@@ -112,10 +135,11 @@ impl<B: Builder> Machine<'_, B> {
             opcode: self.opcode,
             dated: self.dated,
             shared: self.stack.shared,
-        })
+        };
+        self.builder.keep(self.stack.into_scratch());
+        Ok(outcome)
     }
 
-    #[inline]
     fn step(&mut self, op: u8) -> Result<(), PickleError> {
         match op {
             op::NONE => self.atom(Kind::None, Atom::None),
@@ -217,7 +241,7 @@ impl<B: Builder> Machine<'_, B> {
             op::BYTEARRAY8 => {
                 let bytes = self.cursor.block8()?;
                 let item = self.builder.atom(Atom::ByteArray(bytes));
-                let meta = Meta::scalar(Kind::ByteArray).with_flags(Flags::NONE);
+                let meta = Meta::scalar(Kind::ByteArray).turned(Kind::ByteArray, Flags::NONE);
                 let meta = meta.of_length(bytes.len());
                 self.stack.push(meta, item)
             }
@@ -284,7 +308,7 @@ impl<B: Builder> Machine<'_, B> {
     }
 
     #[inline]
-    fn int(&mut self, int: i64) -> Result<(), PickleError> {
+    pub(super) fn int(&mut self, int: i64) -> Result<(), PickleError> {
         self.atom(Kind::Number, Atom::Int(int))
     }
 
@@ -352,11 +376,11 @@ impl<B: Builder> Machine<'_, B> {
     #[inline]
     fn fill(&mut self, meta: Meta, item: &mut B::Item, start: usize) -> Result<Meta, PickleError> {
         let meta = self.stack.enclose(start, meta)?;
-        if meta.kind == Kind::Dict {
+        if meta.is(Kind::Dict) {
             self.stack.check_keys(start)?;
             self.builder.insert_pairs(item, self.stack.drain(start));
         } else {
-            if meta.kind == Kind::Set && !meta.flags.has(Flags::INNER_HASHABLE) {
+            if meta.is(Kind::Set) && !meta.has(Flags::INNER_HASHABLE) {
                 return Err(PickleError::Unhashable { at: self.stack.at });
             }
             self.builder.push_all(item, self.stack.drain(start));
@@ -365,11 +389,11 @@ impl<B: Builder> Machine<'_, B> {
     }
 
     #[inline]
-    fn tuple(&mut self, start: usize) -> Result<(), PickleError> {
+    pub(super) fn tuple(&mut self, start: usize) -> Result<(), PickleError> {
         let flags = Flags::SCALAR.with(Flags::INNER_HASHABLE);
         let meta = Meta::container(Kind::Tuple(Args::Other), flags);
-        let mut meta = self.stack.enclose(start, meta)?;
-        meta.kind = Kind::Tuple(self.args(start));
+        let meta = self.stack.enclose(start, meta)?;
+        let meta = meta.with_kind(Kind::Tuple(self.args(start)));
         let item = self.builder.tuple(self.stack.drain(start));
         self.stack.push(meta, item)
     }
@@ -378,7 +402,7 @@ impl<B: Builder> Machine<'_, B> {
         let flags = Flags::HASHABLE.with(Flags::INNER_HASHABLE);
         let meta = Meta::container(Kind::FrozenSet, flags);
         let meta = self.stack.enclose(start, meta)?;
-        if !meta.flags.has(Flags::INNER_HASHABLE) {
+        if !meta.has(Flags::INNER_HASHABLE) {
             return Err(PickleError::Unhashable { at: self.stack.at });
         }
         let item = self.builder.frozen_set(self.stack.drain(start));

@@ -26,6 +26,7 @@ mod read;
 mod scan;
 mod stack;
 mod survey;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;

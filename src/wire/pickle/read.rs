@@ -42,8 +42,8 @@ pub fn read_plain(input: &Bytes, budget: &Budget) -> Result<Value, PickleError> 
     }
 }
 
-struct Reader<'a> {
-    input: &'a Bytes,
+pub(super) struct Reader<'a> {
+    pub(super) input: &'a Bytes,
 }
 
 impl Reader<'_> {
@@ -58,6 +58,7 @@ impl Reader<'_> {
 
 impl Builder for Reader<'_> {
     type Item = Value;
+    const LOOKS: bool = true;
 
     fn atom(&mut self, atom: Atom<'_>) -> Value {
         match atom {

@@ -1,6 +1,8 @@
 //! Checks pickles that are only passed on, without building their values. The connections' readers
 //! call it for every node and delta.
 
+use std::cell::Cell;
+
 use super::{
     budget::Budget,
     builder::{Atom, Builder, Call},
@@ -8,6 +10,7 @@ use super::{
     error::PickleError,
     machine,
     meta::Kind,
+    stack::Scratch,
     text::{NotText, is_text},
 };
 
@@ -75,14 +78,14 @@ pub fn scan(input: &[u8], policy: &ScanPolicy<'_>) -> Result<Scanned, PickleErro
     let scanner = Scanner { input };
     let outcome = machine::run(input, &policy.budget, policy.extra_globals, scanner)?;
     Ok(Scanned {
-        top: match outcome.meta.kind {
+        top: match outcome.meta.kind() {
             Kind::Dict => Top::Dict,
             Kind::None => Top::None,
             Kind::Bytes => Top::Bytes,
             _ => Top::Other,
         },
-        items: usize::try_from(outcome.meta.weight).unwrap_or(usize::MAX),
-        depth: outcome.meta.depth.into(),
+        items: usize::try_from(outcome.meta.weight()).unwrap_or(usize::MAX),
+        depth: outcome.meta.depth().into(),
         opcode: outcome.opcode,
         of_deltas: outcome.of_deltas(),
         dated: outcome.dated,
@@ -90,13 +93,28 @@ pub fn scan(input: &[u8], policy: &ScanPolicy<'_>) -> Result<Scanned, PickleErro
     })
 }
 
-struct Scanner<'a> {
-    input: &'a [u8],
+thread_local! {
+    /// What the last scan used. Memory new to the process costs more than what is done in it.
+    static SCRATCH: Cell<Scratch<usize>> = Cell::default();
+}
+
+pub(super) struct Scanner<'a> {
+    pub(super) input: &'a [u8],
 }
 
 impl Builder for Scanner<'_> {
     /// Where a string's opcode is, as strings may become names; 0 otherwise.
     type Item = usize;
+    const LOOKS: bool = false;
+
+    fn scratch(&self) -> Scratch<usize> {
+        SCRATCH.try_with(Cell::take).unwrap_or_default()
+    }
+
+    fn keep(&self, scratch: Scratch<usize>) {
+        // Only while the thread ends there is none; then it is dropped.
+        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    }
 
     #[inline]
     fn atom(&mut self, _atom: Atom<'_>) -> usize {
@@ -105,7 +123,7 @@ impl Builder for Scanner<'_> {
 
     #[inline]
     fn text(&mut self, at: usize, bytes: &[u8]) -> Result<usize, NotText> {
-        if bytes.is_ascii() || is_text(bytes) {
+        if is_ascii(bytes) || is_text(bytes) {
             Ok(at)
         } else {
             Err(NotText)
@@ -141,4 +159,22 @@ impl Builder for Scanner<'_> {
     fn call(&mut self, _call: Call, _args: usize) -> usize {
         0
     }
+}
+
+/// The standard library's looks at what is left beyond each 32 bytes one by one; most strings here
+/// are names, and shorter.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk() {
+        let (words, _) = bytes.as_chunks();
+        let all = |all, word: &[u8; 8]| all | u64::from_ne_bytes(*word);
+        // The last word may overlap the one before.
+        let bits = words.iter().fold(u64::from_ne_bytes(*last), all);
+        return bits & 0x8080_8080_8080_8080 == 0;
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let bits = u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last);
+        return bits & 0x8080_8080 == 0;
+    }
+    bytes.iter().fold(0, |all, byte| all | byte) < 0x80
 }

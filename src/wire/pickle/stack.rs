@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use super::{
     budget::Budget,
     error::PickleError,
-    meta::{Flags, Kind, Meta},
+    meta::{Flags, Kind, Meta, Tally},
     op,
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Stack<'a, I> {
 }
 
 /// A value on the stack.
+#[derive(Clone)]
 pub(super) struct Slot<I> {
     pub(super) meta: Meta,
     /// The memo entry that waits for this container to be settled, counted from one.
@@ -48,19 +49,53 @@ enum Memo<I> {
     Growing(usize),
 }
 
-impl<'a, I: Clone + Default> Stack<'a, I> {
-    pub(super) fn new(budget: &'a Budget) -> Self {
+/// The memory of a stack that is done with, for the next.
+pub(super) struct Scratch<I> {
+    slots: Vec<Slot<I>>,
+    marks: Vec<usize>,
+    memo: Vec<Memo<I>>,
+}
+
+/// Entries of scratch memory that are worth keeping: more than most payloads take, and less than a
+/// megabyte.
+const KEPT: usize = 1 << 14;
+
+impl<I> Default for Scratch<I> {
+    fn default() -> Self {
         Self {
-            budget,
             slots: Vec::new(),
             marks: Vec::new(),
             memo: Vec::new(),
+        }
+    }
+}
+
+impl<'a, I: Clone + Default> Stack<'a, I> {
+    pub(super) fn new(budget: &'a Budget, scratch: Scratch<I>) -> Self {
+        let Scratch { slots, marks, memo } = scratch;
+        Self {
+            budget,
+            slots,
+            marks,
+            memo,
             items: 0,
             shared: false,
             types: false,
             op: op::STOP,
             at: 0,
         }
+    }
+
+    /// Its memory, emptied, unless that is too much to keep.
+    pub(super) fn into_scratch(self) -> Scratch<I> {
+        let (mut slots, mut marks, mut memo) = (self.slots, self.marks, self.memo);
+        if slots.capacity().max(marks.capacity()).max(memo.capacity()) > KEPT {
+            return Scratch::default();
+        }
+        slots.clear();
+        marks.clear();
+        memo.clear();
+        Scratch { slots, marks, memo }
     }
 
     /// Number of values on the stack.
@@ -76,8 +111,33 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
     /// Pushes a new value.
     #[inline]
     pub(super) fn push(&mut self, meta: Meta, item: I) -> Result<(), PickleError> {
-        self.charge(1)?;
-        self.place(meta, item)
+        self.place(1, meta, item)
+    }
+
+    /// How many values may be pushed.
+    #[inline]
+    pub(super) fn room(&self) -> usize {
+        let values = self.max_items().saturating_sub(self.items);
+        self.budget
+            .stack
+            .saturating_sub(self.slots.len())
+            .min(values)
+    }
+
+    /// Pushes many values that are known to be the same; no more than there is [room](Self::room)
+    /// for.
+    #[inline]
+    pub(super) fn push_many(&mut self, meta: Meta, count: usize) {
+        self.items = self.items.saturating_add(count);
+        let (memo, item) = (None, I::default());
+        let slot = Slot { meta, memo, item };
+        self.slots.extend(std::iter::repeat_n(slot, count));
+    }
+
+    /// Whether there may be so many values more.
+    #[inline]
+    pub(super) fn affords(&self, count: usize) -> bool {
+        self.items.saturating_add(count) <= self.max_items()
     }
 
     /// Takes the topmost value off the stack.
@@ -119,25 +179,80 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         let slot = slot.filter(|_| self.slots.is_empty() && self.marks.is_empty());
         let slot = slot.ok_or(PickleError::Leftover)?;
         self.check_value(&slot.meta)?;
-        self.types |= matches!(slot.meta.kind, Kind::Type(_));
+        self.types |= slot.meta.is_type();
         Ok(slot)
     }
 
     /// Settles the values from `start` and accounts for them as the inside of a container.
     #[inline]
     pub(super) fn enclose(&mut self, start: usize, mut meta: Meta) -> Result<Meta, PickleError> {
-        let (slots, memo) = (&mut self.slots, &mut self.memo);
-        for slot in slots.get_mut(start..).unwrap_or_default() {
-            settle(slot, memo);
-            match slot.meta.kind {
-                Kind::Function(_) => return Err(self.needless()),
-                Kind::Type(_) => self.types = true,
-                _ => {}
-            }
-            meta.enclose(&slot.meta);
+        let mut tally = Tally::new();
+        let inside = self.slots.get_mut(start..).unwrap_or_default();
+        for slot in inside.iter() {
+            tally.add(slot.meta);
         }
+        if tally.open() {
+            for slot in inside {
+                settle(slot, &mut self.memo);
+            }
+        }
+        if tally.functions() {
+            return Err(self.needless());
+        }
+        self.types |= tally.types();
+        meta.enclose_all(&tally);
         self.check_depth(&meta)?;
         Ok(meta)
+    }
+
+    /// Settles the values from `start`, which is where the last mark was set, and gives the place of
+    /// the container of this kind below and what is known of it with them inside, if all is well.
+    #[inline]
+    pub(super) fn sound(&mut self, start: usize, kind: Kind) -> Option<(usize, Meta)> {
+        let below = self.marks.iter().rev().nth(1).copied().unwrap_or_default();
+        let place = start.checked_sub(1).filter(|place| *place >= below)?;
+        let (under, inside) = self.slots.split_at_mut_checked(start)?;
+        let mut meta = under.get(place)?.meta;
+        if !meta.is(kind) || !meta.has(Flags::OPEN) {
+            return None;
+        }
+        let mut tally = Tally::new();
+        if kind == Kind::Dict {
+            let (pairs, rest) = inside.as_chunks();
+            if !rest.is_empty() {
+                return None;
+            }
+            let mut keys = Flags::KEY;
+            for [key, value] in pairs {
+                keys = keys.and(key.meta.flags());
+                tally.add(key.meta);
+                tally.add(value.meta);
+            }
+            if !keys.has(Flags::KEY) {
+                return None;
+            }
+        } else {
+            for slot in inside.iter() {
+                tally.add(slot.meta);
+            }
+        }
+        if tally.open() {
+            for slot in inside {
+                settle(slot, &mut self.memo);
+            }
+        }
+        meta.enclose_all(&tally);
+        if tally.functions() || usize::from(meta.depth()) > self.max_depth() {
+            return None;
+        }
+        self.types |= tally.types();
+        Some((place, meta))
+    }
+
+    /// The height of the stack when the last mark was set.
+    #[inline]
+    pub(super) fn last_mark(&self) -> Option<usize> {
+        self.marks.last().copied()
     }
 
     /// Takes the values from `start` off the stack.
@@ -154,7 +269,7 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         if !rest.is_empty() {
             return Err(self.operand());
         }
-        if pairs.iter().all(|[key, _]| key.meta.flags.has(Flags::KEY)) {
+        if pairs.iter().all(|[key, _]| key.meta.has(Flags::KEY)) {
             Ok(())
         } else {
             Err(PickleError::Unhashable { at: self.at })
@@ -167,8 +282,8 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         let place = start.checked_sub(1).filter(|place| *place >= self.floor());
         let place = place.ok_or_else(|| self.underflow())?;
         match self.slots.get(place).map(|slot| &slot.meta) {
-            Some(meta) if meta.kind != kind => Err(self.operand()),
-            Some(meta) if meta.flags.has(Flags::OPEN) => Ok(place),
+            Some(meta) if !meta.is(kind) => Err(self.operand()),
+            Some(meta) if meta.has(Flags::OPEN) => Ok(place),
             Some(_) => Err(PickleError::SelfReference { at: self.at }),
             None => Err(self.underflow()),
         }
@@ -197,7 +312,7 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         }
         let place = self.below(1)?;
         let slot = self.slot(place)?;
-        let entry = if !slot.meta.flags.has(Flags::OPEN) {
+        let entry = if !slot.meta.has(Flags::OPEN) {
             Memo::Done(slot.meta, slot.item.clone())
         } else if slot.memo.is_none() {
             slot.memo = number(index);
@@ -221,9 +336,8 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         match self.memo.get(index) {
             Some(Memo::Done(meta, item)) => {
                 let (meta, item) = (*meta, item.clone());
-                self.charge(meta.weight)?;
-                self.shared |= !meta.flags.has(Flags::HASHABLE);
-                self.place(meta, item)
+                self.shared |= !meta.has(Flags::HASHABLE);
+                self.place(meta.weight(), meta, item)
             }
             Some(Memo::Growing(place)) => self.again(*place),
             None => Err(self.out_of_order(index)),
@@ -237,14 +351,13 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         };
         settle(slot, &mut self.memo);
         let (meta, item) = (slot.meta, slot.item.clone());
-        self.charge(meta.weight)?;
-        self.shared |= !meta.flags.has(Flags::HASHABLE);
-        self.place(meta, item)
+        self.shared |= !meta.has(Flags::HASHABLE);
+        self.place(meta.weight(), meta, item)
     }
 
     /// Checks that a value may stand for itself.
     pub(super) fn check_value(&self, meta: &Meta) -> Result<(), PickleError> {
-        match meta.kind {
+        match meta.kind() {
             Kind::Function(_) => Err(self.needless()),
             _ => Ok(()),
         }
@@ -252,38 +365,40 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
 
     #[inline]
     pub(super) fn check_depth(&self, meta: &Meta) -> Result<(), PickleError> {
-        if usize::from(meta.depth) > self.max_depth() {
+        if usize::from(meta.depth()) > self.max_depth() {
             return Err(self.too_deep());
         }
         Ok(())
     }
 
+    /// Pushes a value that counts as so many. If it must not, nothing is changed, as it may be
+    /// tried again.
     #[inline]
-    fn place(&mut self, meta: Meta, item: I) -> Result<(), PickleError> {
+    fn place(&mut self, weight: u32, meta: Meta, item: I) -> Result<(), PickleError> {
+        let weight = usize::try_from(weight).unwrap_or(usize::MAX);
+        let items = self.items.saturating_add(weight);
+        if items > self.max_items() {
+            return Err(PickleError::Budget {
+                what: "values",
+                max: self.max_items(),
+            });
+        }
         if self.slots.len() >= self.budget.stack {
             return Err(PickleError::Budget {
                 what: "values not put anywhere",
                 max: self.budget.stack,
             });
         }
+        self.items = items;
         let memo = None;
         self.slots.push(Slot { meta, memo, item });
         Ok(())
     }
 
     #[inline]
-    fn charge(&mut self, weight: u32) -> Result<(), PickleError> {
-        let weight = usize::try_from(weight).unwrap_or(usize::MAX);
-        self.items = self.items.saturating_add(weight);
+    fn max_items(&self) -> usize {
         // Weights stop at u32::MAX, which must always be too much.
-        let max = self.budget.items.min((u32::MAX >> 1) as usize);
-        if self.items > max {
-            return Err(PickleError::Budget {
-                what: "values",
-                max,
-            });
-        }
-        Ok(())
+        self.budget.items.min((u32::MAX >> 1) as usize)
     }
 
     #[inline]
@@ -350,10 +465,10 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
 /// Ends a container's growth and hands it to the memo if that waits for it.
 #[inline]
 fn settle<I: Clone>(slot: &mut Slot<I>, memo: &mut [Memo<I>]) {
-    if !slot.meta.flags.has(Flags::OPEN) {
+    if !slot.meta.has(Flags::OPEN) {
         return;
     }
-    slot.meta.flags = slot.meta.flags.without(Flags::OPEN);
+    slot.meta = slot.meta.settled();
     let index = slot
         .memo
         .map(|number| number.get().saturating_sub(1) as usize);

@@ -1,0 +1,351 @@
+//! The way through the opcodes that nearly all pickles are nearly all of.
+//!
+//! It does what [`Machine::step`] does, but keeps its place in the input in registers, and makes no
+//! errors: where anything is wrong, or out of the ordinary, it stops before the opcode and leaves
+//! that to `step`, which looks at it again.
+
+use super::{
+    builder::{Atom, Builder},
+    machine::Machine,
+    meta::{Kind, Meta},
+    op,
+};
+
+impl<'a, B: Builder> Machine<'a, B> {
+    /// Carries out as many opcodes as it can.
+    #[inline]
+    pub(super) fn sweep(&mut self) {
+        let mut rest = self.cursor.rest();
+        while let Some(after) = self.common_step(rest) {
+            rest = after;
+        }
+        self.cursor.resume(rest);
+    }
+
+    /// Carries out the first opcode and gives what follows it. If it cannot, nothing was done that
+    /// would not be done again.
+    #[inline]
+    fn common_step(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        match rest {
+            [op::NONE, after @ ..] => {
+                self.atom(Kind::None, Atom::None).ok()?;
+                Some(after)
+            }
+            [op::NEWTRUE, after @ ..] => {
+                self.atom(Kind::Bool, Atom::Bool(true)).ok()?;
+                Some(after)
+            }
+            [op::NEWFALSE, after @ ..] => {
+                self.atom(Kind::Bool, Atom::Bool(false)).ok()?;
+                Some(after)
+            }
+            [op::BININT1 | op::BININT2 | op::BININT | op::BINFLOAT, ..] => self.numbers(rest),
+            [op::SHORT_BINUNICODE, length, after @ ..] => {
+                let (bytes, after) = after.split_at_checked((*length).into())?;
+                let at = self.cursor.start_of(rest);
+                let item = self.builder.text(at, bytes).ok()?;
+                let meta = Meta::scalar(Kind::Str).of_length(bytes.len());
+                self.stack.push(meta, item).ok()?;
+                Some(self.memoized(after))
+            }
+            [op::MEMOIZE, after @ ..] => {
+                self.stack.memoize().ok()?;
+                Some(after)
+            }
+            [op::BINPUT, index, after @ ..] => {
+                self.stack.put((*index).into()).ok()?;
+                Some(after)
+            }
+            [op::BINGET, index, after @ ..] => {
+                self.stack.get((*index).into()).ok()?;
+                Some(after)
+            }
+            [op::MARK, after @ ..] => {
+                self.stack.mark().ok()?;
+                Some(after)
+            }
+            [op::EMPTY_LIST, after @ ..] => {
+                self.empty(Kind::List).ok()?;
+                let after = self.memoized(after);
+                Some(self.marked(after))
+            }
+            [op::EMPTY_DICT, after @ ..] => {
+                self.empty(Kind::Dict).ok()?;
+                let after = self.memoized(after);
+                Some(self.marked(after))
+            }
+            [op::APPENDS, after @ ..] => {
+                self.close(Kind::List)?;
+                Some(after)
+            }
+            [op::SETITEMS, after @ ..] => {
+                self.close(Kind::Dict)?;
+                Some(after)
+            }
+            [op::TUPLE1, after @ ..] => self.short_tuple(1, after),
+            [op::TUPLE2, after @ ..] => self.short_tuple(2, after),
+            [op::TUPLE3, after @ ..] => self.short_tuple(3, after),
+            _ => None,
+        }
+    }
+
+    /// Numbers, often hundreds in a row.
+    #[inline]
+    fn numbers(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        if B::LOOKS {
+            return self.number(rest);
+        }
+        // No more are looked at than may be: what does not end well is not gone through again.
+        let room = self.stack.room();
+        let mut after = rest;
+        let mut count = 0_usize;
+        while count < room {
+            // Floats come in rows, of which the processor foresees the end of each.
+            if let [op::BINFLOAT, _, _, _, _, _, _, _, _, next @ ..] = after {
+                after = next;
+            } else if let Some(next) = past_number(after) {
+                after = next;
+            } else {
+                break;
+            }
+            count = count.saturating_add(1);
+        }
+        // A number that breaks off is none.
+        if count == 0 {
+            return None;
+        }
+        self.stack.push_many(Meta::scalar(Kind::Number), count);
+        Some(after)
+    }
+
+    #[inline]
+    fn number(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        let (op, after) = rest.split_first()?;
+        let (atom, after) = match *op {
+            op::BININT1 => {
+                let (int, after) = after.split_first()?;
+                (Atom::Int((*int).into()), after)
+            }
+            op::BININT2 => {
+                let (int, after) = after.split_first_chunk()?;
+                (Atom::Int(u16::from_le_bytes(*int).into()), after)
+            }
+            op::BININT => {
+                let (int, after) = after.split_first_chunk()?;
+                (Atom::Int(i32::from_le_bytes(*int).into()), after)
+            }
+            _ => {
+                let (float, after) = after.split_first_chunk()?;
+                (Atom::Float(f64::from_be_bytes(*float)), after)
+            }
+        };
+        self.atom(Kind::Number, atom).ok()?;
+        Some(after)
+    }
+
+    /// Makes a tuple of so many values.
+    #[inline]
+    fn short_tuple(&mut self, count: usize, after: &'a [u8]) -> Option<&'a [u8]> {
+        let start = self.stack.below(count).ok()?;
+        // It is too late to step back when the values are off the stack.
+        if !self.stack.affords(1) {
+            return None;
+        }
+        self.tuple(start).ok()?;
+        Some(self.memoized(after))
+    }
+
+    /// Most strings and containers are memoized at once: that is found out faster here than by the
+    /// next step.
+    #[inline]
+    fn memoized(&mut self, rest: &'a [u8]) -> &'a [u8] {
+        match rest {
+            [op::MEMOIZE, after @ ..] if self.stack.memoize().is_ok() => after,
+            _ => rest,
+        }
+    }
+
+    /// The same of the mark for what is put into a container.
+    #[inline]
+    fn marked(&mut self, rest: &'a [u8]) -> &'a [u8] {
+        match rest {
+            [op::MARK, after @ ..] if self.stack.mark().is_ok() => after,
+            _ => rest,
+        }
+    }
+
+    /// Puts what is on the stack from the last mark into the list or dict below.
+    #[inline(always)]
+    fn close(&mut self, kind: Kind) -> Option<()> {
+        let start = self.stack.last_mark()?;
+        let (place, meta) = self.stack.sound(start, kind)?;
+        self.stack.pop_mark().ok()?;
+        let target = self.stack.slot(place).ok()?;
+        target.meta = meta;
+        let mut item = std::mem::take(&mut target.item);
+        let items = self.stack.drain(start);
+        if kind == Kind::Dict {
+            self.builder.insert_pairs(&mut item, items);
+        } else {
+            self.builder.push_all(&mut item, items);
+        }
+        self.stack.slot(place).ok()?.item = item;
+        Some(())
+    }
+}
+
+/// What follows the number that this begins with.
+#[inline]
+fn past_number(rest: &[u8]) -> Option<&[u8]> {
+    // As values, not branches: which width comes next is anybody's guess, also the processor's.
+    let width = match *rest.first()? {
+        op::BININT1 => 2,
+        op::BININT2 => 3,
+        op::BININT => 5,
+        op::BINFLOAT => 9,
+        _ => 0,
+    };
+    if width == 0 {
+        return None;
+    }
+    rest.get(width..)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use crate::wire::pickle::{
+        Budget, PickleError,
+        builder::Builder,
+        machine::{self, Outcome},
+        read::Reader,
+        scan::Scanner,
+    };
+
+    /// Small enough for each of them to run out.
+    fn budget() -> impl Strategy<Value = Budget> {
+        (0..7usize, 0..60usize, 0..12usize, 0..12usize).prop_map(|(depth, items, memo, stack)| {
+            Budget {
+                bytes: 1 << 12,
+                depth,
+                items,
+                memo,
+                stack,
+            }
+        })
+    }
+
+    /// What is swept over, and now and then what is not.
+    fn program() -> impl Strategy<Value = Vec<u8>> {
+        let common = select(vec![
+            &b"N"[..],
+            b"\x88",
+            b"\x89",
+            b"K\x01",
+            b"K\x01K\x02",
+            b"M\x01\x02",
+            b"J\x01\x02\x03\x04",
+            b"G\0\0\0\0\0\0\0\x01",
+            b"\x8c\x01a",
+            b"\x8c\x01a\x94",
+            b"\x8c\x0cabcdefgh\xed\xa0\x80l",
+            b"\x8c\x02a\xff",
+            b"\x94",
+            b"(",
+            b"](",
+            b"]\x94(",
+            b"}\x94(",
+            b"}(",
+            b"e",
+            b"u",
+            b"](K\x01K\x02e",
+            b"}\x94(\x8c\x01a\x94K\x01u",
+            b"\x85",
+            b"\x86",
+            b"\x87",
+        ]);
+        let index = 0..6u8;
+        let rare = select(&b"012abdeht)}]lsuRcQ\x81\x8f\x90\x91\x93"[..]);
+        let name = select(vec![
+            &b"cbuiltins\nset\n"[..],
+            b"cbuiltins\nbytearray\n",
+            b"C\x01x",
+        ]);
+        let piece = prop_oneof![
+            16 => common.prop_map(<[u8]>::to_vec),
+            2 => (select(&b"hq"[..]), index).prop_map(|(op, index)| vec![op, index]),
+            1 => rare.prop_map(|op| vec![op]),
+            1 => name.prop_map(<[u8]>::to_vec),
+        ];
+        // Some break off, which may be within an opcode.
+        (vec(piece, 0..40), 0..12usize).prop_map(|(pieces, cut)| {
+            let mut pickle = [b"\x80\x04", &pieces.concat()[..], b"."].concat();
+            pickle.truncate(pickle.len().saturating_sub(cut.saturating_sub(3)));
+            pickle
+        })
+    }
+
+    /// All that comes out.
+    fn facts<I>(outcome: Result<Outcome<I>, PickleError>) -> Result<(I, String), PickleError> {
+        outcome.map(|outcome| {
+            let facts = (
+                outcome.meta,
+                outcome.of_deltas(),
+                outcome.dated,
+                outcome.shared,
+                outcome.opcode,
+            );
+            (outcome.item, format!("{facts:?}"))
+        })
+    }
+
+    fn compare<B: Builder>(
+        pickle: &[u8],
+        budget: &Budget,
+        builder: impl Fn() -> B,
+    ) -> Result<(), TestCaseError>
+    where
+        B::Item: PartialEq + std::fmt::Debug,
+    {
+        let swept = facts(machine::run(pickle, budget, &[], builder()));
+        let stepped = facts(machine::run_by_steps(pickle, budget, builder()));
+        prop_assert_eq!(swept, stepped, "{:?}", pickle);
+        Ok(())
+    }
+
+    /// Where a row of numbers is too long, it is not gone through for each of them.
+    #[test]
+    fn too_long_rows_take_no_longer() {
+        let count = 1 << 20;
+        let input = Bytes::from([b"\x80\x04](", &b"K\x01".repeat(count)[..], b"e."].concat());
+        let budget = |stack, items| Budget {
+            bytes: input.len(),
+            depth: 9,
+            items,
+            memo: 9,
+            stack,
+        };
+        for budget in [budget(count, usize::MAX), budget(usize::MAX, count)] {
+            let swept = machine::run(&input, &budget, &[], Scanner { input: &input });
+            assert!(matches!(swept, Err(PickleError::Budget { .. })));
+        }
+        let enough = budget(count + 1, count + 1);
+        assert!(machine::run(&input, &enough, &[], Scanner { input: &input }).is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn a_sweep_does_what_the_steps_would(pickle in program(), small in budget()) {
+            let input = Bytes::from(pickle);
+            let roomy = Budget { depth: 256, items: 1 << 10, memo: 1 << 10, stack: 1 << 10, ..small };
+            for budget in [small, roomy] {
+                compare(&input, &budget, || Scanner { input: &input })?;
+                compare(&input, &budget, || Reader { input: &input })?;
+            }
+        }
+    }
+}
