@@ -352,9 +352,11 @@ async fn run<O: Outlet>(
         }
         if let Some(keeping) = &mut keeping {
             keeping.step(&mut session, Instant::now());
-            if each && keeping.is_writing() {
+            // The end of an upload brings what had to wait for it.
+            while each && keeping.is_writing() {
                 let report = keeping.report().await;
                 keeping.heard(&mut session, report, &counters, Instant::now());
+                keeping.step(&mut session, Instant::now());
             }
         }
         if each {
