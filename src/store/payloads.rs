@@ -5,7 +5,7 @@
 //! It holds one row, so it says itself what it is. The files of a batch are written before the
 //! first of them is synced, and synced together.
 //!
-//! The store owns them; `known` has them written.
+//! The store owns them; `known` has them written, `staged` some of them ahead of their batch.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use super::disk::{Disk, DiskFile, How};
 use super::error::StoreError;
 use super::row::{self, END, From, Kind, START};
 use super::segment::{name, number};
+use super::staged::Staged;
 use crate::pages::Buffer;
 use crate::wire::identity::NodeId;
 
@@ -40,6 +41,8 @@ pub(super) struct Payloads {
     files: HashMap<u64, u64>,
     /// Written under their temporary names, and not synced yet.
     open: Vec<Open>,
+    /// Those that no batch speaks of yet, and one will.
+    pub(super) staged: Staged,
     /// Names of those that were never finished.
     unfinished: Vec<String>,
     /// Written since the directory was last synced.
@@ -82,6 +85,7 @@ impl Payloads {
             last: files.keys().copied().max().unwrap_or_default(),
             files,
             open: Vec::new(),
+            staged: Staged::default(),
             unfinished,
             unsettled: false,
             dir,
@@ -137,7 +141,7 @@ impl Payloads {
     }
 
     /// Syncs those that are open, and gives them their names.
-    fn finish(&mut self) -> Result<(), StoreError> {
+    pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         let files: Vec<_> = self.open.iter().map(|open| &*open.file).collect();
         let synced = self.disk.sync_all(&files);
         synced.map_err(|error| StoreError::io("write", &self.dir, error))?;
@@ -158,7 +162,7 @@ impl Payloads {
     }
 
     /// Removes those that are open.
-    fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) {
         for Open { number, file, .. } in std::mem::take(&mut self.open) {
             drop(file);
             let _ = self.disk.remove(&self.unfinished(number));
@@ -188,9 +192,15 @@ impl Payloads {
         }
     }
 
-    /// Removes all that the log does not speak of, and what a server that was ended while it wrote
-    /// has left. If it stays, it does no harm.
+    /// Whether it is written, and has its name.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.files.contains_key(&number)
+    }
+
+    /// Removes all that the log does not speak of, what is staged included, and what a server that
+    /// was ended while it wrote has left. If it stays, it does no harm.
     pub(super) fn sweep(&mut self, used: &HashSet<u64>) {
+        self.staged = Staged::default();
         self.abandon();
         for name in std::mem::take(&mut self.unfinished) {
             let _ = self.disk.remove(&self.dir.join(name));
