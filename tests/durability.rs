@@ -4,14 +4,19 @@
 
 mod common;
 
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 
 use common::client::{As, Client};
 use common::link::Via;
 use common::scene::{host, joined, made, payloads};
 use common::server::Program;
 use common::uuid;
+use multi_user_server::wire::client::OwnedAnswer;
 use multi_user_server::wire::command::Request;
+use multi_user_server::wire::dialect::Transfer;
+use multi_user_server::wire::node::NodeState;
+use tokio::time::sleep;
 
 const VERSIONS: [&str; 3] = ["0.1.26", "0.9.11", "0.10.2"];
 
@@ -64,6 +69,72 @@ async fn nobody_is_told_of_what_is_not_safe() {
         let program = program.killed().start_again(&[]);
         let carol = joined(&program, version, "carol").await;
         assert_eq!(payloads(&carol), payloads(&bob), "{version}");
+    }
+}
+
+/// Large nodes are on the disk before the last has arrived, and gone if that never comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_breaks_off_leaves_nothing_on_the_disk() {
+    let large = "large ".repeat(100_000);
+    for version in VERSIONS {
+        for flush in ["60s", "0"] {
+            let flush = [("durability.flush", flush)];
+            let program = Program::start(&flush);
+            let alice = begin(&program, version, &large).await;
+            alice.close();
+            files(&program, 0).await;
+            let _bob = begin(&program, version, &large).await;
+            let program = program.killed().start_again(&flush);
+            files(&program, 0).await;
+            let mut carol = begin(&program, version, &large).await;
+            let last = made(&carol, 2, "two");
+            bring(&carol, &last);
+            carol.request(&Request::UploadEnd);
+            let done =
+                |answer: &OwnedAnswer| matches!(answer, OwnedAnswer::UploadDone).then_some(());
+            carol.answered("the end of an upload", done).await;
+            let program = program.killed().start_again(&flush);
+            files(&program, 1).await;
+            let dave = joined(&program, version, "dave").await;
+            assert_eq!(payloads(&dave), [&*large, "two"], "{version}");
+        }
+    }
+}
+
+/// Somebody who brings the first of two nodes, as far as the disk.
+async fn begin(program: &Program, version: &'static str, large: &str) -> Client {
+    let mut host = Client::enter(&program.ports, version, Via::Hand, "host", As::Admin).await;
+    let nodes = [made(&host, 1, large), made(&host, 2, "two")];
+    host.offer(&nodes).await;
+    bring(&host, &nodes[0]);
+    files(program, 1).await;
+    host
+}
+
+fn bring(host: &Client, node: &NodeState) {
+    match host.dialect.upload {
+        Transfer::DataLink => host.push(node),
+        _ => host.request(&Request::UploadSet(node.clone())),
+    }
+}
+
+/// Waits until there are so many files of large nodes.
+async fn files(program: &Program, count: usize) {
+    let names = || {
+        let sessions = fs::read_dir(program.data.path().join("sessions")).unwrap();
+        let session = sessions.into_iter().next().unwrap().unwrap().path();
+        let files = fs::read_dir(session.join("nodes")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    let is_so = || {
+        let names = names();
+        names.len() == count && names.iter().all(|name| !name.ends_with(".new"))
+    };
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", names());
+        sleep(Duration::from_millis(5)).await;
     }
 }
 

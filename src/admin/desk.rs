@@ -368,12 +368,12 @@ mod tests {
         };
         let counters = Arc::new(Counters::new(Duration::ZERO));
         let (loaded, kept) = oneshot::channel();
-        let (batches, _handed_over) = mpsc::channel(1);
+        let (tasks, _handed_over) = mpsc::channel(1);
         let (_report, reports) = mpsc::channel(1);
         let kept = session::Kept {
             keeper: Keeper {
                 kept,
-                batches,
+                tasks,
                 reports,
                 health: Health::default(),
             },

@@ -230,7 +230,7 @@ pub fn spawn<O: Outlet + Sync>(
                     return;
                 }
             }
-            keeping = Some(Keeping::new(keeper.batches, keeper.reports, within));
+            keeping = Some(Keeping::new(keeper.tasks, keeper.reports, within));
         }
         told.send_replace(Loaded::Since(Instant::now()));
         let ends = Ends {
@@ -352,9 +352,11 @@ async fn run<O: Outlet>(
         }
         if let Some(keeping) = &mut keeping {
             keeping.step(&mut session, Instant::now());
-            if each && keeping.is_writing() {
+            // The end of an upload brings what had to wait for it.
+            while each && keeping.is_writing() {
                 let report = keeping.report().await;
                 keeping.heard(&mut session, report, &counters, Instant::now());
+                keeping.step(&mut session, Instant::now());
             }
         }
         if each {
@@ -368,7 +370,7 @@ async fn run<O: Outlet>(
 /// What the store says of what it was given; never, if there is nothing.
 async fn report(keeping: Option<&mut Keeping>) -> Option<Written> {
     match keeping {
-        Some(keeping) if keeping.is_writing() => keeping.report().await,
+        Some(keeping) if keeping.is_busy() => keeping.report().await,
         _ => std::future::pending().await,
     }
 }

@@ -4,7 +4,8 @@
 //! has changed and the last batch is written, it takes the present state of all changed nodes, as
 //! shared bytes, and hands it to the thread that owns the [`Store`](crate::store::Store). So
 //! batches are states after prefixes of what happened; what changes twice between two of them is
-//! written once; and a slow disk costs no memory but for what is being written.
+//! written once; and a slow disk costs no memory but for what is being written. While an upload
+//! arrives and nothing else is to be written, its large nodes are handed over (`ahead`).
 
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +17,7 @@ use super::outlet::Outlet;
 use super::snapshot::{Author, Durability};
 use super::state::{Phase, Session};
 use crate::counters::{Count, Counters};
-use crate::store::{Batch, Kept, Written};
+use crate::store::{Batch, Kept, Task, Written};
 use crate::wire::identity::NodeId;
 
 /// How long to wait after the disk has failed.
@@ -57,13 +58,15 @@ struct Saving {
 /// The session's side of the store.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    batches: mpsc::Sender<Batch>,
+    tasks: mpsc::Sender<Task>,
     reports: mpsc::Receiver<Written>,
     within: Duration,
     /// When the next batch is due.
     due: Option<Instant>,
     /// The nodes of the batch that is being written, and its sequence.
     writing: Option<(u64, Vec<NodeId>)>,
+    /// Something is being written that no batch has yet, or removed.
+    ahead: bool,
     /// Since when writing fails.
     trouble: Option<Instant>,
     /// Who waits for everything to be safe.
@@ -72,16 +75,17 @@ pub(super) struct Keeping {
 
 impl Keeping {
     pub(super) fn new(
-        batches: mpsc::Sender<Batch>,
+        tasks: mpsc::Sender<Task>,
         reports: mpsc::Receiver<Written>,
         within: Duration,
     ) -> Self {
         Self {
-            batches,
+            tasks,
             reports,
             within,
             due: None,
             writing: None,
+            ahead: false,
             trouble: None,
             waiting: Vec::new(),
         }
@@ -102,6 +106,11 @@ impl Keeping {
         self.writing.is_some()
     }
 
+    /// Whether the store has something to do, and will say when it is done.
+    pub(super) fn is_busy(&self) -> bool {
+        self.writing.is_some() || self.ahead
+    }
+
     /// When [`Self::step`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due.filter(|_| self.writing.is_none())
@@ -112,8 +121,24 @@ impl Keeping {
         self.waiting.push(Saving { sequence, done });
     }
 
-    /// Hands over a batch if one is due.
+    /// Hands over a batch if one is due, or else what can be written ahead of one.
     pub(super) fn step<O: Outlet>(&mut self, session: &mut Session<O>, now: Instant) {
+        self.write(session, now);
+        if self.is_busy() {
+            return;
+        }
+        let mut task = session.ahead.void();
+        // A disk that takes no batches is left alone.
+        if task.is_none() && self.trouble.is_none() {
+            task = session.ahead.next();
+        }
+        if let Some(task) = task {
+            // If the thread is gone, the next batch tells.
+            self.ahead = self.tasks.try_send(task).is_ok();
+        }
+    }
+
+    fn write<O: Outlet>(&mut self, session: &mut Session<O>, now: Instant) {
         if self.writing.is_some() {
             return;
         }
@@ -134,7 +159,7 @@ impl Keeping {
         let batch = session.take_batch();
         let nodes = batch.nodes.iter().map(|(id, _)| *id).collect();
         self.writing = Some((batch.sequence, nodes));
-        if self.batches.try_send(batch).is_err() {
+        if self.tasks.try_send(Task::Batch(batch)).is_err() {
             let reason = "the thread that writes is gone".to_owned();
             self.failed(session, reason, now);
         }
@@ -148,8 +173,12 @@ impl Keeping {
         counters: &Counters,
         now: Instant,
     ) {
+        if report.is_none() {
+            self.ahead = false;
+        }
         let gone = || Written::Failed("the thread that writes is gone".to_owned());
         match report.unwrap_or_else(gone) {
+            Written::Ahead => self.ahead = false,
             Written::Safe => {
                 let Some((sequence, _)) = self.writing.take() else {
                     return;

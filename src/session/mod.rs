@@ -7,6 +7,7 @@
 //! [`outlet`]s. Nor does it wait for the disk (`keeping`).
 
 mod actor;
+mod ahead;
 mod authority;
 mod edits;
 pub mod event;

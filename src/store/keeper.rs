@@ -11,7 +11,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
-use super::{Batch, Claim, Meta, Options, Store, StoreError, Stored};
+use super::{Batch, Claim, Meta, Options, Store, StoreError, Stored, Upcoming};
 use crate::wire::identity::NodeId;
 
 /// What was kept of a session.
@@ -25,9 +25,23 @@ pub struct Kept {
     pub nodes: Vec<(NodeId, Stored)>,
 }
 
-/// What became of a batch.
+/// What the store has to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Make this happen.
+    Batch(Batch),
+    /// Write these before the batch that will have them comes. Who hands over many at once has that
+    /// batch wait for them all.
+    Stage(Vec<Upcoming>),
+    /// No batch will have what was written ahead and not used yet.
+    Unstage,
+}
+
+/// What became of a task.
 #[derive(Debug)]
 pub enum Written {
+    /// It was no batch, and nobody need know whether it succeeded.
+    Ahead,
     /// It is on the disk.
     Safe,
     /// It is not, because of this.
@@ -54,8 +68,8 @@ impl Health {
 pub struct Keeper {
     /// What was kept, once it is loaded.
     pub kept: oneshot::Receiver<Result<Kept, StoreError>>,
-    /// Takes one batch at a time.
-    pub batches: mpsc::Sender<Batch>,
+    /// Takes one batch at a time, and one task of another kind.
+    pub tasks: mpsc::Sender<Task>,
     /// Answers each of them.
     pub reports: mpsc::Receiver<Written>,
     /// How the store is.
@@ -63,7 +77,7 @@ pub struct Keeper {
 }
 
 /// Opens the store of a session and starts the thread. It ends, and gives the store free, when
-/// nobody can hand over batches any more.
+/// nobody can hand over tasks any more.
 ///
 /// # Errors
 /// If the directory cannot be used, another server uses it, or a newer one wrote it.
@@ -71,8 +85,9 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
     // Reading it takes its time, and nobody is to wait for that.
     let claim = Claim::new(directory, options)?;
     let (loaded, kept) = oneshot::channel();
-    let (batches, mut handed_over) = mpsc::channel::<Batch>(1);
-    let (report, reports) = mpsc::channel(1);
+    // A batch can be handed over while something is being written ahead.
+    let (tasks, mut handed_over) = mpsc::channel::<Task>(2);
+    let (report, reports) = mpsc::channel(2);
     let health = Health::default();
     let noted = health.clone();
     let work = move || {
@@ -100,16 +115,15 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
         if loaded.send(Ok(kept)).is_err() {
             return;
         }
-        while let Some(batch) = next(&mut handed_over, &mut store, &noted) {
-            let outcome = match store.commit(&batch) {
-                Ok(()) => Written::Safe,
-                Err(error) => Written::Failed(error.to_string()),
-            };
+        while let Some(task) = next(&mut handed_over, &mut store, &noted) {
+            let outcome = done(&mut store, task);
             noted.note(&store);
             if report.blocking_send(outcome).is_err() {
-                return;
+                break;
             }
         }
+        // Of an upload that the end of the server has broken off.
+        store.unstage();
     };
     thread::Builder::new()
         .name("store".to_owned())
@@ -117,17 +131,34 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
         .map_err(StoreError::Thread)?;
     Ok(Keeper {
         kept,
-        batches,
+        tasks,
         reports,
         health,
     })
 }
 
-/// The next batch. While there is none, space is given back, in short steps.
-fn next(batches: &mut mpsc::Receiver<Batch>, store: &mut Store, health: &Health) -> Option<Batch> {
+fn done(store: &mut Store, task: Task) -> Written {
+    match task {
+        Task::Batch(batch) => match store.commit(&batch) {
+            Ok(()) => Written::Safe,
+            Err(error) => Written::Failed(error.to_string()),
+        },
+        Task::Stage(upcoming) => {
+            store.stage(upcoming);
+            Written::Ahead
+        }
+        Task::Unstage => {
+            store.unstage();
+            Written::Ahead
+        }
+    }
+}
+
+/// The next task. While there is none, space is given back, in short steps.
+fn next(tasks: &mut mpsc::Receiver<Task>, store: &mut Store, health: &Health) -> Option<Task> {
     loop {
-        match batches.try_recv() {
-            Ok(batch) => return Some(batch),
+        match tasks.try_recv() {
+            Ok(task) => return Some(task),
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => {}
         }
@@ -135,7 +166,7 @@ fn next(batches: &mut mpsc::Receiver<Batch>, store: &mut Store, health: &Health)
         let is_done = !store.is_wasteful() || store.tidy().is_err();
         health.note(store);
         if is_done {
-            return batches.blocking_recv();
+            return tasks.blocking_recv();
         }
     }
 }

@@ -450,7 +450,10 @@ impl Target<'_> {
         let (row, file) = if payload.len() < self.large {
             (content::payload(kind, id, state, payload), None)
         } else {
-            let number = self.payloads.write(kind, id, state, payload)?;
+            let number = match self.payloads.take_staged(kind, id, state, payload) {
+                Some(number) => number,
+                None => self.payloads.write(kind, id, state, payload)?,
+            };
             let named = match kind {
                 Kind::Delta => Kind::DeltaFile,
                 _ => Kind::BaseFile,

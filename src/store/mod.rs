@@ -8,7 +8,8 @@
 //! - `format`, a number that every version understands (`format`),
 //! - `log/`, rows in the order in which they were written (`log`, `segment`, `row`, `content`),
 //! - `mark`, how far the log goes (`mark`),
-//! - `nodes/`, a file for each large base or delta (`payloads`),
+//! - `nodes/`, a file for each large base or delta (`payloads`; of an upload some are written ahead
+//!   of their batch, `staged`),
 //! - `lock`, held by the server that uses it.
 //!
 //! `known` remembers what of each node is on disk and where, so that only what is new is written.
@@ -29,6 +30,7 @@ mod reading;
 mod recover;
 mod row;
 mod segment;
+mod staged;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -42,16 +44,19 @@ use self::content::Said;
 pub(crate) use self::disk::SystemDisk;
 use self::disk::{Disk, DiskFile, How};
 pub use self::error::StoreError;
-pub use self::keeper::{Health, Keeper, Kept, Written, start};
+pub use self::keeper::{Health, Keeper, Kept, Task, Written, start};
 use self::known::{Nodes, Scan, Target};
 use self::log::{Log, Reading};
 use self::payloads::Payloads;
 pub use self::recover::{Report, recover};
+pub use self::staged::Upcoming;
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
 
 /// Who holds it uses the store.
 const LOCK: &str = "lock";
+/// Payloads of this size and larger have a file of their own.
+pub const LARGE: usize = 128 * 1024;
 /// Bytes that a commit copies at most, about, to give space back.
 const COPIED: u64 = 8 << 20;
 
@@ -120,7 +125,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            large: 128 * 1024,
+            large: LARGE,
             segment: 128 * 1024,
         }
     }

@@ -2,7 +2,10 @@
 //!
 //! A file is written once, under a temporary name, synced, renamed, and never changed. Only then
 //! does the log speak of it, and only when the log has stopped speaking of it is it removed.
-//! It holds one row, so it says itself what it is.
+//! It holds one row, so it says itself what it is. The files of a batch are written before the
+//! first of them is synced, and synced together.
+//!
+//! The store owns them; `known` has them written, `staged` some of them ahead of their batch.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,10 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::content::{self, STATE, State};
-use super::disk::{Disk, How};
+use super::disk::{Disk, DiskFile, How};
 use super::error::StoreError;
 use super::row::{self, END, From, Kind, START};
 use super::segment::{name, number};
+use super::staged::Staged;
 use crate::pages::Buffer;
 use crate::wire::identity::NodeId;
 
@@ -22,6 +26,11 @@ use crate::wire::identity::NodeId;
 const DIRECTORY: &str = "nodes";
 /// What a file ends with that is not finished.
 const UNFINISHED: &str = ".new";
+/// Files that are open before they are synced: a process may have only so many.
+const OPEN: usize = 64;
+/// Bytes that are written, about, before they are synced: more would crowd out what the system has
+/// in its memory, and keep others who write to this disk waiting.
+const UNSYNCED: u64 = 64 << 20;
 
 /// The files of one store.
 #[derive(Debug)]
@@ -30,11 +39,23 @@ pub(super) struct Payloads {
     dir: PathBuf,
     /// Those that are there, with their lengths.
     files: HashMap<u64, u64>,
+    /// Written under their temporary names, and not synced yet.
+    open: Vec<Open>,
+    /// Those that no batch speaks of yet, and one will.
+    pub(super) staged: Staged,
     /// Names of those that were never finished.
     unfinished: Vec<String>,
     /// Written since the directory was last synced.
     unsettled: bool,
     last: u64,
+}
+
+/// One that is written and not synced.
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    len: u64,
+    file: Box<dyn DiskFile>,
 }
 
 impl Payloads {
@@ -63,6 +84,8 @@ impl Payloads {
             disk,
             last: files.keys().copied().max().unwrap_or_default(),
             files,
+            open: Vec::new(),
+            staged: Staged::default(),
             unfinished,
             unsettled: false,
             dir,
@@ -77,25 +100,22 @@ impl Payloads {
         state: State,
         payload: &Bytes,
     ) -> Result<u64, StoreError> {
+        let unsynced: u64 = self.open.iter().map(|open| open.len).sum();
+        if self.open.len() >= OPEN || unsynced >= UNSYNCED {
+            self.finish()?;
+        }
         self.last = self.last.saturating_add(1);
         let number = self.last;
-        let path = self.path(number);
-        let unfinished = path.with_extension(UNFINISHED.trim_start_matches('.'));
-        let written = self.write_to(&unfinished, (kind, id, state), payload);
-        let written = written.and_then(|len| {
-            self.disk.rename(&unfinished, &path)?;
-            Ok(len)
-        });
-        match written {
-            Ok(len) => {
-                self.files.insert(number, len);
-                self.unsettled = true;
+        let unfinished = self.unfinished(number);
+        match self.write_to(&unfinished, (kind, id, state), payload) {
+            Ok((file, len)) => {
+                self.open.push(Open { number, len, file });
                 Ok(number)
             }
             Err(error) => {
                 // Above all on a full disk.
                 let _ = self.disk.remove(&unfinished);
-                Err(StoreError::io("write", &path, error))
+                Err(self.write_error(number, error))
             }
         }
     }
@@ -105,7 +125,7 @@ impl Payloads {
         path: &Path,
         (kind, id, state): (Kind, NodeId, State),
         payload: &Bytes,
-    ) -> std::io::Result<u64> {
+    ) -> std::io::Result<(Box<dyn DiskFile>, u64)> {
         let file = self.disk.open(path, How::Anew)?;
         let body = STATE.saturating_add(payload.len());
         let mut start = row::start(kind, Some(id), body).to_vec();
@@ -117,12 +137,45 @@ impl Payloads {
         file.write_at(0, &start)?;
         file.write_at(start.len() as u64, payload)?;
         file.write_at(after, &sum.finalize().to_le_bytes())?;
-        file.sync()?;
-        Ok(after.saturating_add(END as u64))
+        Ok((file, after.saturating_add(END as u64)))
     }
 
-    /// Makes the names of those written durable.
+    /// Syncs those that are open, and gives them their names.
+    pub(super) fn finish(&mut self) -> Result<(), StoreError> {
+        let files: Vec<_> = self.open.iter().map(|open| &*open.file).collect();
+        let synced = self.disk.sync_all(&files);
+        synced.map_err(|error| StoreError::io("write", &self.dir, error))?;
+        while let Some(Open { number, len, file }) = self.open.pop() {
+            // Not every system renames what is open.
+            drop(file);
+            let (unfinished, path) = (self.unfinished(number), self.path(number));
+            if let Err(error) = self.disk.rename(&unfinished, &path) {
+                // It may have either name.
+                let _ = self.disk.remove(&unfinished);
+                let _ = self.disk.remove(&path);
+                return Err(self.write_error(number, error));
+            }
+            self.files.insert(number, len);
+            self.unsettled = true;
+        }
+        Ok(())
+    }
+
+    /// Removes those that are open.
+    pub(super) fn abandon(&mut self) {
+        for Open { number, file, .. } in std::mem::take(&mut self.open) {
+            drop(file);
+            let _ = self.disk.remove(&self.unfinished(number));
+        }
+    }
+
+    fn write_error(&self, number: u64, error: std::io::Error) -> StoreError {
+        StoreError::io("write", &self.path(number), error)
+    }
+
+    /// Makes those written durable, with their names.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        self.finish()?;
         if self.unsettled {
             self.disk
                 .sync_dir(&self.dir)
@@ -139,9 +192,16 @@ impl Payloads {
         }
     }
 
-    /// Removes all that the log does not speak of, and what a server that was ended while it wrote
-    /// has left. If it stays, it does no harm.
+    /// Whether it is written, and has its name.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.files.contains_key(&number)
+    }
+
+    /// Removes all that the log does not speak of, what is staged included, and what a server that
+    /// was ended while it wrote has left. If it stays, it does no harm.
     pub(super) fn sweep(&mut self, used: &HashSet<u64>) {
+        self.staged = Staged::default();
+        self.abandon();
         for name in std::mem::take(&mut self.unfinished) {
             let _ = self.disk.remove(&self.dir.join(name));
         }
@@ -158,6 +218,11 @@ impl Payloads {
 
     fn path(&self, number: u64) -> PathBuf {
         self.dir.join(name(number))
+    }
+
+    fn unfinished(&self, number: u64) -> PathBuf {
+        let extension = UNFINISHED.trim_start_matches('.');
+        self.path(number).with_extension(extension)
     }
 }
 

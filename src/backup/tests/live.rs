@@ -14,7 +14,7 @@ use crate::config::{Config, WhenEmpty};
 use crate::counters::Counters;
 use crate::ports::Peer;
 use crate::session::{self, Handle, Settings, Snapshot, settings};
-use crate::store::{self, Batch, Health, Keeper, Stored, Written};
+use crate::store::{self, Batch, Health, Keeper, Stored, Task, Written};
 use crate::wire::identity::NodeId;
 
 const SPACE: usize = 1 << 20;
@@ -39,13 +39,14 @@ impl Live {
         };
         config.session.when_empty = when_empty;
         let (loaded, kept) = oneshot::channel();
-        let (batches, mut handed_over) = mpsc::channel(1);
+        let (tasks, mut handed_over) = mpsc::channel(1);
         let (report, reports) = mpsc::channel(1);
         tokio::spawn(async move {
-            while let Some(batch) = handed_over.recv().await {
-                let written = match takes(&batch) {
-                    true => Written::Safe,
-                    false => Written::Failed("it is full".to_owned()),
+            while let Some(task) = handed_over.recv().await {
+                let written = match task {
+                    Task::Batch(batch) if takes(&batch) => Written::Safe,
+                    Task::Batch(_) => Written::Failed("it is full".to_owned()),
+                    _ => Written::Ahead,
                 };
                 if report.send(written).await.is_err() {
                     return;
@@ -55,7 +56,7 @@ impl Live {
         let kept = session::Kept {
             keeper: Keeper {
                 kept,
-                batches,
+                tasks,
                 reports,
                 health: Health::default(),
             },

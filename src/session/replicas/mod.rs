@@ -210,6 +210,11 @@ impl Replicas {
         self.places.values().copied()
     }
 
+    /// The version that the next whole state will have.
+    pub fn next_version(&self) -> u64 {
+        self.counter.wrapping_add(1)
+    }
+
     fn touch(&mut self, id: NodeId) {
         self.sequence = self.sequence.wrapping_add(1);
         if let Some(changed) = &mut self.changed {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::room::{Room, admin_auth, auth, delta, id, node, number, without_users};
 use crate::counters::Count;
 use crate::session::keeping::Keeping;
-use crate::store::{Batch, Kept, Stored, Written};
+use crate::store::{Batch, Kept, LARGE, Stored, Task, Upcoming, Written};
 use crate::wire::command::Request;
 use crate::wire::identity::NodeId;
 
@@ -165,25 +165,41 @@ fn a_restored_session_can_be_joined_by_its_own_kind_only() {
 struct Kitchen {
     room: Room,
     keeping: Keeping,
-    batches: mpsc::Receiver<Batch>,
+    tasks: mpsc::Receiver<Task>,
 }
 
 impl Kitchen {
     fn new(within: Duration) -> Self {
-        let (to, batches) = mpsc::channel(1);
+        let (to, tasks) = mpsc::channel(2);
         let (_reports, from) = mpsc::channel(1);
         Self {
             room: kept(VERSION),
             keeping: Keeping::new(to, from, within),
-            batches,
+            tasks,
         }
     }
 
     /// What is handed over at this moment, if anything is.
-    fn step(&mut self) -> Option<Batch> {
+    fn task(&mut self) -> Option<Task> {
         let now = self.room.now();
         self.keeping.step(&mut self.room.session, now);
-        self.batches.try_recv().ok()
+        self.tasks.try_recv().ok()
+    }
+
+    /// The same, where it can only be a batch.
+    fn step(&mut self) -> Option<Batch> {
+        match self.task()? {
+            Task::Batch(batch) => Some(batch),
+            task => panic!("{task:?}"),
+        }
+    }
+
+    /// What is to be written ahead at this moment.
+    fn ahead(&mut self) -> Vec<Upcoming> {
+        match self.task() {
+            Some(Task::Stage(upcoming)) => upcoming,
+            task => panic!("{task:?}"),
+        }
     }
 
     fn hear(&mut self, report: Written) {
@@ -284,4 +300,96 @@ fn changes_go_together_and_failed_ones_again() {
     kitchen.hear(Written::Safe);
     assert!(kitchen.step().is_none());
     assert_eq!(saved.try_recv(), Ok(Ok(())));
+}
+
+/// A node so large that it is written while the others arrive.
+fn large(n: u32) -> crate::wire::node::NodeState {
+    node(n, "COMMON", &[], &n.to_string().repeat(LARGE))
+}
+
+#[test]
+fn what_is_large_is_written_while_the_rest_arrives() {
+    let mut kitchen = Kitchen::new(Duration::from_secs(10));
+    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
+    kitchen.room.offer(&alice, &[3, 1, 2, 3, 4]);
+    kitchen.room.pass(200);
+    assert!(kitchen.task().is_none());
+    kitchen.room.bring(&alice, node(1, "COMMON", &[], "small"));
+    assert!(kitchen.task().is_none());
+    kitchen.room.bring(&alice, large(2));
+    let mut ahead = kitchen.ahead();
+    // One thing at a time, and then all that waits together.
+    kitchen.room.bring(&alice, large(3));
+    assert!(kitchen.task().is_none());
+    kitchen.hear(Written::Ahead);
+    ahead.extend(kitchen.ahead());
+    assert_eq!(kitchen.room.session.node_count(), 0, "nobody sees it");
+
+    // The batch does not wait until it can be handed over.
+    kitchen.room.bring(&alice, large(4));
+    kitchen.room.hush(&[&alice]);
+    let batch = kitchen.step().unwrap();
+    assert_eq!(batch.nodes.len(), 4);
+    for upcoming in ahead {
+        let mut nodes = batch.nodes.iter();
+        let (_, stored) = nodes.find(|(id, _)| *id == upcoming.id).unwrap();
+        let stored = stored.as_ref().unwrap();
+        assert_eq!((stored.version, stored.tail_start), (upcoming.version, 0));
+        assert_eq!(stored.base.as_ptr(), upcoming.base.as_ptr());
+    }
+    kitchen.hear(Written::Ahead);
+    assert!(kitchen.task().is_none());
+    assert_eq!(without_users(kitchen.room.told(&alice)), [""; 0]);
+    kitchen.hear(Written::Safe);
+    assert!(kitchen.room.told(&alice).contains(&"done".to_owned()));
+    // Nothing should be left; but nodes may have been made meanwhile that are none of it.
+    assert!(matches!(kitchen.task(), Some(Task::Unstage)));
+    kitchen.hear(Written::Ahead);
+    assert!(kitchen.task().is_none());
+}
+
+#[test]
+fn of_an_upload_that_breaks_off_nothing_is_written_any_more() {
+    let mut kitchen = Kitchen::new(Duration::from_secs(10));
+    let role = crate::wire::role::Role::Command;
+    let closed = crate::session::event::End::Closed;
+    for again in [false, true] {
+        let alice = kitchen.room.enter(admin_auth("alice", VERSION));
+        kitchen.room.offer(&alice, &[1, 2, 3]);
+        kitchen.room.pass(200);
+        kitchen.room.bring(&alice, large(1));
+        let ahead = kitchen.ahead();
+        assert_eq!(ahead.len(), 1);
+        kitchen.room.bring(&alice, large(2));
+        kitchen.room.unlink(&alice, role, closed);
+        kitchen.room.pass(2000);
+        if again {
+            // The next one comes at once; what it brings waits until that is done.
+            let bob = kitchen.room.enter(admin_auth("bob", VERSION));
+            kitchen.room.offer(&bob, &[1, 2]);
+            kitchen.room.pass(200);
+            kitchen.room.bring(&bob, large(2));
+        }
+        assert!(kitchen.task().is_none(), "one thing at a time");
+        kitchen.hear(Written::Ahead);
+        assert!(matches!(kitchen.task(), Some(Task::Unstage)));
+        kitchen.hear(Written::Ahead);
+    }
+    let ahead = kitchen.ahead();
+    assert_eq!(ahead.len(), 1);
+    assert_eq!(ahead[0].id, id(2));
+}
+
+/// One that was never begun has nothing to be removed, and without a store nothing waits.
+#[test]
+fn where_nothing_is_kept_nothing_is_written_ahead() {
+    let mut room = Room::new(VERSION);
+    let alice = room.enter(admin_auth("alice", VERSION));
+    room.offer(&alice, &[1, 2]);
+    room.pass(200);
+    room.bring(&alice, large(1));
+    assert!(room.session.ahead.next().is_none());
+    room.bring(&alice, large(2));
+    assert!(room.session.ahead.void().is_none());
+    assert_eq!(room.session.node_count(), 2);
 }

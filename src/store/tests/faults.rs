@@ -1,4 +1,5 @@
-//! Every single operation on the disk fails once, in every way.
+//! Every single operation on the disk fails once, in every way, with some of what is to be written
+//! ahead of its batch.
 
 use std::io::ErrorKind;
 
@@ -6,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::memory::Fault;
+use super::staged::{guess, guesses};
 use super::*;
 
 const STEPS: usize = 16;
@@ -22,6 +24,7 @@ fn operations(seed: u64) -> usize {
     let disk = MemoryDisk::new(seed);
     let mut store = open(&disk).unwrap();
     for (batch, _) in session(seed) {
+        guess(&mut store, &batch, &mut guesses(&batch));
         store.commit(&batch).unwrap();
     }
     drop(store);
@@ -39,6 +42,7 @@ fn a_power_cut_costs_nothing_that_was_acknowledged() {
             if let Ok(mut store) = open(&disk) {
                 for (batch, _) in &session {
                     attempted = batch.sequence;
+                    guess(&mut store, batch, &mut guesses(batch));
                     match store.commit(batch) {
                         Ok(()) => acknowledged = batch.sequence,
                         Err(_) => break,
@@ -73,6 +77,7 @@ fn commit_all(store: &mut Store, session: &[(Batch, State)]) -> usize {
         failed.extend(batch.nodes);
         batch.nodes = failed.clone().into_iter().collect();
         let last = batch.sequence == STEPS as u64;
+        guess(store, &batch, &mut guesses(&batch));
         loop {
             let committed = store.commit(&batch).is_ok();
             match committed {
@@ -144,6 +149,7 @@ fn a_full_disk_is_said_and_got_over() {
                 continue;
             }
             disk.heal();
+            guess(&mut store, &batch, &mut guesses(&batch));
             store.commit(&batch).unwrap();
             failed.clear();
             assert_eq!(loaded(&mut store).0, *state);

@@ -6,6 +6,7 @@ mod kill;
 pub(crate) mod memory;
 mod roundtrip;
 mod space;
+mod staged;
 mod upgrade;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use self::memory::MemoryDisk;
-use super::{Batch, Claim, Meta, Options, Store, StoreError, Stored};
+use super::{Batch, Claim, Meta, Options, Store, StoreError, Stored, Upcoming};
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
 
