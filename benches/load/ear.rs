@@ -28,6 +28,8 @@ pub(crate) struct Room {
     pub(crate) timing: Cell<bool>,
     /// What is stamped before is not timed.
     pub(crate) since: Cell<u64>,
+    /// Clients from this one on are not timed either: they may get what was sent before they came.
+    pub(crate) newcomers: Cell<u16>,
     /// Microseconds from sending to arrival.
     pub(crate) delays: RefCell<Vec<u32>>,
 }
@@ -39,6 +41,7 @@ impl Room {
             news: Notify::new(),
             timing: Cell::new(false),
             since: Cell::new(0),
+            newcomers: Cell::new(u16::MAX),
             delays: RefCell::default(),
         })
     }
@@ -66,8 +69,8 @@ impl Room {
             .collect()
     }
 
-    fn time(&self, stamp: &Stamp) {
-        if self.timing.get() && stamp.at >= self.since.get() {
+    fn time(&self, who: u16, stamp: &Stamp) {
+        if self.timing.get() && stamp.at >= self.since.get() && who < self.newcomers.get() {
             let micros = (self.now() - stamp.at) / 1000;
             self.delays
                 .borrow_mut()
@@ -182,7 +185,7 @@ impl Ear {
         if stamp.purpose == Purpose::Live as u16 {
             bump(&self.updates);
             self.last.set(self.room.now());
-            self.room.time(&stamp);
+            self.room.time(self.index, &stamp);
             if let Some(newest) = &mut *self.newest.borrow_mut() {
                 newest.insert(stamp.node, stamp.number);
             }
@@ -227,7 +230,7 @@ impl Ear {
         if stamp.number > *known {
             *known = stamp.number;
             bump(&self.viewed);
-            self.room.time(stamp);
+            self.room.time(self.index, stamp);
             self.room.news.notify_waiters();
         }
     }

@@ -45,6 +45,8 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     // The host watches.
     team.rotate_left(1);
     let team = Rc::new(team);
+    let newcomers = &team[0].ear.room.newcomers;
+    newcomers.set(u16::try_from(team.len()).unwrap());
     let quiet = work(&team, editors, rate, 1.0).await?;
     scene.delays(&case, "before, others' ", &quiet);
     let share = scene.begin();
@@ -66,7 +68,8 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     }
     let delays = busy.await??;
     scene.delays(&case, "others' ", &delays);
-    // And then it goes on.
+    // And then it goes on, for all of them.
+    newcomers.set(u16::MAX);
     let after = work(&team, editors, rate, 0.3).await?;
     let listeners = team.len() - 1 + joined.len();
     let expected = (rate * 0.3 * editors as f64).ceil() * listeners as f64;
