@@ -2,7 +2,7 @@
 //!
 //! A payload of megabytes is a fresh mapping with any allocator, and touching it for the first time
 //! costs more than reading what goes there, 4 KiB at a time. With large pages it costs a fifth. Used
-//! by whatever reads large payloads and keeps them: `store`.
+//! by whatever reads large payloads: `store`, and `wire::intake`.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 
 /// The size of a large page on most machines. What is smaller is left to the allocator.
-const LARGE: usize = 2 << 20;
+pub(crate) const LARGE: usize = 2 << 20;
 
 /// A buffer of fixed length, zero at first, that can become shared [`Bytes`] without a copy.
 pub(crate) enum Buffer {

@@ -289,6 +289,18 @@ impl Decoder {
     ///
     /// If the socket fails.
     pub async fn read<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> io::Result<usize> {
+        let pages = match self {
+            Self::Zmtp(decoder) => decoder.pages(),
+            Self::Framed(decoder) => decoder.pages(),
+        };
+        if let Some(pages) = pages {
+            let read = reader.read(pages).await?;
+            match self {
+                Self::Zmtp(decoder) => decoder.paged(read),
+                Self::Framed(decoder) => decoder.paged(read),
+            }
+            return Ok(read);
+        }
         match self {
             Self::Zmtp(decoder) => reader.read_buf(&mut decoder.space()).await,
             Self::Framed(decoder) => reader.read_buf(&mut decoder.space()).await,

@@ -3,14 +3,21 @@
 //! Both transports' decoders read through an [`Intake`]. Small bodies are split off the read
 //! buffer without a copy; a body longer than [`BIG`] gets memory of its own: what others have done
 //! with, or new memory that grows with what was *received*, never at once to what was announced.
+//! Of a body larger than [`PAGED`] a quarter is enough for it to get a place for all of it, of which
+//! the system fills in pages as they are written to.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
 
 use super::spare;
+use crate::pages::{self, Buffer};
 
 /// Bodies longer than this get memory of their own. Others share that of the read buffer, which can
 /// be used again only when they are gone.
 pub(crate) const BIG: usize = 16 * 1024;
+
+/// A body longer than this is read into large pages: moving it as it grows, and what the system does
+/// for each small page, takes longer than reading it.
+const PAGED: usize = 4 * 1024 * 1024;
 
 /// New memory of a body to begin with.
 const FIRST: usize = 64 * 1024;
@@ -46,9 +53,15 @@ pub(super) struct Intake {
 
 #[derive(Debug)]
 struct Big {
-    data: Vec<u8>,
+    body: Body,
     /// The announced length, which was checked against the limits.
     len: usize,
+}
+
+#[derive(Debug)]
+enum Body {
+    Heap(Vec<u8>),
+    Pages { buffer: Buffer, filled: usize },
 }
 
 impl Intake {
@@ -73,11 +86,13 @@ impl Intake {
     pub(super) fn space(&mut self) -> Space<'_> {
         self.adapt();
         // The borrow checker needs the question and the use apart.
-        if self.big.as_ref().is_some_and(|big| big.missing() > 0)
+        if self.big.as_mut().is_some_and(|big| big.grow() > 0)
             && let Some(big) = &mut self.big
         {
             let room = big.grow();
-            return (&mut big.data as &mut (dyn BufMut + Send)).limit(room);
+            if let Body::Heap(data) = &mut big.body {
+                return (data as &mut (dyn BufMut + Send)).limit(room);
+            }
         }
         let mut room = spare(&self.buf);
         if room < self.chunk / 4 {
@@ -93,6 +108,31 @@ impl Intake {
         let offer = room.min(self.chunk);
         self.offered = Some((room, offer));
         (&mut self.buf as &mut (dyn BufMut + Send)).limit(offer)
+    }
+
+    /// Where the next read goes, if it can go into a large body at once: to be preferred to
+    /// [`space`](Self::space), from where it would be copied. What was read is told to
+    /// [`paged`](Self::paged).
+    pub(super) fn pages(&mut self) -> Option<&mut [u8]> {
+        let big = self.big.as_mut().filter(|_| self.buf.is_empty())?;
+        big.grow();
+        let len = big.len;
+        match &mut big.body {
+            Body::Pages { buffer, filled } => buffer.get_mut(*filled..len),
+            Body::Heap(_) => None,
+        }
+        .filter(|pages| !pages.is_empty())
+    }
+
+    /// So much was read into [`pages`](Self::pages).
+    pub(super) fn paged(&mut self, read: usize) {
+        if let Some(Big {
+            body: Body::Pages { filled, .. },
+            len,
+        }) = &mut self.big
+        {
+            *filled = filled.saturating_add(read).min(*len);
+        }
     }
 
     /// Takes bytes that were read elsewhere, for instance to detect the transport.
@@ -120,8 +160,11 @@ impl Intake {
     /// this has returned them.
     pub(super) fn body(&mut self, len: usize) -> Option<Bytes> {
         match self.big.take() {
-            Some(big) if big.missing() == 0 => Some(spare::share(big.data)),
-            Some(big) => {
+            Some(mut big) => {
+                big.fill(&mut self.buf);
+                if big.missing() == 0 {
+                    return Some(big.share());
+                }
                 self.big = Some(big);
                 None
             }
@@ -130,7 +173,7 @@ impl Intake {
                 let here = self.buf.split_to(self.buf.len().min(len));
                 let big = Big::new(len, &here);
                 if big.missing() == 0 {
-                    return Some(spare::share(big.data));
+                    return Some(big.share());
                 }
                 self.big = Some(big);
                 // Whatever follows is likely to be as big: read little of it into the buffer, as
@@ -144,13 +187,13 @@ impl Intake {
 
     /// Bytes received and not yet taken.
     pub(super) fn buffered(&self) -> usize {
-        let big = self.big.as_ref().map_or(0, |big| big.data.len());
+        let big = self.big.as_ref().map_or(0, Big::received);
         self.buf.len().saturating_add(big)
     }
 
     /// Bytes of memory this keeps for itself.
     pub(super) fn allocated(&self) -> usize {
-        let big = self.big.as_ref().map_or(0, |big| big.data.capacity());
+        let big = self.big.as_ref().map_or(0, Big::allocated);
         self.size.saturating_add(big)
     }
 
@@ -182,43 +225,86 @@ impl Intake {
 impl Big {
     /// A body of which so much is here.
     fn new(len: usize, here: &[u8]) -> Self {
-        let data = spare::take(len).unwrap_or_default();
-        let mut big = Self { data, len };
-        if big.data.capacity() < len {
-            big.reserve(here.len());
+        let mut data = spare::take(len).unwrap_or_default();
+        if data.capacity() < len {
+            reserve(&mut data, here.len(), len);
         }
-        big.data.extend_from_slice(here);
-        big
+        data.extend_from_slice(here);
+        let body = Body::Heap(data);
+        Self { body, len }
+    }
+
+    fn received(&self) -> usize {
+        match &self.body {
+            Body::Heap(data) => data.len(),
+            Body::Pages { filled, .. } => *filled,
+        }
     }
 
     /// Bytes still to come.
     fn missing(&self) -> usize {
-        self.len.saturating_sub(self.data.len())
+        self.len.saturating_sub(self.received())
     }
 
-    /// Makes room if there is none; how much may be read now.
-    fn grow(&mut self) -> usize {
-        if self.data.capacity() == self.data.len() {
-            self.reserve(self.data.len());
+    /// Bytes of memory it has. Pages nobody has written to are none.
+    fn allocated(&self) -> usize {
+        match &self.body {
+            Body::Heap(data) => data.capacity(),
+            Body::Pages { filled, .. } => filled.saturating_add(pages::LARGE).min(self.len),
         }
-        self.data
-            .capacity()
-            .min(self.len)
-            .saturating_sub(self.data.len())
     }
 
-    /// Memory for four times what was received, at least [`FIRST`], at most for what was announced.
-    /// Fewer, larger steps than doubling, because each may move the data.
-    fn reserve(&mut self, received: usize) {
-        let target = received.saturating_mul(4).max(FIRST);
-        let target = if target < self.len {
-            target
-        } else {
-            spare::room(self.len)
+    /// Makes room on the heap if there is none, or goes over to pages; how much may be read onto
+    /// the heap now.
+    fn grow(&mut self) -> usize {
+        let Body::Heap(data) = &mut self.body else {
+            return 0;
         };
-        self.data
-            .reserve_exact(target.saturating_sub(self.data.len()));
+        if data.capacity() == data.len() && data.len() < self.len {
+            let filled = data.len();
+            if self.len > PAGED && filled >= PAGED / 4 {
+                let mut buffer = Buffer::new(self.len);
+                if let Some(start) = buffer.get_mut(..filled) {
+                    start.copy_from_slice(data);
+                }
+                self.body = Body::Pages { buffer, filled };
+                return 0;
+            }
+            reserve(data, filled, self.len);
+        }
+        data.capacity().min(self.len).saturating_sub(data.len())
     }
+
+    /// Takes what was read elsewhere, if it is for pages.
+    fn fill(&mut self, from: &mut BytesMut) {
+        if let Body::Pages { buffer, filled } = &mut self.body {
+            let take = from.len().min(self.len.saturating_sub(*filled));
+            let end = filled.saturating_add(take);
+            if let Some(to) = buffer.get_mut(*filled..end) {
+                to.copy_from_slice(&from.split_to(take));
+                *filled = end;
+            }
+        }
+    }
+
+    fn share(self) -> Bytes {
+        match self.body {
+            Body::Heap(data) => spare::share(data),
+            Body::Pages { buffer, .. } => buffer.freeze(),
+        }
+    }
+}
+
+/// Memory for four times what was received, at least [`FIRST`], at most for what was announced.
+/// Fewer, larger steps than doubling, because each may move the data.
+fn reserve(data: &mut Vec<u8>, received: usize, len: usize) {
+    let target = received.saturating_mul(4).max(FIRST);
+    let target = if target < len {
+        target
+    } else {
+        spare::room(len)
+    };
+    data.reserve_exact(target.saturating_sub(data.len()));
 }
 
 fn spare(buf: &BytesMut) -> usize {
@@ -229,8 +315,14 @@ fn spare(buf: &BytesMut) -> usize {
 mod tests {
     use super::*;
 
-    /// One read that brings as much as it may.
+    /// One read that brings as much as it may; of pages, some.
     fn fill(intake: &mut Intake) -> usize {
+        if let Some(pages) = intake.pages() {
+            let read = pages.len().min(3_000_000);
+            pages[..read].fill(1);
+            intake.paged(read);
+            return read;
+        }
         let mut space = intake.space();
         let room = space.remaining_mut();
         space.put_bytes(1, room);
@@ -282,8 +374,45 @@ mod tests {
         assert_eq!(received, len);
         // Until it is fetched, reads go on elsewhere.
         intake.feed(b"next");
-        assert_eq!(intake.body(len).map(|body| body.len()), Some(len));
+        let body = intake.body(len).unwrap();
+        assert!(body.len() == len && body.iter().all(|byte| *byte == 1));
         assert_eq!(intake.bytes(), b"next");
+    }
+
+    /// Whichever way it is read, and even if nobody asks for pages.
+    #[test]
+    fn a_body_in_pages_is_what_arrived() {
+        let sent: Vec<u8> = (0..PAGED + 5000).map(|n| (n % 251) as u8).collect();
+        let len = sent.len() - 10;
+        for in_pages in [[true, true], [true, false], [false, false]] {
+            let mut intake = Intake::new();
+            intake.set_ceiling(usize::MAX);
+            let (mut rest, mut paged, mut ways) = (&sent[..], 0, in_pages.iter().cycle());
+            let body = loop {
+                if let Some(body) = intake.body(len) {
+                    break body;
+                }
+                let way = *ways.next().unwrap();
+                let take = rest.len().min(100_000);
+                let read = match intake.pages().filter(|_| way) {
+                    Some(pages) => {
+                        let read = take.min(pages.len());
+                        pages[..read].copy_from_slice(&rest[..read]);
+                        intake.paged(read);
+                        paged += 1;
+                        read
+                    }
+                    None => {
+                        intake.feed(&rest[..take]);
+                        take
+                    }
+                };
+                rest = &rest[read..];
+            };
+            assert!(body == sent[..len]);
+            assert_eq!(paged > 0, in_pages[0]);
+            assert_eq!(intake.bytes().len() + rest.len(), 10);
+        }
     }
 
     #[test]

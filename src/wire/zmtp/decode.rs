@@ -67,6 +67,17 @@ impl Decoder {
         self.intake.space()
     }
 
+    /// Where the next read goes, if it can go into a large body at once; to be preferred to
+    /// [`space`](Self::space). What was read is told to [`paged`](Self::paged).
+    pub fn pages(&mut self) -> Option<&mut [u8]> {
+        self.intake.pages()
+    }
+
+    /// So much was read into [`pages`](Self::pages).
+    pub fn paged(&mut self, read: usize) {
+        self.intake.paged(read);
+    }
+
     /// Takes bytes that were read elsewhere, for instance to detect the transport.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.intake.feed(bytes);
