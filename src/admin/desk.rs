@@ -349,7 +349,7 @@ pub(super) fn find_node(all: &[Listed], which: &str, aside: bool) -> Result<Node
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::{mpsc, oneshot};
+    use tokio::sync::mpsc;
 
     use super::*;
     use crate::backup::{Limits, Policy};
@@ -367,16 +367,9 @@ mod tests {
             ..Config::default()
         };
         let counters = Arc::new(Counters::new(Duration::ZERO));
-        let (loaded, kept) = oneshot::channel();
-        let (tasks, _handed_over) = mpsc::channel(1);
-        let (_report, reports) = mpsc::channel(1);
+        let (keeper, hand) = Keeper::by_hand();
         let kept = session::Kept {
-            keeper: Keeper {
-                kept,
-                tasks,
-                reports,
-                health: Health::default(),
-            },
+            keeper,
             within: Duration::ZERO,
         };
         let (want, wanted) = mpsc::channel(1);
@@ -391,7 +384,7 @@ mod tests {
         let again = done.clone();
         let refused = desk.ask(move |_, _| done.send("too late")).await;
         assert_eq!(refused.unwrap_err(), NO_ANSWER);
-        loaded.send(Ok(store::Kept::default())).unwrap();
+        hand.loaded.send(Ok(store::Kept::default())).unwrap();
         desk.ask(move |_, _| again.send("in time"))
             .await
             .unwrap()

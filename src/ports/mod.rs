@@ -35,13 +35,13 @@ pub(crate) use self::peer::Peer;
 use self::peer::Registry;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::memory::spare;
 use crate::net::Rate;
 use crate::net::admission::{Admission, AdmissionConfig};
 use crate::net::handshake::Offered;
 use crate::net::listen::{Acceptor, Listener};
 use crate::session::Handle;
 use crate::wire::role::Role;
-use crate::wire::spare;
 
 /// How often admission forgets addresses that have gone, and memory that nobody uses is given back.
 const SWEEP: Duration = Duration::from_secs(60);

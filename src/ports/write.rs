@@ -15,10 +15,11 @@ use super::context::Context;
 use super::outbox::{Batch, Lane};
 use super::peer::{Link, Peer};
 use crate::counters::Count;
+use crate::memory::spare;
 use crate::session::Event;
 use crate::session::event::End;
 use crate::session::outlet::Outlet;
-use crate::wire::{spare, zmtp};
+use crate::wire::zmtp;
 
 /// Bytes taken from a queue for one write.
 const TARGET: usize = 256 * 1024;

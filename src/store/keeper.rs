@@ -76,6 +76,36 @@ pub struct Keeper {
     pub health: Health,
 }
 
+/// What a test does in the place of the thread.
+#[cfg(test)]
+pub(crate) struct Hand {
+    pub(crate) loaded: oneshot::Sender<Result<Kept, StoreError>>,
+    pub(crate) tasks: mpsc::Receiver<Task>,
+    pub(crate) report: mpsc::Sender<Written>,
+}
+
+#[cfg(test)]
+impl Keeper {
+    /// One without a thread.
+    pub(crate) fn by_hand() -> (Self, Hand) {
+        let (loaded, kept) = oneshot::channel();
+        let (give, tasks) = mpsc::channel(1);
+        let (report, reports) = mpsc::channel(1);
+        let keeper = Self {
+            kept,
+            tasks: give,
+            reports,
+            health: Health::default(),
+        };
+        let hand = Hand {
+            loaded,
+            tasks,
+            report,
+        };
+        (keeper, hand)
+    }
+}
+
 /// Opens the store of a session and starts the thread. It ends, and gives the store free, when
 /// nobody can hand over tasks any more.
 ///

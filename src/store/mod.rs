@@ -10,12 +10,13 @@
 //! - `mark`, how far the log goes (`mark`),
 //! - `nodes/`, a file for each large base or delta (`payloads`; of an upload some are written ahead
 //!   of their batch, `staged`),
-//! - `lock`, held by the server that uses it.
+//! - `lock`, held by the server that uses it (`claim`).
 //!
 //! `known` remembers what of each node is on disk and where, so that only what is new is written.
 //! `recover` copies what can be read of a damaged store. Damage is always an error, never a smaller
 //! scene. `legacy` reads what earlier versions wrote.
 
+mod claim;
 mod content;
 pub(crate) mod disk;
 mod error;
@@ -40,9 +41,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::warn;
 
+pub use self::claim::Claim;
 use self::content::Said;
 pub(crate) use self::disk::SystemDisk;
-use self::disk::{Disk, DiskFile, How};
+use self::disk::{Disk, DiskFile};
 pub use self::error::StoreError;
 pub use self::keeper::{Health, Keeper, Kept, Task, Written, start};
 use self::known::{Nodes, Scan, Target};
@@ -53,8 +55,6 @@ pub use self::staged::Upcoming;
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
 
-/// Who holds it uses the store.
-const LOCK: &str = "lock";
 /// Payloads of this size and larger have a file of their own.
 pub const LARGE: usize = 128 * 1024;
 /// Bytes that a commit copies at most, about, to give space back.
@@ -163,79 +163,6 @@ pub struct Store {
     /// Something that counts cannot be read: then no space is given back.
     spoilt: bool,
     _lock: Box<dyn DiskFile>,
-}
-
-/// A store that is ours, and has not been read.
-#[derive(Debug)]
-pub struct Claim {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    options: Options,
-    lock: Box<dyn DiskFile>,
-}
-
-impl Claim {
-    /// Takes the store in a directory, or a place for one, in a moment however large it is.
-    ///
-    /// # Errors
-    /// If a server has it, if it cannot be read or written, and if a newer server wrote it.
-    pub fn new(dir: &Path, options: Options) -> Result<Self, StoreError> {
-        Self::on(Arc::new(SystemDisk), dir, options, true)
-    }
-
-    fn on(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        options: Options,
-        make: bool,
-    ) -> Result<Self, StoreError> {
-        if make {
-            disk.create_dir(dir)
-                .map_err(|error| StoreError::io("make", dir, error))?;
-        } else if !is_there(&*disk, dir)? {
-            let dir = dir.to_owned();
-            return Err(StoreError::Missing { dir });
-        }
-        let lock = lock(&*disk, dir, How::Write)?;
-        format::check_readable(&*disk, dir)?;
-        Ok(Self {
-            disk,
-            dir: dir.to_owned(),
-            options,
-            lock,
-        })
-    }
-
-    /// Opens it and gives all nodes, in any order, in one go.
-    ///
-    /// # Errors
-    /// If it cannot be read or written, or is damaged. What was given until then is to be dropped.
-    pub fn load(self, each: impl FnMut(NodeId, Stored)) -> Result<(Store, Meta, u64), StoreError> {
-        let mut store = self.store()?;
-        let (meta, sequence) = store.load(each)?;
-        Ok((store, meta, sequence))
-    }
-
-    /// The store, its log not read yet. One of an older format is brought up to date.
-    fn store(self) -> Result<Store, StoreError> {
-        if !format::check(&self.disk, &self.dir)? {
-            create(&*self.disk, &self.dir)?;
-        }
-        let payloads = Payloads::open(Arc::clone(&self.disk), &self.dir)?;
-        Ok(Store {
-            disk: self.disk,
-            dir: self.dir,
-            options: self.options,
-            log: None,
-            payloads,
-            nodes: Nodes::default(),
-            meta: Meta::default(),
-            sequence: 0,
-            acknowledged: None,
-            spoilt: false,
-            _lock: self.lock,
-        })
-    }
 }
 
 impl Store {
@@ -434,45 +361,4 @@ fn copy_old(log: &mut Log, nodes: &mut Nodes) -> Result<Option<StoreError>, Stor
         }
     }
     Ok(None)
-}
-
-/// Takes the store for this process.
-fn lock(disk: &dyn Disk, dir: &Path, how: How) -> Result<Box<dyn DiskFile>, StoreError> {
-    let path = dir.join(LOCK);
-    let locked = disk.open(&path, how).and_then(|file| {
-        let locked = file.try_lock()?;
-        Ok((locked, file))
-    });
-    match locked {
-        Ok((true, file)) => Ok(file),
-        Ok((false, _)) => Err(StoreError::Locked {
-            dir: dir.to_owned(),
-        }),
-        Err(error) => Err(StoreError::io("lock", &path, error)),
-    }
-}
-
-/// Whether there is a store, or what is left of one.
-fn is_there(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
-    let has_format = format::check_readable(disk, dir)?.is_some();
-    Ok(has_format || Log::is_used(disk, dir)? || legacy::is_used(disk, dir)?)
-}
-
-/// Makes an empty store. What says that there is one comes last.
-fn create(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
-    // One that was begun has no nodes; another has lost what said that it is one.
-    if Log::is_used(disk, dir)? || legacy::is_used(disk, dir)? {
-        return Err(StoreError::damaged(dir, "the file `format` is missing"));
-    }
-    Payloads::create(disk, dir)?;
-    Log::create(disk, dir)?;
-    let sync = |dir: &Path| {
-        let synced = disk.sync_dir(dir);
-        synced.map_err(|error| StoreError::io("make", dir, error))
-    };
-    sync(dir)?;
-    if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-        sync(above)?;
-    }
-    format::write(disk, dir, format::FORMAT)
 }

@@ -19,7 +19,7 @@ use super::error::StoreError;
 use super::row::{self, END, From, Kind, START};
 use super::segment::{name, number};
 use super::staged::Staged;
-use crate::pages::Buffer;
+use crate::memory::pages::Buffer;
 use crate::wire::identity::NodeId;
 
 /// The directory of the files, in that of the session.

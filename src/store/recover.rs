@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memchr::memmem;
 
+use super::claim::{LOCK, lock};
 use super::content::{self, About, Content, Links, Said, State};
 use super::disk::{Disk, DiskFile, How, SystemDisk};
 use super::error::StoreError;
@@ -19,7 +20,7 @@ use super::known::Scan;
 use super::legacy::{self, Index};
 use super::row::{self, Kind};
 use super::segment::{self, At};
-use super::{Batch, LOCK, Meta, Options, Store, Stored, format, lock, log, payloads, reading};
+use super::{Batch, Meta, Options, Store, Stored, format, log, payloads, reading};
 use crate::wire::identity::NodeId;
 
 /// The copy of a damaged database, since it changes when it is opened.

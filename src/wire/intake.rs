@@ -8,8 +8,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
 
-use super::spare;
-use crate::pages::{self, Buffer};
+use crate::memory::pages::{self, Buffer};
+use crate::memory::spare;
 
 /// Bodies longer than this get memory of their own. Others share that of the read buffer, which can
 /// be used again only when they are gone.

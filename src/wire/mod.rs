@@ -26,6 +26,5 @@ pub mod node;
 mod payload;
 pub mod pickle;
 pub mod role;
-pub(crate) mod spare;
 pub mod transport;
 pub mod zmtp;

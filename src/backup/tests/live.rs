@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::{id, node};
@@ -14,7 +14,7 @@ use crate::config::{Config, WhenEmpty};
 use crate::counters::Counters;
 use crate::ports::Peer;
 use crate::session::{self, Handle, Settings, Snapshot, settings};
-use crate::store::{self, Batch, Health, Keeper, Stored, Task, Written};
+use crate::store::{self, Batch, Keeper, Stored, Task, Written};
 use crate::wire::identity::NodeId;
 
 const SPACE: usize = 1 << 20;
@@ -38,11 +38,10 @@ impl Live {
             ..Config::default()
         };
         config.session.when_empty = when_empty;
-        let (loaded, kept) = oneshot::channel();
-        let (tasks, mut handed_over) = mpsc::channel(1);
-        let (report, reports) = mpsc::channel(1);
+        let (keeper, hand) = Keeper::by_hand();
+        let (mut tasks, report) = (hand.tasks, hand.report);
         tokio::spawn(async move {
-            while let Some(task) = handed_over.recv().await {
+            while let Some(task) = tasks.recv().await {
                 let written = match task {
                     Task::Batch(batch) if takes(&batch) => Written::Safe,
                     Task::Batch(_) => Written::Failed("it is full".to_owned()),
@@ -54,19 +53,14 @@ impl Live {
             }
         });
         let kept = session::Kept {
-            keeper: Keeper {
-                kept,
-                tasks,
-                reports,
-                health: Health::default(),
-            },
+            keeper,
             within: Duration::ZERO,
         };
         let was = store::Kept {
             nodes,
             ..store::Kept::default()
         };
-        loaded.send(Ok(was)).unwrap();
+        hand.loaded.send(Ok(was)).unwrap();
         let counters = Arc::new(Counters::new(Duration::ZERO));
         let (want, wanted) = mpsc::channel(1);
         let session = session::spawn(

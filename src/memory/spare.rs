@@ -31,7 +31,7 @@ fn spare() -> MutexGuard<'static, Spare> {
 
 /// The capacity for a body of this length: up to a sixteenth more, so that what comes back fits
 /// bodies of about the same length.
-pub(super) fn room(len: usize) -> usize {
+pub(crate) fn room(len: usize) -> usize {
     let step = len
         .checked_next_power_of_two()
         .map_or(1, |power| power / 32);
@@ -39,7 +39,7 @@ pub(super) fn room(len: usize) -> usize {
 }
 
 /// Empty memory for a body of this length, if there is some to spare.
-pub(super) fn take(len: usize) -> Option<Vec<u8>> {
+pub(crate) fn take(len: usize) -> Option<Vec<u8>> {
     let wanted = len..=room(len);
     let mut spare = spare();
     // What came back last is warm.

@@ -1,0 +1,7 @@
+//! Memory for large payloads, where the allocator's takes longer than what is done with it: from the
+//! system in large pages (`pages`), or what others are done with (`spare`).
+//!
+//! Used where payloads come in (`wire::intake`, `store`), and for what is written (`ports`).
+
+pub(crate) mod pages;
+pub(crate) mod spare;
