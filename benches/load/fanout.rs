@@ -2,9 +2,9 @@
 //!
 //!     fanout receivers=4 sizes=256,4096,65536 content=opaque|nested secs=1
 //!
-//! The one who pushes is never further ahead of the slowest than a window, which lies below what any
-//! of the servers drops messages at, and goes round among more nodes than that, so that none has a
-//! newer state that could take the place of one under way: all that is pushed has to arrive.
+//! The one who pushes changes one node again and again, as somebody does who moves its vertices, and
+//! is never further ahead of the slowest than a window, which lies below what any of the servers
+//! drops messages at: all that is pushed has to arrive.
 
 use std::time::{Duration, Instant};
 
@@ -26,19 +26,18 @@ pub(crate) struct Pace {
     pub(crate) rate: Option<f64>,
     /// So many, however long it takes.
     pub(crate) count: Option<u64>,
-    /// How many nodes are changed in turn; at least one more than may be under way.
+    /// How many nodes are changed in turn.
     pub(crate) among: u64,
 }
 
 impl Pace {
     /// As fast as changes of this size get through.
     pub(crate) fn of(size: usize) -> Self {
-        let window = window(size);
         Self {
-            window,
+            window: window(size),
             rate: None,
             count: None,
-            among: window + 1,
+            among: 1,
         }
     }
 }

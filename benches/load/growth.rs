@@ -37,7 +37,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
 
     let pace = Pace::of(change);
     let pace = Pace {
-        among: pace.among.max(u64::from(nodes)),
+        among: u64::from(nodes),
         ..pace
     };
     let mut update = host.template(Content::Opaque, change);

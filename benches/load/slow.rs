@@ -18,6 +18,9 @@ use crate::scene::{Better, Scene, bytes};
 /// Nothing more comes to somebody to whom nothing came for so long.
 const QUIET: Duration = Duration::from_millis(1500);
 
+/// How many are changed in turn.
+const NODES: u64 = 64;
+
 pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let users: usize = scene.key("users", 5);
     let size: usize = scene.key("size", 64 << 10);
@@ -26,6 +29,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let speed: Option<f64> = scene.optional("speed");
     let pace = Pace {
         rate: Some(rate),
+        among: NODES,
         ..Pace::of(size)
     };
     let whom = match speed {

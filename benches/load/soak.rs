@@ -45,7 +45,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
             let pace = Pace::of(size);
             let pace = Pace {
                 count: Some(count),
-                among: pace.among.max(among),
+                among,
                 ..pace
             };
             let pumped = pump(host, others, change, pace, f64::INFINITY).await?;
