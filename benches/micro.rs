@@ -202,10 +202,10 @@ fn session_apply(bencher: Bencher, size: usize) {
 /// A new state, which takes the place of one that waits behind a hundred others.
 #[divan::bench(args = SIZES)]
 fn queue_conflate(bencher: Bencher, size: usize) {
-    let outbox = Outbox::new(64 << 20, Gate::default());
+    let outbox = Outbox::new(64 << 20, Duration::ZERO, Gate::default());
     let state = zmtp::encode(&message(size));
     for n in 0..100 {
-        outbox.data(uuid(n), Joins::Replaces, &[], state.clone());
+        outbox.data(uuid(n), Joins::Renews, &[], state.clone());
     }
     let mut n = 0;
     bencher
@@ -213,13 +213,13 @@ fn queue_conflate(bencher: Bencher, size: usize) {
             n += 1;
             (uuid(n % 100), state.clone())
         })
-        .bench_local_values(|(id, state)| outbox.data(id, Joins::Replaces, &[], state));
+        .bench_local_values(|(id, state)| outbox.data(id, Joins::Renews, &[], state));
 }
 
 /// A batch of a hundred nodes' states: queued, taken, written.
 #[divan::bench(args = SIZES)]
 fn queue_batch_of_100(bencher: Bencher, size: usize) {
-    let outbox = Outbox::new(64 << 20, Gate::default());
+    let outbox = Outbox::new(64 << 20, Duration::ZERO, Gate::default());
     let state = zmtp::encode(&message(size));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -228,7 +228,7 @@ fn queue_batch_of_100(bencher: Bencher, size: usize) {
     let mut batch = Batch::default();
     bencher.bench_local(|| {
         for id in &ids {
-            outbox.data(*id, Joins::Replaces, &[], state.clone());
+            outbox.data(*id, Joins::Renews, &[], state.clone());
         }
         runtime.block_on(outbox.next(Lane::Data, usize::MAX, &mut batch));
         outbox.written(Lane::Data, &batch, Instant::now(), Duration::ZERO)
@@ -331,6 +331,9 @@ impl Outlet for Nowhere {
     fn hold(&self, _: bool) {}
     fn unseen(&self, _: NodeId, _: Instant) -> bool {
         false
+    }
+    fn arrived(&self, _: NodeId) -> bool {
+        true
     }
     fn unseen_whole(&self, _: NodeId, _: Instant) -> bool {
         false

@@ -28,7 +28,7 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 
 /// All keys, in the order in which they are shown; those of a section are together.
 #[rustfmt::skip]
-pub(super) const KEYS: [Key; 74] = [
+pub(super) const KEYS: [Key; 75] = [
     key("bind", Kind::Addresses),
     key("port", Kind::Port),
     key("timeout", Kind::Millis(Duration::from_millis(100), TEN_MINUTES)),
@@ -96,6 +96,7 @@ pub(super) const KEYS: [Key; 74] = [
     key("net.unauthenticated_buffer", Kind::Size(KIB, ByteSize::gib(1))),
     key("net.unauthenticated_total", Kind::Size(ByteSize::kib(64), NO_LIMIT)),
     key("net.peer_queue", Kind::Size(ByteSize::kib(64), NO_LIMIT)),
+    key("net.lag", Kind::Duration(Duration::ZERO, TEN_MINUTES)),
     key("net.send_buffer", Kind::Size(ByteSize::new(0), ByteSize::gib(1))),
     key("net.queued_changes", Kind::Size(KIB, NO_LIMIT)),
     key("net.inbound_in_flight", Kind::Size(ByteSize::kib(64), NO_LIMIT)),

@@ -78,10 +78,14 @@ pub struct NetConfig {
     pub unauthenticated_total: ByteSize,
     /// Bytes that may wait for one peer (a single larger message may, too).
     pub peer_queue: ByteSize,
+    /// What has waited for one peer for so long gives way to newer states of the same node.
+    #[serde(with = "units::duration")]
+    pub lag: Duration,
     /// Bytes the system may hold for one connection beyond what is on its way (Linux); 0 leaves
     /// it to the system.
     pub send_buffer: ByteSize,
-    /// Bytes of changes of one node that may wait for one peer; more becomes one whole state.
+    /// Bytes of changes of one node that may wait for a peer that lags; more becomes one whole
+    /// state.
     pub queued_changes: ByteSize,
     /// Bytes received from one connection and not yet dealt with.
     pub inbound_in_flight: ByteSize,
@@ -132,6 +136,7 @@ impl Default for NetConfig {
             unauthenticated_buffer: ByteSize::kib(64),
             unauthenticated_total: ByteSize::mib(16),
             peer_queue: ByteSize::mib(64),
+            lag: Duration::from_millis(250),
             send_buffer: ByteSize::kib(256),
             queued_changes: ByteSize::kib(64),
             inbound_in_flight: ByteSize::mib(8),

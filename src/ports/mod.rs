@@ -67,7 +67,8 @@ impl Ports {
         heartbeats: Option<tokio::runtime::Handle>,
         shared_addresses: Vec<IpAddr>,
     ) -> Self {
-        let registry = Registry::new(config.net.peer_queue.as_usize(), session.gate());
+        let queue_budget = config.net.peer_queue.as_usize();
+        let registry = Registry::new(queue_budget, config.net.lag, session.gate());
         let context = Context {
             session,
             registry,

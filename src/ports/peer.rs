@@ -352,6 +352,10 @@ impl Outlet for Arc<Peer> {
         self.outbox.unseen(node, at, self.window())
     }
 
+    fn arrived(&self, node: NodeId) -> bool {
+        !self.outbox.unseen(node, Instant::now(), Duration::ZERO)
+    }
+
     fn unseen_whole(&self, node: NodeId, at: Instant) -> bool {
         self.outbox.unseen_whole(node, at, self.window())
     }
@@ -417,16 +421,18 @@ impl Outlet for Arc<Peer> {
 pub(crate) struct Registry {
     peers: Mutex<HashMap<Identity, Arc<Peer>>>,
     queue_budget: usize,
+    lag: Duration,
     gate: Gate,
 }
 
 impl Registry {
-    /// A registry whose peers' queues hold `queue_budget` bytes, behind a gate.
-    pub(crate) fn new(queue_budget: usize, gate: Gate) -> Arc<Self> {
+    /// A registry whose peers' queues hold `queue_budget` bytes and may lag so far, behind a gate.
+    pub(crate) fn new(queue_budget: usize, lag: Duration, gate: Gate) -> Arc<Self> {
         Arc::new(Self {
             peers: Mutex::default(),
             gate,
             queue_budget,
+            lag,
         })
     }
 
@@ -448,7 +454,7 @@ impl Registry {
             Arc::new(Peer {
                 identity: identity.clone(),
                 framed,
-                outbox: Outbox::new(self.queue_budget, self.gate.clone()),
+                outbox: Outbox::new(self.queue_budget, self.lag, self.gate.clone()),
                 links: Mutex::default(),
                 standing: watch::Sender::new(Standing::Stranger),
                 login: AtomicU64::new(0),

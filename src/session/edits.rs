@@ -41,6 +41,7 @@ impl<O: Outlet> Session<O> {
                 .refuse(Count::RefusedDelete, who, "deleting somebody else's node");
             if !dialect.echo_edits {
                 // It is gone there already, and from what other nodes need.
+                user.restored.insert(id, now);
                 self.send_whole(who, id);
                 self.correct_owner(who, &[id]);
                 for dependent in self.replicas.dependents(id) {

@@ -190,7 +190,7 @@ impl<O: Outlet> Session<O> {
         };
         let fetched =
             matches!(&user.stage, Stage::Fetching(fetching) if fetching.remaining.is_empty());
-        if fetched && !user.outlet.unseen(last, now) {
+        if fetched && user.outlet.arrived(last) {
             self.finish_join(who, now);
         } else if fetched {
             self.at(now + LAST_ARRIVES, Timer::LastNode(who.clone(), last));

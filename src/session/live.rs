@@ -20,9 +20,9 @@ use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node::{Delta, NodeState, Update};
 use crate::wire::pickle::{self, Dict, Protocol, Value};
 
-/// How long after its own Delete a user's pushes of that node count as sent before it: commands
-/// and nodes travel on different links.
-const OVERTAKEN: Duration = Duration::from_secs(1);
+/// How long after its own Delete a user's pushes of that node, or of what needs it, count as sent
+/// before it: commands and nodes travel on different links.
+pub(super) const OVERTAKEN: Duration = Duration::from_secs(1);
 
 /// A node or delta somebody pushed.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl<O: Outlet> Session<O> {
         if anew {
             self.relay_right(who, "server", &[id]);
         }
-        if overdue {
+        if overdue || self.has_lost_a_need(who, id, began) {
             self.send_whole(who, id);
         }
         self.after_creation(who, id, &claimed, now);
@@ -158,7 +158,7 @@ impl<O: Outlet> Session<O> {
         let Update::Delta(delta) = &push.update else {
             return;
         };
-        let (who, id) = (&push.who.clone(), delta.id);
+        let (who, id, began) = (&push.who.clone(), delta.id, push.began);
         let mut state = NodeState {
             id,
             owner: delta.owner.clone().unwrap_or_else(|| COMMON.to_owned()),
@@ -176,10 +176,27 @@ impl<O: Outlet> Session<O> {
         self.replicas.note_tuples(id, false);
         self.note_author();
         self.append(push, now);
+        if self.has_lost_a_need(who, id, began) {
+            self.send_whole(who, id);
+        }
         self.after_creation(who, id, &claimed, now);
         if was_empty {
             self.give_deferred_catalogs(now);
         }
+    }
+
+    /// Whether a new node was pushed before its sender deleted something the node needs, and got it
+    /// back: at the sender the node does without it since then.
+    fn has_lost_a_need(&self, who: &Identity, id: NodeId, began: Instant) -> bool {
+        let (Some(user), Some(replica)) = (self.users.get(who), self.replicas.get(id)) else {
+            return false;
+        };
+        let restored = |d: &NodeId| {
+            user.restored
+                .get(d)
+                .is_some_and(|at| began < *at + OVERTAKEN)
+        };
+        !user.restored.is_empty() && replica.dependencies().iter().any(restored)
     }
 
     /// A new node belongs to nobody or to its sender.
@@ -361,7 +378,7 @@ impl<O: Outlet> Session<O> {
             if Self::note_changed(user, id, change) {
                 let bytes = bytes.get_or_insert_with(|| whole(dialect, &replica.base_state(id)));
                 user.outlet
-                    .data(id, Joins::Replaces, replica.dependencies(), bytes.clone());
+                    .data(id, Joins::Renews, replica.dependencies(), bytes.clone());
                 self.counters.add(Count::UpdatesRelayed);
             }
         }

@@ -136,7 +136,8 @@ impl<O: Outlet> Session<O> {
                 user.withheld = true;
             }
             self.at(now + self.settings.silence, Timer::DataLink(who.clone()));
-            return self.tell_users();
+            self.tell_users();
+            return;
         }
         self.welcome(who, dialect);
     }

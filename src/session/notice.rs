@@ -81,16 +81,17 @@ impl<O: Outlet> Session<O> {
         self.tell_users();
     }
 
-    /// The users dict for each user, with the text among them.
-    pub(super) fn tell_users_with_notice(&mut self) {
+    /// The users dict for each user, with the text among them. Returns the bytes of all of them.
+    pub(super) fn tell_users_with_notice(&mut self) -> usize {
         let Some(notice) = &mut self.notice else {
-            return;
+            return 0;
         };
         notice.count = notice.count.wrapping_add(1);
         let notice = notice.clone();
         let Value::Dict(users) = self.users.to_value() else {
-            return;
+            return 0;
         };
+        let mut sent = 0usize;
         let taken = self.users.named(&notice.name).is_some();
         for (_, user) in self.users.iter() {
             let mut users = users.clone();
@@ -98,9 +99,11 @@ impl<O: Outlet> Session<O> {
                 users.insert(Value::str(&*notice.name), Value::Dict(entry));
             }
             if let Some(bytes) = self.encode(&Answer::Users(&Value::Dict(users))) {
+                sent = sent.saturating_add(bytes.len());
                 user.outlet.command(Slot::Users, bytes);
             }
         }
+        sent
     }
 }
 

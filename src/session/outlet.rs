@@ -39,6 +39,9 @@ pub enum Edit {
 pub enum Joins {
     /// It is the whole state: whatever is queued of the node is obsolete.
     Replaces,
+    /// It is a newer whole state: it takes the place of what is queued if the peer is behind on the
+    /// node, and follows it otherwise.
+    Renews,
     /// It builds on what is queued or was sent before.
     Follows,
 }
@@ -72,7 +75,7 @@ pub trait Outlet: Clone + Send + 'static {
     /// Queues a Delete or Right behind the node's data.
     fn edit(&self, node: NodeId, edit: Edit, bytes: Encoded);
     /// Queues data of a node, behind the nodes in `after` if they are queued. Returns the bytes
-    /// now queued of this node.
+    /// now queued of this node if the peer is behind on it, otherwise 0.
     fn data(&self, node: NodeId, joins: Joins, after: &[NodeId], bytes: Encoded) -> usize;
     /// Whether bulk may be queued. If not, an event tells when it may again.
     fn has_room(&self) -> bool;
@@ -88,7 +91,10 @@ pub trait Outlet: Clone + Send + 'static {
     /// Whether something of the node that was meant for the peer may not have reached it when
     /// the peer sent what began to arrive at `at`.
     fn unseen(&self, node: NodeId, at: Instant) -> bool;
-    /// The same for whole states of the node alone.
+    /// Whether everything of the node that was meant for the peer has got there, as far as can be
+    /// told. (It may be a while until the peer has dealt with it.)
+    fn arrived(&self, node: NodeId) -> bool;
+    /// As [`Outlet::unseen`] for whole states of the node alone.
     fn unseen_whole(&self, node: NodeId, at: Instant) -> bool;
     /// Nodes of which anything was written at or after `then`.
     fn sent_since(&self, then: Instant) -> Vec<NodeId>;

@@ -48,6 +48,8 @@ pub(super) struct User<O> {
     pub(super) corrected: NodeSet,
     /// Deleted nodes of which it cannot be told before the last Commit has arrived.
     pub(super) doomed: NodeSet,
+    /// Nodes it deleted and may not, and when it got them back.
+    pub(super) restored: NodeMap<Instant>,
     /// Nodes it edited at the same time as others, and when it gets the outcome if it pauses.
     pub(super) converging: NodeMap<Instant>,
     /// Rights that arrived before the node they are about.
@@ -196,6 +198,7 @@ impl<O> User<O> {
             data_cut: None,
             corrected: NodeSet::default(),
             doomed: NodeSet::default(),
+            restored: NodeMap::default(),
             converging: NodeMap::default(),
             early_rights: NodeMap::default(),
             cut: None,

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::state::{Mark, Marks, Queued, State};
+use self::state::{Group, Mark, Marks, Part, Queued, State};
 use crate::session::gate::Gate;
 use crate::session::outlet::{Edit, Joins, Repeat, Slot};
 use crate::wire::identity::NodeId;
@@ -54,6 +54,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Whether it is large enough with so many bytes more.
+    fn is_filled(&self, more: usize, target: usize) -> bool {
+        self.bytes.saturating_add(more) >= target || self.segments.len() >= SEGMENTS
+    }
+
     fn clear(&mut self) {
         self.segments.clear();
         self.nodes.clear();
@@ -78,15 +83,18 @@ pub struct Outbox {
     command: Notify,
     data: Notify,
     budget: usize,
+    lag: Duration,
     gate: Gate,
 }
 
 impl Outbox {
-    /// An empty queue that calls itself full at `budget` bytes, and gives nothing out while the
-    /// gate is closed.
-    pub fn new(budget: usize, gate: Gate) -> Self {
+    /// An empty queue that calls itself full at `budget` bytes, lets newer states of a node take
+    /// the place of those that have waited for `lag`, and gives nothing out while the gate is
+    /// closed.
+    pub fn new(budget: usize, lag: Duration, gate: Gate) -> Self {
         Self {
             gate,
+            lag,
             state: Mutex::default(),
             command: Notify::new(),
             data: Notify::new(),
@@ -195,12 +203,14 @@ impl Outbox {
         self.command.notify_one();
     }
 
-    /// Queues data of a node: the messages of one state or delta. It keeps the place of what it
-    /// replaces, so that a node that changes all the time still gets its turn. `after` lists the
-    /// nodes it depends on: those that are queued when its turn comes go first.
+    /// Queues data of a node: the messages of one state or delta. What takes the place of something
+    /// keeps that place, so that a node that changes all the time still gets its turn. `after` lists
+    /// the nodes it depends on: those that are queued when its turn comes go first.
     ///
-    /// Returns the bytes now queued of this node.
+    /// A peer is behind on a node if something of it has waited for the lag, or if half of the
+    /// budget is used. Returns the bytes now queued of the node if it is, otherwise 0.
     pub fn data(&self, node: NodeId, joins: Joins, after: &[NodeId], bytes: Encoded) -> usize {
+        let now = Instant::now();
         let mut state = self.state();
         if !state.edits.is_empty()
             && let Some(pending) = state.edits.get_mut(&node)
@@ -211,17 +221,32 @@ impl Outbox {
             state.shrink_commands(Some(&delete));
         }
         let len = bytes.len();
+        let has_room = state.bytes < self.budget / 2;
         let group = state.group(node);
+        let oldest = group.parts.first().map(|part| part.since);
+        let behind = oldest
+            .is_some_and(|since| !has_room || now.saturating_duration_since(since) >= self.lag);
+        let replaces = match joins {
+            Joins::Replaces => true,
+            Joins::Renews => behind,
+            Joins::Follows => false,
+        };
         let mut replaced = 0;
-        if joins == Joins::Replaces {
+        let mut since = now;
+        if replaces {
             group.parts.clear();
-            group.whole = true;
             replaced = std::mem::take(&mut group.bytes);
+            // It waits in the place of what has waited, and so does what comes next.
+            since = oldest.unwrap_or(now);
         }
-        group.parts.push(bytes);
+        group.parts.push(Part {
+            bytes,
+            since,
+            whole: joins != Joins::Follows,
+        });
         group.bytes = group.bytes.saturating_add(len);
-        group.after = after.into();
-        let queued = group.bytes;
+        group.follow(after, replaces);
+        let queued = if behind { group.bytes } else { 0 };
         state.shrink(replaced);
         state.grow(len);
         drop(state);
@@ -250,7 +275,7 @@ impl Outbox {
     /// Whether the peer may not have seen the last whole state of this node that was meant for it.
     pub(crate) fn unseen_whole(&self, node: NodeId, at: Instant, window: Duration) -> bool {
         let state = self.state();
-        if state.groups.get(&node).is_some_and(|group| group.whole) {
+        if state.groups.get(&node).is_some_and(Group::has_whole) {
             return true;
         }
         let then = at.checked_sub(window).unwrap_or(at);
@@ -345,10 +370,10 @@ impl Outbox {
         if state.held || self.gate.is_closed() {
             return;
         }
-        while batch.bytes < target && batch.segments.len() < SEGMENTS {
+        while !batch.is_filled(0, target) {
             let more = match lane {
                 Lane::Command => state.take_command(batch),
-                Lane::Data => state.take_data(batch),
+                Lane::Data => state.take_data(target, batch),
             };
             if !more {
                 break;

@@ -50,14 +50,38 @@ pub(super) struct PendingEdit {
     pub(super) queued: bool,
 }
 
+/// What is queued of one node's data.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) parts: SmallVec<[Encoded; 1]>,
+    pub(super) parts: SmallVec<[Part; 1]>,
     pub(super) bytes: usize,
-    /// It begins with a whole state.
-    pub(super) whole: bool,
     /// Nodes it depends on.
-    pub(super) after: Box<[NodeId]>,
+    after: Box<[NodeId]>,
+}
+
+/// One state or delta.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) bytes: Encoded,
+    /// Since when it waits, or what it took the place of.
+    pub(super) since: Instant,
+    pub(super) whole: bool,
+}
+
+impl Group {
+    pub(super) fn has_whole(&self) -> bool {
+        self.parts.iter().any(|part| part.whole)
+    }
+
+    /// Notes what the last part depends on, which may be `all` there is.
+    pub(super) fn follow(&mut self, after: &[NodeId], all: bool) {
+        if *self.after == *after {
+            return;
+        }
+        let old = if all { &[] } else { &*self.after };
+        let gone = old.iter().filter(|node| !after.contains(node));
+        self.after = gone.chain(after).copied().collect();
+    }
 }
 
 /// When frames of a node last went to this peer.
@@ -197,15 +221,18 @@ impl State {
         true
     }
 
-    /// Takes the next group, after whatever it depends on that is queued as well.
-    pub(super) fn take_data(&mut self, batch: &mut Batch) -> bool {
+    /// Takes the next group, after whatever it depends on that is queued as well; no more of them
+    /// than fit into a batch of about `target` bytes.
+    pub(super) fn take_data(&mut self, target: usize, batch: &mut Batch) -> bool {
         let Some(first) = self.order.pop_front() else {
             return false;
         };
         let queued = |node: &NodeId| self.groups.contains_key(node);
         let group = self.groups.get(&first);
         if !group.is_some_and(|group| group.after.iter().any(queued)) {
-            self.take_group(first, batch);
+            if !self.take_group(first, target, batch) {
+                self.order.push_front(first);
+            }
             return true;
         }
         let mut seen = HashSet::from([first]);
@@ -218,26 +245,45 @@ impl State {
             if let Some(dependency) = needs {
                 seen.insert(dependency);
                 stack.push(dependency);
-            } else if let Some(node) = stack.pop() {
-                self.take_group(node, batch);
+            } else if let Some(node) = stack.pop()
+                && (batch.is_filled(0, target) || !self.take_group(node, target, batch))
+            {
+                self.order.push_front(first);
+                return true;
             }
         }
         true
     }
 
-    fn take_group(&mut self, node: NodeId, batch: &mut Batch) {
-        let Some(group) = self.groups.remove(&node) else {
-            return;
+    /// Takes as much of a group as fits. Returns whether that is all.
+    fn take_group(&mut self, node: NodeId, target: usize, batch: &mut Batch) -> bool {
+        let Some(group) = self.groups.get_mut(&node) else {
+            return true;
         };
+        let (mut taken, mut bytes, mut whole) = (0, 0usize, false);
         for part in &group.parts {
-            batch.segments.extend_from_slice(part.segments());
+            if taken > 0 && batch.is_filled(bytes, target) {
+                break;
+            }
+            batch.segments.extend_from_slice(part.bytes.segments());
+            bytes = bytes.saturating_add(part.bytes.len());
+            whole |= part.whole;
+            taken += 1;
         }
-        batch.bytes = batch.bytes.saturating_add(group.bytes);
+        batch.bytes = batch.bytes.saturating_add(bytes);
         batch.nodes.push((node, None));
+        let all = taken == group.parts.len();
+        if all {
+            self.groups.remove(&node);
+        } else {
+            group.parts.drain(..taken);
+            group.bytes = group.bytes.saturating_sub(bytes);
+        }
         let marks = self.marks.entry(node).or_default();
         marks.data = Some(Mark::Writing);
-        if group.whole {
+        if whole {
             marks.whole = marks.data;
         }
+        all
     }
 }

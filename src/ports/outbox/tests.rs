@@ -1,5 +1,7 @@
 //! What a peer gets, in which order.
 
+use tokio::time::advance;
+
 use super::*;
 
 fn node(n: u8) -> NodeId {
@@ -8,6 +10,12 @@ fn node(n: u8) -> NodeId {
 
 fn bytes(text: &'static str) -> Encoded {
     Encoded::new(vec![Bytes::from_static(text.as_bytes())])
+}
+
+const LAG: Duration = Duration::from_millis(50);
+
+fn queue(budget: usize) -> Outbox {
+    Outbox::new(budget, LAG, Gate::default())
 }
 
 fn texts(batch: &Batch) -> Vec<&str> {
@@ -36,37 +44,122 @@ fn drain(outbox: &Outbox, lane: Lane, now: Instant) -> (Vec<String>, Vec<Repeat>
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_state_takes_the_older_ones_place() {
-    let outbox = Outbox::new(1000, Gate::default());
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
-    outbox.data(node(2), Joins::Replaces, &[], bytes("b1"));
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a2"));
-    assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a2", "b1"]);
+async fn a_newer_state_takes_the_older_ones_place_once_that_has_waited() {
+    let outbox = queue(1000);
+    assert_eq!(outbox.data(node(1), Joins::Renews, &[], bytes("a1")), 0);
+    outbox.data(node(2), Joins::Renews, &[], bytes("b1"));
+    assert_eq!(outbox.data(node(1), Joins::Renews, &[], bytes("a2")), 0);
+    advance(LAG).await;
+    assert_eq!(outbox.data(node(1), Joins::Renews, &[], bytes("a3")), 2);
+    // That waits in the place of what has waited, so that what follows does not wait anew.
+    assert_eq!(outbox.data(node(1), Joins::Renews, &[], bytes("a4")), 2);
+    assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a4", "b1"]);
     assert_eq!(outbox.state().bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_state_is_sent_to_a_peer_that_keeps_up() {
+    let outbox = queue(1000);
+    let mut sent = Vec::new();
+    for _ in 0..10 {
+        for text in ["a1", "a2", "a3"] {
+            outbox.data(node(1), Joins::Renews, &[], bytes(text));
+        }
+        // Less than what waits goes out at a time.
+        while !outbox.has_no_data() {
+            advance(LAG / 4).await;
+            let batch = take(&outbox, Lane::Data, 4);
+            outbox.written(Lane::Data, &batch, Instant::now(), RTT);
+            sent.extend(texts(&batch).into_iter().map(str::to_owned));
+        }
+    }
+    assert_eq!(sent, ["a1", "a2", "a3"].repeat(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_what_waits_counts_not_that_something_always_does() {
+    let outbox = queue(1000);
+    for n in 0..20 {
+        outbox.data(node(1), Joins::Renews, &[], bytes("a1"));
+        if n > 0 {
+            take(&outbox, Lane::Data, 1);
+        }
+        advance(LAG * 2 / 3).await;
+        assert_eq!(outbox.state().groups[&node(1)].parts.len(), 1, "{n}");
+    }
+    outbox.data(node(1), Joins::Renews, &[], bytes("a2"));
+    assert_eq!(texts(&take(&outbox, Lane::Data, 9)), ["a1", "a2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_state_takes_the_older_ones_place_if_the_queue_is_half_full() {
+    let outbox = queue(20);
+    for text in ["a1", "a2", "a3", "a4", "a5"] {
+        outbox.data(node(1), Joins::Renews, &[], bytes(text));
+    }
+    outbox.data(node(1), Joins::Renews, &[], bytes("a6"));
+    assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_node_keeps_its_place_and_what_waits_for_it() {
+    let outbox = queue(1000);
+    let now = Instant::now();
+    outbox.data(node(1), Joins::Renews, &[], bytes("a1"));
+    outbox.data(node(1), Joins::Renews, &[], bytes("a2"));
+    outbox.data(node(2), Joins::Renews, &[node(1)], bytes("b1"));
+    outbox.edit(node(1), Edit::Right, bytes("right"));
+    for expected in ["a1", "a2"] {
+        assert!(drain(&outbox, Lane::Command, now).0.is_empty());
+        let batch = take(&outbox, Lane::Data, 1);
+        assert_eq!(texts(&batch), [expected]);
+        outbox.written(Lane::Data, &batch, now, RTT);
+    }
+    assert_eq!(drain(&outbox, Lane::Command, now).0, ["right"]);
+    assert_eq!(drain(&outbox, Lane::Data, now).0, ["b1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dependency_that_does_not_fit_holds_back_what_needs_it() {
+    let outbox = queue(1000);
+    outbox.data(node(2), Joins::Renews, &[node(1)], bytes("b1"));
+    outbox.data(node(1), Joins::Renews, &[], bytes("a1"));
+    outbox.data(node(1), Joins::Renews, &[], bytes("a2"));
+    for expected in ["a1", "a2", "b1"] {
+        assert_eq!(texts(&take(&outbox, Lane::Data, 1)), [expected]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_state_goes_behind_what_it_newly_depends_on() {
-    let outbox = Outbox::new(1000, Gate::default());
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
-    outbox.data(node(2), Joins::Replaces, &[], bytes("b1"));
-    outbox.data(node(1), Joins::Replaces, &[node(2)], bytes("a2"));
-    assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["b1", "a2"]);
+    for joins in [Joins::Replaces, Joins::Renews] {
+        let outbox = queue(1000);
+        outbox.data(node(1), joins, &[], bytes("a1"));
+        outbox.data(node(2), joins, &[], bytes("b1"));
+        outbox.data(node(1), joins, &[node(2)], bytes("a2"));
+        let sent = drain(&outbox, Lane::Data, Instant::now()).0;
+        match joins {
+            Joins::Replaces => assert_eq!(sent, ["b1", "a2"]),
+            _ => assert_eq!(sent, ["b1", "a1", "a2"]),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn deltas_pile_up_until_a_whole_state_replaces_them() {
-    let outbox = Outbox::new(1000, Gate::default());
+    let outbox = queue(1000);
     outbox.data(node(1), Joins::Follows, &[], bytes("d1"));
-    assert_eq!(outbox.data(node(1), Joins::Follows, &[], bytes("d2")), 4);
+    assert_eq!(outbox.data(node(1), Joins::Follows, &[], bytes("d2")), 0);
+    advance(LAG).await;
+    assert_eq!(outbox.data(node(1), Joins::Follows, &[], bytes("d3")), 6);
     assert_eq!(outbox.data(node(1), Joins::Replaces, &[], bytes("w")), 1);
-    outbox.data(node(1), Joins::Follows, &[], bytes("d3"));
-    assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["w", "d3"]);
+    outbox.data(node(1), Joins::Follows, &[], bytes("d4"));
+    assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["w", "d4"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
-    let outbox = Outbox::new(1000, Gate::default());
+    let outbox = queue(1000);
     let now = Instant::now();
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
     outbox.edit(node(1), Edit::Right, bytes("right"));
@@ -87,7 +180,7 @@ async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
 
 #[tokio::test(start_paused = true)]
 async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
-    let outbox = Outbox::new(1000, Gate::default());
+    let outbox = queue(1000);
     let now = Instant::now();
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
     let batch = take(&outbox, Lane::Data, usize::MAX);
@@ -99,7 +192,7 @@ async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delete_drops_what_has_not_been_started() {
-    let outbox = Outbox::new(1000, Gate::default());
+    let outbox = queue(1000);
     let now = Instant::now();
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
     outbox.edit(node(1), Edit::Right, bytes("right"));
@@ -111,7 +204,7 @@ async fn a_delete_drops_what_has_not_been_started() {
 
 #[tokio::test(start_paused = true)]
 async fn data_of_a_node_created_anew_takes_the_place_of_its_delete() {
-    let outbox = Outbox::new(1000, Gate::default());
+    let outbox = queue(1000);
     let now = Instant::now();
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     outbox.data(node(1), Joins::Replaces, &[], bytes("anew"));
@@ -133,7 +226,7 @@ async fn data_of_a_node_created_anew_takes_the_place_of_its_delete() {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_latest_users_dict_is_sent_and_it_keeps_its_place() {
-    let outbox = Outbox::new(1000, Gate::default());
+    let outbox = queue(1000);
     outbox.command(Slot::Users, bytes("users1"));
     outbox.command(Slot::Metadata("bob".into()), bytes("bob1"));
     outbox.command(Slot::Users, bytes("users2"));
@@ -149,7 +242,7 @@ async fn only_the_latest_users_dict_is_sent_and_it_keeps_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn unseen_until_a_round_trip_has_passed() {
-    let outbox = Outbox::new(1000, Gate::default());
+    let outbox = queue(1000);
     let now = Instant::now() + RTT * 10;
     assert!(!outbox.unseen(node(1), now, RTT));
     outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
@@ -162,9 +255,33 @@ async fn unseen_until_a_round_trip_has_passed() {
     assert!(outbox.sent_since(now).is_empty());
 }
 
+/// As long as it is not asked what the peer made of it, too.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_has_arrived() {
+    let outbox = queue(1000);
+    let arrived = || !outbox.unseen(node(1), Instant::now(), Duration::ZERO);
+    for answers in [false, true] {
+        outbox.data(node(1), Joins::Renews, &[], bytes("a1"));
+        assert!(!arrived());
+        let batch = take(&outbox, Lane::Data, usize::MAX);
+        let receipt = outbox.ask_receipt(&batch, Instant::now()).unwrap();
+        assert!(!arrived());
+        outbox.written(Lane::Data, &batch, Instant::now(), RTT);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(
+            arrived(),
+            !answers,
+            "no answers known yet: as good as there"
+        );
+        outbox.receipt(receipt, Instant::now());
+        advance(Duration::from_millis(1)).await;
+        assert!(arrived());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn says_once_that_it_has_drained() {
-    let outbox = Outbox::new(4, Gate::default());
+    let outbox = queue(4);
     let now = Instant::now();
     assert!(outbox.has_room());
     outbox.data(node(1), Joins::Replaces, &[], bytes("12345"));
@@ -178,7 +295,7 @@ async fn says_once_that_it_has_drained() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_leaves_while_it_is_held() {
-    let outbox = Outbox::new(1000, Gate::default());
+    let outbox = queue(1000);
     outbox.hold(true);
     outbox.command(Slot::Plain, bytes("x"));
     assert!(take(&outbox, Lane::Command, 10).segments.is_empty());
@@ -190,7 +307,7 @@ async fn nothing_leaves_while_it_is_held() {
 #[tokio::test(start_paused = true)]
 async fn a_closed_gate_holds_everything_back() {
     let gate = Gate::default();
-    let outbox = std::sync::Arc::new(Outbox::new(1000, gate.clone()));
+    let outbox = std::sync::Arc::new(Outbox::new(1000, LAG, gate.clone()));
     gate.close();
     let waiting = std::sync::Arc::clone(&outbox);
     let next = tokio::spawn(async move {

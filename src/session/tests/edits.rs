@@ -94,6 +94,23 @@ fn a_refused_delete_is_taken_back_in_dependents_too() {
     }
 }
 
+/// Commands and nodes travel on different links: what was pushed first may come second.
+#[test]
+fn a_refused_delete_is_taken_back_in_a_new_node_that_it_overtook() {
+    for version in VERSIONS.into_iter().filter(|v| !echoes(v)) {
+        let (mut room, _, bob) = Room::busy(version);
+        room.ask(&bob, Request::Delete(id(2)));
+        room.hush(&[&bob]);
+        room.push(&bob, node(4, "bob", &[2], "four"));
+        assert_eq!(room.told(&bob), ["node 4 bob [2] four"], "{version}");
+        // What is made later needs no correction.
+        room.pass(2000);
+        room.hush(&[&bob]);
+        room.push(&bob, node(5, "bob", &[2], "five"));
+        assert!(room.told(&bob).is_empty(), "{version}");
+    }
+}
+
 #[test]
 fn take_give_and_release() {
     for version in VERSIONS {

@@ -96,6 +96,10 @@ impl Outlet for Line {
     fn unseen(&self, node: NodeId, at: Instant) -> bool {
         self.0.outbox.unseen(node, at, self.window())
     }
+    fn arrived(&self, node: NodeId) -> bool {
+        let now = *self.0.clock.lock().unwrap();
+        !self.0.outbox.unseen(node, now, Duration::ZERO)
+    }
     fn unseen_whole(&self, node: NodeId, at: Instant) -> bool {
         self.0.outbox.unseen_whole(node, at, self.window())
     }
@@ -247,6 +251,8 @@ impl World {
 
     pub(super) fn enter(&mut self, name: &str, admin: bool, hostile: bool) -> usize {
         let number = self.clients.len();
+        // Time stands still for outboxes: their peers are late at once, or when half full.
+        let lag = Duration::from_secs(self.rng.random_range(0..=1));
         let mut identity = [7; 16];
         identity[0] = u8::try_from(number).unwrap();
         self.clients.push(Client {
@@ -255,7 +261,7 @@ impl World {
             hostile,
             line: Line(Arc::new(Inner {
                 identity: Identity::new(&identity).unwrap(),
-                outbox: Outbox::new(self.budget, Gate::default()),
+                outbox: Outbox::new(self.budget, lag, Gate::default()),
                 dialect: Mutex::default(),
                 clock: Arc::clone(&self.clock),
             })),

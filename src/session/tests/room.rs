@@ -338,7 +338,7 @@ impl Outlet for Recorder {
             };
             assert_eq!(of, id);
             let whole = matches!(update, Update::Node(_));
-            assert_eq!(whole, joins == Joins::Replaces);
+            assert_eq!(whole, joins != Joins::Follows);
             self.tell(update_line(&update));
         }
         let now = self.now();
@@ -362,6 +362,9 @@ impl Outlet for Recorder {
     }
     fn unseen(&self, node: NodeId, _at: Instant) -> bool {
         self.state().unseen.contains(&node)
+    }
+    fn arrived(&self, node: NodeId) -> bool {
+        !self.unseen(node, self.now())
     }
     fn unseen_whole(&self, node: NodeId, at: Instant) -> bool {
         self.unseen(node, at)
