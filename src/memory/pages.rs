@@ -1,38 +1,68 @@
 //! Memory for large payloads: straight from the system, in pages as large as it has.
 //!
 //! A payload of megabytes is a fresh mapping with any allocator, and touching it for the first time
-//! costs more than reading what goes there, 4 KiB at a time. With large pages it costs a fifth. Used
-//! by whatever reads large payloads: `store`, and `wire::intake`.
+//! costs more than reading what goes there, 4 KiB at a time. With large pages it costs a fifth, and
+//! nothing where a mapping that nobody uses any more serves again. Used by whatever reads large
+//! payloads: `store`, and `wire::intake`.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use memmap2::MmapMut;
 
+use super::spare;
+
 /// The size of a large page on most machines. What is smaller is left to the allocator.
 pub(crate) const LARGE: usize = 2 << 20;
 
-/// A buffer of fixed length, zero at first, that can become shared [`Bytes`] without a copy.
-pub(crate) enum Buffer {
-    Mapped(MmapMut),
+/// Bytes of mappings kept for the next payloads at most.
+const SPARE: usize = 48 << 20;
+
+/// Mappings nobody uses, in the order in which they came back.
+static UNUSED: Mutex<Vec<MmapMut>> = Mutex::new(Vec::new());
+
+fn unused() -> MutexGuard<'static, Vec<MmapMut>> {
+    UNUSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives all mappings to the system that nobody uses.
+pub(crate) fn clear() {
+    let maps = std::mem::take(&mut *unused());
+    drop(maps);
+}
+
+/// A buffer of fixed length that can become shared [`Bytes`] without a copy. What has not been
+/// written to may hold anything this process held before: write all of it.
+pub(crate) struct Buffer {
+    memory: Memory,
+    len: usize,
+}
+
+enum Memory {
+    Mapped(Mapping),
     Heap(Vec<u8>),
 }
+
+/// A mapping that is kept when it is dropped.
+struct Mapping(Option<MmapMut>);
 
 impl Buffer {
     /// One of this length. Memory is taken as it is written to, if it is large.
     pub(crate) fn new(len: usize) -> Self {
-        match mapped(len) {
-            Some(map) => Self::Mapped(map),
-            None => Self::Heap(vec![0; len]),
-        }
+        let memory = match mapped(len) {
+            Some(map) => Memory::Mapped(Mapping(Some(map))),
+            None => Memory::Heap(vec![0; len]),
+        };
+        Self { memory, len }
     }
 
     /// What was written, to be shared.
     pub(crate) fn freeze(self) -> Bytes {
-        match self {
-            Self::Mapped(map) => Bytes::from_owner(map),
-            Self::Heap(bytes) => bytes.into(),
+        match self.memory {
+            Memory::Mapped(_) => Bytes::from_owner(self),
+            Memory::Heap(bytes) => bytes.into(),
         }
     }
 }
@@ -42,36 +72,69 @@ fn mapped(len: usize) -> Option<MmapMut> {
     if len < LARGE {
         return None;
     }
-    let map = MmapMut::map_anon(len).ok()?;
+    // A little more, so that it fits payloads of about the same length.
+    let room = spare::room(len);
+    let fits = len..=room;
+    let mut unused = unused();
+    // What came back last is warm.
+    if let Some(place) = unused.iter().rposition(|map| fits.contains(&map.len())) {
+        return Some(unused.remove(place));
+    }
+    drop(unused);
+    let map = MmapMut::map_anon(room).ok()?;
     #[cfg(target_os = "linux")]
     // A wish: without it, it only takes longer.
     let _ = map.advise(memmap2::Advice::HugePage);
     Some(map)
 }
 
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let Some(map) = self.0.take().filter(|map| map.len() <= SPARE) else {
+            return;
+        };
+        // What is freed is freed without the lock.
+        let mut oldest = Vec::new();
+        let mut unused = unused();
+        unused.push(map);
+        while unused.iter().map(|map| map.len()).sum::<usize>() > SPARE {
+            oldest.push(unused.remove(0));
+        }
+        drop(unused);
+    }
+}
+
 impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Heap(bytes) => bytes,
-        }
+        let all = match &self.memory {
+            Memory::Mapped(Mapping(map)) => map.as_deref().unwrap_or_default(),
+            Memory::Heap(bytes) => bytes,
+        };
+        all.get(..self.len).unwrap_or_default()
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Heap(bytes) => bytes,
-        }
+        let all = match &mut self.memory {
+            Memory::Mapped(Mapping(map)) => map.as_deref_mut().unwrap_or_default(),
+            Memory::Heap(bytes) => bytes,
+        };
+        all.get_mut(..self.len).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Buffer({})", self.len())
+        write!(f, "Buffer({})", self.len)
     }
 }
 
@@ -83,7 +146,7 @@ mod tests {
     fn what_is_written_is_shared_unchanged_whatever_its_length() {
         for len in [0, 1, LARGE - 1, LARGE, LARGE + 4097] {
             let mut buffer = Buffer::new(len);
-            assert!(buffer.iter().all(|byte| *byte == 0));
+            assert_eq!(buffer.len(), len);
             for (at, byte) in buffer.iter_mut().enumerate() {
                 *byte = at as u8;
             }
@@ -92,5 +155,30 @@ mod tests {
             let mut all = bytes.iter().enumerate();
             assert!(all.all(|(at, byte)| *byte == at as u8));
         }
+    }
+
+    /// A length that no other test uses.
+    const LEN: usize = 5 * LARGE + 333;
+
+    #[test]
+    fn a_mapping_serves_again_when_the_last_clone_is_gone() {
+        let mut buffer = Buffer::new(LEN);
+        buffer.fill(1);
+        let at = buffer.as_ptr();
+        let bytes = buffer.freeze();
+        let clone = bytes.slice(1..);
+        drop(bytes);
+        assert_ne!(Buffer::new(LEN).as_ptr(), at, "in use");
+        drop(clone);
+        let another = Buffer::new(LEN + 1000);
+        assert_eq!((another.as_ptr(), another.len()), (at, LEN + 1000));
+        drop(another);
+        assert_ne!(Buffer::new(LEN / 2).as_ptr(), at, "much too large");
+
+        // Little is kept.
+        for len in [SPARE + 1, SPARE / 2, SPARE / 3, SPARE / 4] {
+            drop(Buffer::new(len).freeze());
+        }
+        assert!(unused().iter().map(|map| map.len()).sum::<usize>() <= SPARE);
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use self::peer::Peer;
 use self::peer::Registry;
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::memory::spare;
+use crate::memory::{pages, spare};
 use crate::net::Rate;
 use crate::net::admission::{Admission, AdmissionConfig};
 use crate::net::handshake::Offered;
@@ -156,6 +156,7 @@ impl Ports {
                     () = tokio::time::sleep(SWEEP) => {
                         admission.sweep();
                         spare::clear();
+                        pages::clear();
                     }
                 }
             }
