@@ -37,6 +37,16 @@ pub trait Listener: Send + 'static {
     ///
     /// If the system does not tell.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Takes a connection over into the runtime that this is called in. What arrives then wakes
+    /// that runtime's thread, instead of one that only has to wake another.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    fn adopt(io: Self::Io) -> io::Result<Self::Io> {
+        Ok(io)
+    }
 }
 
 impl Listener for TcpListener {
@@ -52,6 +62,10 @@ impl Listener for TcpListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Self::local_addr(self)
+    }
+
+    fn adopt(io: TcpStream) -> io::Result<TcpStream> {
+        TcpStream::from_std(io.into_std()?)
     }
 }
 
@@ -325,6 +339,24 @@ mod tests {
         }
         client.write_all(b"x").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    }
+
+    #[test]
+    fn a_connection_outlives_the_runtime_that_accepted_it() {
+        let accepting = tokio::runtime::Runtime::new().unwrap();
+        let (mut client, accepted) = accepting.block_on(async {
+            let mut listener = bind(&[(LOOPBACK, 0)], UNSENT).unwrap().remove(0);
+            let address = Listener::local_addr(&listener).unwrap();
+            let client = std::net::TcpStream::connect(address).unwrap();
+            (client, Listener::accept(&mut listener).await.unwrap().0)
+        });
+        let adopting = tokio::runtime::Runtime::new().unwrap();
+        let adopted = adopting.block_on(async { TcpListener::adopt(accepted).unwrap() });
+        drop(accepting);
+        io::Write::write_all(&mut client, b"x").unwrap();
+        let mut adopted = adopted;
+        let read = adopting.block_on(async { adopted.read_u8().await.unwrap() });
+        assert_eq!(read, b'x');
     }
 
     #[tokio::test]

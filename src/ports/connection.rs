@@ -23,6 +23,7 @@ use super::write::write;
 use crate::counters::Count;
 use crate::net::admission::Permit;
 use crate::net::handshake::{self, OpenError, Opened};
+use crate::net::listen::Listener;
 use crate::session::event::End;
 use crate::wire::identity::Identity;
 use crate::wire::role::Role;
@@ -51,16 +52,14 @@ impl Roles {
 }
 
 /// Serves a connection on port p + `offset` until it ends.
-pub(crate) async fn serve<Io>(
-    io: Io,
+pub(crate) async fn serve<L: Listener>(
+    io: L::Io,
     address: IpAddr,
     offset: u16,
     context: Context,
     roles: Roles,
     closing: CancellationToken,
-) where
-    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+) {
     let counters = &context.counters;
     counters.add(Count::Connections);
     let address = address.to_canonical();
@@ -93,7 +92,7 @@ pub(crate) async fn serve<Io>(
         link,
     };
     match opened.role {
-        Role::Ttl => connection.beat(opened).await,
+        Role::Ttl => connection.beat::<L>(opened).await,
         _ => connection.exchange(opened).await,
     }
 }
@@ -261,25 +260,27 @@ impl Connection {
     }
 
     /// A heartbeat link.
-    async fn beat<Io>(self, opened: Opened<Io>)
-    where
-        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn beat<L: Listener>(self, opened: Opened<L::Io>) {
         let Some(identity) = opened.identity else {
             return;
         };
         let entered = self.enter(opened.role, identity, opened.framed).await;
         let Some((seat, _)) = entered else { return };
-        let beats = Heartbeats {
-            reader: opened.reader,
-            writer: opened.writer,
-            decoder: opened.decoder,
-            peer: Arc::clone(&seat.peer),
-            link: Arc::clone(&self.link),
-            port: self.offset,
-        };
+        let io = opened.reader.unsplit(opened.writer);
+        let (decoder, port) = (opened.decoder, self.offset);
         let heartbeats = self.roles.heartbeats.clone();
+        let moves = heartbeats.is_some();
         let task = async move {
+            let Ok(io) = (if moves { L::adopt(io) } else { Ok(io) }) else {
+                return seat.leave(End::Broken);
+            };
+            let beats = Heartbeats {
+                io,
+                decoder,
+                peer: Arc::clone(&seat.peer),
+                link: Arc::clone(&self.link),
+                port,
+            };
             let end = beats.run(&self.context, &self.permit).await;
             seat.leave(end);
         };

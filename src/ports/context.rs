@@ -71,6 +71,8 @@ pub(crate) struct PortLimits {
 /// How long peers may take.
 #[derive(Debug)]
 pub(crate) struct Timing {
+    /// What moments that links have in common are counted from.
+    pub(crate) started: Instant,
     pub(crate) handshake_deadline: Duration,
     pub(crate) login_deadline: Duration,
     pub(crate) write_deadline: Duration,
@@ -81,6 +83,7 @@ pub(crate) struct Timing {
 impl Timing {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
+            started: Instant::now(),
             handshake_deadline: config.net.handshake_deadline,
             login_deadline: config.net.login_deadline,
             write_deadline: config.net.write_deadline,

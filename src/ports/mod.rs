@@ -112,7 +112,7 @@ impl Ports {
                     () = accepting.cancelled() => return,
                     accepted = acceptor.next() => accepted,
                 };
-                tasks.spawn(connection::serve(
+                tasks.spawn(connection::serve::<L>(
                     io,
                     peer.ip(),
                     offset,

@@ -30,6 +30,9 @@ use crate::wire::transport;
 
 /// The pace from G3 on.
 const SECOND: Duration = Duration::from_secs(1);
+/// Links whose pings are due so close to each other are pinged at one moment: the thread wakes up
+/// once for all of them, and once for most of their answers.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// The pace before the dialect is known: G1–G2 clients want it fast, the others do not mind.
 const UNKNOWN: Duration = Duration::from_millis(250);
 /// How long G1–G2 clients wait before they answer.
@@ -38,9 +41,8 @@ const ECHO_PAUSE: Duration = Duration::from_millis(50);
 const WRITE: Duration = Duration::from_secs(5);
 
 /// One heartbeat connection.
-pub(crate) struct Heartbeats<R, W> {
-    pub(crate) reader: R,
-    pub(crate) writer: W,
+pub(crate) struct Heartbeats<Io> {
+    pub(crate) io: Io,
     pub(crate) decoder: Decoder,
     pub(crate) peer: Arc<Peer>,
     pub(crate) link: Arc<Link>,
@@ -55,11 +57,7 @@ struct Clock {
     asked: Option<Instant>,
 }
 
-impl<R, W> Heartbeats<R, W>
-where
-    R: AsyncRead + Send + Unpin,
-    W: AsyncWrite + Send + Unpin,
-{
+impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
     /// Beats until the link ends.
     pub(crate) async fn run(mut self, context: &Context, permit: &Permit) -> End {
         let ping = transport::encode(
@@ -80,7 +78,7 @@ where
         };
         let mut standings = self.peer.standings();
         loop {
-            let due = self.next_ping(&clock);
+            let due = self.next_ping(&clock, context);
             let deadline = context.login_deadline(opened);
             let late = self.peer.is_stranger();
             let link = Arc::clone(&self.link);
@@ -102,7 +100,7 @@ where
                     return End::Stalled;
                 }
                 _ = standings.changed() => continue,
-                read = self.decoder.read(&mut self.reader) => read,
+                read = self.decoder.read(&mut self.io) => read,
             };
             match heard {
                 Ok(0) => return End::Closed,
@@ -141,12 +139,12 @@ where
         }
     }
 
-    fn next_ping(&self, clock: &Clock) -> Instant {
-        let pace = match self.peer.heartbeat() {
-            Some(_) => SECOND,
-            None => UNKNOWN,
-        };
-        clock.frame.max(clock.ping) + pace
+    fn next_ping(&self, clock: &Clock, context: &Context) -> Instant {
+        let last = clock.frame.max(clock.ping);
+        match self.peer.heartbeat() {
+            Some(_) => together(last + SECOND, context.timing.started),
+            None => last + UNKNOWN,
+        }
     }
 
     async fn understand(
@@ -192,7 +190,7 @@ where
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
-        match timeout(WRITE, self.writer.write_all(bytes)).await {
+        match timeout(WRITE, self.io.write_all(bytes)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Broken),
             Err(_) => Err(End::Stalled),
@@ -218,5 +216,32 @@ where
             };
             tell_stranger(&self.peer, framing, context);
         }
+    }
+}
+
+/// The last moment up to `due` at which pings are sent, counted from `start`.
+fn together(due: Instant, start: Instant) -> Instant {
+    let since = due.saturating_duration_since(start).as_nanos();
+    let early = since % TOGETHER.as_nanos();
+    due - Duration::from_nanos(u64::try_from(early).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_pinged_at_the_same_moments() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(together(at(1000), start), at(1000));
+        assert_eq!(together(at(1001), start), at(1000));
+        assert_eq!(together(at(1099), start), at(1000));
+        assert_eq!(together(at(1100), start), at(1100));
+        // An answer that takes its time delays no beat, up to a limit.
+        let beat = at(5300);
+        let answered = beat + Duration::from_millis(80);
+        assert_eq!(together(answered + SECOND, start), beat + SECOND);
+        assert_eq!(together(start, at(70)), start);
     }
 }
