@@ -109,6 +109,7 @@ pub(crate) struct Peer {
     pushed: AtomicU64,
     bulk: AtomicU64,
     round_trip: AtomicU64,
+    latency: AtomicU64,
     registry: Weak<Registry>,
 }
 
@@ -165,8 +166,10 @@ impl Peer {
     }
 
     /// Notes a heartbeat's round trip, smoothed so that a single fast one does not hide a slow
-    /// line.
-    pub(crate) fn measured(&self, round_trip: Duration) {
+    /// line; and the least of the last ones, which what held up one of them does not change.
+    pub(crate) fn measured(&self, round_trip: Duration, least: Duration) {
+        let least = u64::try_from(least.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.latency.store(least, Ordering::Relaxed);
         let new = u64::try_from(round_trip.as_micros())
             .unwrap_or(u64::MAX)
             .max(1);
@@ -405,14 +408,19 @@ impl Outlet for Arc<Peer> {
     }
 
     fn round_trip(&self) -> Option<Duration> {
-        match self.round_trip.load(Ordering::Relaxed) {
-            0 => None,
-            micros => Some(Duration::from_micros(micros)),
-        }
+        known(&self.latency)
     }
 
     fn window(&self) -> Duration {
-        self.round_trip().unwrap_or(UNKNOWN_ROUND_TRIP) + SLACK
+        known(&self.round_trip).unwrap_or(UNKNOWN_ROUND_TRIP) + SLACK
+    }
+}
+
+/// Microseconds, once they are known.
+fn known(micros: &AtomicU64) -> Option<Duration> {
+    match micros.load(Ordering::Relaxed) {
+        0 => None,
+        micros => Some(Duration::from_micros(micros)),
     }
 }
 
@@ -465,6 +473,7 @@ impl Registry {
                 pushed: AtomicU64::new(0),
                 bulk: AtomicU64::new(0),
                 round_trip: AtomicU64::new(0),
+                latency: AtomicU64::new(0),
                 registry: Arc::downgrade(self),
             })
         });

@@ -7,6 +7,7 @@
 //! A stranger is pinged for as long as a login may take and no longer: a restarted server that
 //! pings for ever would keep clients believing that they are still part of the session.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ const TOGETHER: Duration = Duration::from_millis(100);
 const UNKNOWN: Duration = Duration::from_millis(250);
 /// How long G1–G2 clients wait before they answer.
 const ECHO_PAUSE: Duration = Duration::from_millis(50);
+/// Round trips whose least is shown as a user's latency.
+const LATENCY_OF: usize = 4;
 /// A heartbeat is a few bytes; a socket that cannot take them is of no use.
 const WRITE: Duration = Duration::from_secs(5);
 
@@ -55,6 +58,21 @@ struct Clock {
     ping: Instant,
     /// The oldest PING that is unanswered: what comes next answers that one.
     asked: Option<Instant>,
+    round_trips: RoundTrips,
+}
+
+/// The last round trips.
+#[derive(Default)]
+struct RoundTrips(VecDeque<Duration>);
+
+impl RoundTrips {
+    /// Adds one, and returns the least of them: that is how far away the peer is. Whatever held up
+    /// one of them is no news for everybody else.
+    fn add(&mut self, round_trip: Duration) -> Duration {
+        self.0.truncate(LATENCY_OF - 1);
+        self.0.push_front(round_trip);
+        self.0.iter().copied().min().unwrap_or(round_trip)
+    }
 }
 
 impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
@@ -75,6 +93,7 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
             frame: opened,
             ping: opened,
             asked: None,
+            round_trips: RoundTrips::default(),
         };
         let mut standings = self.peer.standings();
         loop {
@@ -160,7 +179,9 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
             [frame] if &frame[..] == b"PONG" => {
                 if let Some(asked) = clock.asked.take() {
                     let pause = if echo { ECHO_PAUSE } else { Duration::ZERO };
-                    self.peer.measured((now - asked).saturating_sub(pause));
+                    let round_trip = (now - asked).saturating_sub(pause);
+                    let least = clock.round_trips.add(round_trip);
+                    self.peer.measured(round_trip, least);
                 }
             }
             [frame] if &frame[..] == b"INIT" => {
@@ -229,6 +250,16 @@ fn together(due: Instant, start: Instant) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_holds_up_single_heartbeats_is_not_shown() {
+        let mut round_trips = RoundTrips::default();
+        let mut shown = |millis| round_trips.add(Duration::from_millis(millis)).as_millis();
+        let jitter = [30, 40, 31, 900, 35, 31, 60].map(&mut shown);
+        assert_eq!(jitter, [30, 30, 30, 30, 31, 31, 31]);
+        assert_eq!([80, 85, 81, 82].map(&mut shown), [31, 31, 60, 80]);
+        assert_eq!(shown(10), 10);
+    }
 
     #[test]
     fn links_are_pinged_at_the_same_moments() {

@@ -114,7 +114,7 @@ pub trait Outlet: Clone + Send + 'static {
     fn busy_since(&self) -> Instant;
     /// Whether no data is queued or on its way to the socket.
     fn has_no_data(&self) -> bool;
-    /// The measured round trip of the heartbeats.
+    /// The round trip of the heartbeats, but for what held up single ones.
     fn round_trip(&self) -> Option<Duration>;
     /// The round trip, or a guess on the safe side, with slack for the client's own work.
     fn window(&self) -> Duration;
