@@ -1,6 +1,7 @@
 //! The way of one connection: admitted, opened, handed to its role, served, ended.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -231,10 +232,11 @@ impl Connection {
     ) -> End {
         let inbox = self.roles.inbox(self.link.role);
         let mut speech = speech(self.link.role);
+        let mut cancelled = pin!(self.link.cancel.cancelled());
         loop {
             let batch = tokio::select! {
                 biased;
-                () = self.link.cancel.cancelled() => return self.link.end(),
+                () = &mut cancelled => return self.link.end(),
                 batch = reader.next(peer, &self.link, &self.context, &self.permit, control) => batch,
             };
             let paid = match batch {

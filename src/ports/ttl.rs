@@ -8,6 +8,7 @@
 //! pings for ever would keep clients believing that they are still part of the session.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,14 +97,15 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
             round_trips: RoundTrips::default(),
         };
         let mut standings = self.peer.standings();
+        let link = Arc::clone(&self.link);
+        let mut cancelled = pin!(link.cancel.cancelled());
         loop {
             let due = self.next_ping(&clock, context);
             let deadline = context.login_deadline(opened);
             let late = self.peer.is_stranger();
-            let link = Arc::clone(&self.link);
             let heard = tokio::select! {
                 biased;
-                () = link.cancel.cancelled() => return link.end(),
+                () = &mut cancelled => return link.end(),
                 () = sleep_until(due) => {
                     if let Err(end) = self.ping(&ping, &mut clock).await {
                         return end;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
         }
     }
     let mut batch = Batch::default();
+    // Begun once, as beginning to wait for it takes locks, and this loop turns with every batch.
+    let mut cancelled = pin!(link.cancel.cancelled());
     loop {
         let next = async {
             match lane {
@@ -61,7 +64,7 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
         };
         tokio::select! {
             biased;
-            () = link.cancel.cancelled() => break,
+            () = &mut cancelled => break,
             Some(bytes) = control.recv() => {
                 if let Err(end) = flush(&mut io, VecDeque::from([bytes]), &link, &context).await {
                     link.finish(end);
@@ -122,9 +125,16 @@ async fn flush<W: AsyncWrite + Unpin>(
             }
             let slices = slices.get(..used).unwrap_or(&[]);
             let deadline = Instant::now() + timing.write_deadline;
+            let writing = async {
+                match slices {
+                    // Most batches are one piece, which the system takes faster by itself.
+                    [only] => io.write(only).await,
+                    _ => io.write_vectored(slices).await,
+                }
+            };
             tokio::select! {
                 biased;
-                result = guard(deadline, io.write_vectored(slices)) => match result {
+                result = guard(deadline, writing) => match result {
                     Some(Ok(0)) | Some(Err(_)) => return Err(End::Broken),
                     Some(Ok(written)) => written,
                     None => {
