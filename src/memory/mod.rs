@@ -1,7 +1,8 @@
-//! Memory for large payloads, where the allocator's takes longer than what is done with it: from the
-//! system in large pages (`pages`), or what others are done with (`spare`).
+//! Memory for payloads, where the allocator's takes longer than what is done with it: from the
+//! system in large pages (`pages`), or what others are done with (`spare`, `small`).
 //!
 //! Used where payloads come in (`wire::intake`, `store`), and for what is written (`ports`).
 
 pub(crate) mod pages;
+mod small;
 pub(crate) mod spare;

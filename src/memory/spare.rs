@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::small;
+
 /// Bytes kept at most, and pieces: looking through them must cost nothing.
 const BYTES: usize = 16 * 1024 * 1024;
 const PIECES: usize = 64;
@@ -40,6 +42,9 @@ pub(crate) fn room(len: usize) -> usize {
 
 /// Empty memory for a body of this length, if there is some to spare.
 pub(crate) fn take(len: usize) -> Option<Vec<u8>> {
+    if small::SIZES.contains(&len) {
+        return small::take(len);
+    }
     let wanted = len..=room(len);
     let mut spare = spare();
     // What came back last is warm.
@@ -56,6 +61,16 @@ pub(crate) fn empty(len: usize) -> Vec<u8> {
     take(len).unwrap_or_else(|| Vec::with_capacity(room(len)))
 }
 
+/// A copy in memory of its own, which comes back here when nobody needs it any more.
+pub(crate) fn copy(body: &[u8]) -> Bytes {
+    if body.len() < *small::SIZES.start() {
+        return Bytes::copy_from_slice(body);
+    }
+    let mut copy = empty(body.len());
+    copy.extend_from_slice(body);
+    share(copy)
+}
+
 /// A body whose memory comes back here when nobody needs it any more.
 pub(crate) fn share(body: Vec<u8>) -> Bytes {
     Bytes::from_owner(Lent(body))
@@ -63,6 +78,7 @@ pub(crate) fn share(body: Vec<u8>) -> Bytes {
 
 /// Gives everything to the system that nobody uses.
 pub(crate) fn clear() {
+    small::clear();
     let unused = std::mem::take(&mut *spare());
     drop(unused);
 }
@@ -82,6 +98,10 @@ impl Drop for Lent {
         // What is freed is freed without the lock.
         let mut oldest = Vec::new();
         if piece.capacity() > BYTES {
+            return;
+        }
+        if small::SIZES.contains(&piece.capacity()) {
+            drop(small::keep(piece));
             return;
         }
         let mut spare = spare();

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::context::{Context, PortLimits};
 use super::peer::Peer;
 use crate::counters::Count;
+use crate::memory::spare;
 use crate::session::Event;
 use crate::session::outlet::Outlet;
 use crate::wire::command::{Command, Request};
@@ -70,7 +71,7 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
             match looked.rewritten {
                 Some(rewritten) => *payload = rewritten,
                 // It may be kept for long; the read buffer that it is in is to be used again.
-                None if payload.len() <= BIG => *payload = Bytes::copy_from_slice(payload),
+                None if payload.len() <= BIG => *payload = spare::copy(payload),
                 None => {}
             }
             if let Event::Update { plain, .. } = &mut event {

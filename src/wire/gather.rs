@@ -2,9 +2,10 @@
 //!
 //! The encoders of both transports write through a [`Gather`].
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use super::message::{Encoded, Message};
+use crate::memory::spare;
 
 /// Bodies up to this many bytes are copied next to their headers; for longer ones a segment of
 /// their own is cheaper than the copy.
@@ -13,7 +14,7 @@ const MERGE: usize = 4 * 1024;
 /// Segments in the making.
 #[derive(Debug)]
 pub(super) struct Gather {
-    head: BytesMut,
+    head: Vec<u8>,
     segments: Vec<Bytes>,
 }
 
@@ -34,7 +35,7 @@ impl Gather {
             }
         }
         Self {
-            head: BytesMut::with_capacity(small),
+            head: spare::empty(small),
             segments: match big {
                 0 => Vec::new(),
                 _ => Vec::with_capacity(big.saturating_mul(2).saturating_add(1)),
@@ -60,7 +61,7 @@ impl Gather {
     /// The segments.
     pub(super) fn finish(mut self) -> Encoded {
         if self.segments.is_empty() && !self.head.is_empty() {
-            return Encoded::of_one(self.head.freeze());
+            return Encoded::of_one(spare::share(self.head));
         }
         self.flush();
         Encoded::new(self.segments)
@@ -68,7 +69,8 @@ impl Gather {
 
     fn flush(&mut self) {
         if !self.head.is_empty() {
-            self.segments.push(self.head.split().freeze());
+            let head = std::mem::take(&mut self.head);
+            self.segments.push(spare::share(head));
         }
     }
 }

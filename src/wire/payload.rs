@@ -47,6 +47,10 @@ pub(super) fn read(frame: &Bytes, items: usize) -> Result<Value, FieldError> {
 
 /// Reads a pickled int.
 pub(super) fn int(frame: &Bytes) -> Option<i64> {
+    // As CPython writes small ones.
+    if let [0x80, 2..=5, b'K', number, b'.'] = frame[..] {
+        return Some(i64::from(number));
+    }
     // A longer frame can be no honest number; most fakes end here.
     match (frame.len() <= 32).then(|| read(frame, 1).ok())?? {
         Value::Int(number) => Some(number),
@@ -75,8 +79,13 @@ pub(super) fn version(protocol: Protocol) -> u8 {
 
 /// Reads pickled dependencies: `None` or a list of uuids.
 pub(super) fn dependencies(frame: &Bytes, limit: usize) -> Result<Vec<NodeId>, FieldError> {
-    // What most nodes have.
-    if matches!(&frame[..], [0x80, 2..=5, b'N' | b']', b'.']) {
+    // What most nodes have, as CPython writes it.
+    if matches!(
+        &frame[..],
+        [0x80, 2..=5, b'N' | b']', b'.']
+            | [0x80, 4..=5, b']', 0x94, b'.']
+            | [0x80, 2..=3, b']', b'q', 0, b'.']
+    ) {
         return Ok(Vec::new());
     }
     match read(frame, limit)? {
@@ -99,6 +108,8 @@ pub(super) fn pickled_dependencies(ids: &[NodeId], protocol: Protocol, empty: Em
     match (ids, empty, protocol) {
         ([], Empty::None, Protocol::Three) => Bytes::from_static(b"\x80\x03N."),
         ([], Empty::None, Protocol::Four) => Bytes::from_static(b"\x80\x04N."),
+        ([], Empty::List, Protocol::Three) => Bytes::from_static(b"\x80\x03]."),
+        ([], Empty::List, Protocol::Four) => Bytes::from_static(b"\x80\x04]."),
         _ => pickle::write(&id_list(ids), protocol),
     }
 }
@@ -164,6 +175,26 @@ pub(super) fn dict<const N: usize>(entries: [(&str, Value); N]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_frequent_is_what_everything_else_is() {
+        for protocol in [Protocol::Three, Protocol::Four] {
+            let empty = pickled_dependencies(&[], protocol, Empty::List);
+            assert_eq!(empty, pickle::write(&id_list(&[]), protocol));
+            for number in 0..=255 {
+                let pickled = pickled_int(number, protocol);
+                assert_eq!(int(&pickled), Some(i64::from(number)));
+                let read = read(&pickled, 1).unwrap();
+                assert_eq!(read, Value::Int(i64::from(number)));
+            }
+        }
+        // As CPython writes it.
+        for empty in [&b"\x80\x04]\x94."[..], b"\x80\x03]q\x00.", b"\x80\x02]q\x00."] {
+            let frame = Bytes::from_static(empty);
+            assert_eq!(read(&frame, 1).unwrap(), id_list(&[]));
+            assert!(dependencies(&frame, 1).unwrap().is_empty());
+        }
+    }
 
     /// What is pickled in commands and headers is passed on, in the table of users for one, and
     /// many a client could not read it: none but deltas are loaded with persistent ids, and the

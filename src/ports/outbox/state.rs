@@ -12,6 +12,8 @@ use crate::session::outlet::Edit;
 use crate::wire::identity::{NodeId, NodeMap};
 use crate::wire::message::Encoded;
 
+/// The longest list of parts that is kept.
+const PARTS: usize = 1024;
 /// A command longer than this carries nodes.
 const BULK: usize = 1024 * 1024;
 
@@ -23,6 +25,8 @@ pub(super) struct State {
     pub(super) edits: NodeMap<PendingEdit>,
     pub(super) order: VecDeque<NodeId>,
     pub(super) groups: NodeMap<Group>,
+    /// The list of a group that is gone, for the next one: bursts are of one node.
+    parts: SmallVec<[Part; 1]>,
     pub(super) bytes: usize,
     /// Of these, queued commands that are not bulk.
     pub(super) command_bytes: usize,
@@ -150,10 +154,13 @@ impl State {
             let groups = &self.groups;
             self.order.retain(|node| groups.contains_key(node));
         }
-        let order = &mut self.order;
+        let (order, parts) = (&mut self.order, &mut self.parts);
         self.groups.entry(node).or_insert_with(|| {
             order.push_back(node);
-            Group::default()
+            Group {
+                parts: std::mem::take(parts),
+                ..Group::default()
+            }
         })
     }
 
@@ -274,7 +281,13 @@ impl State {
         batch.nodes.push((node, None));
         let all = taken == group.parts.len();
         if all {
-            self.groups.remove(&node);
+            if let Some(mut gone) = self.groups.remove(&node)
+                && gone.parts.spilled()
+                && gone.parts.capacity() <= PARTS
+            {
+                gone.parts.clear();
+                self.parts = gone.parts;
+            }
         } else {
             group.parts.drain(..taken);
             group.bytes = group.bytes.saturating_sub(bytes);
