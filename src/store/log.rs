@@ -22,6 +22,10 @@ use crate::wire::identity::NodeId;
 
 /// Bytes that are written at once.
 const PIECE: usize = 1 << 20;
+/// Segments that are ended before they are synced, and their bytes, about: as many as may be open,
+/// and as much as does not keep others who write to this disk waiting.
+const OPEN: usize = 64;
+const UNSYNCED: u64 = 64 << 20;
 /// A segment is ended when it has an eighth of what counts, but at the latest here: there is never
 /// long work to copy one. (There is also a least size, so that there are few where there is little.)
 const SEGMENT: u64 = 8 << 20;
@@ -61,6 +65,9 @@ pub(super) struct Log {
     file: Box<dyn DiskFile>,
     /// What is yet to be written at its end.
     buffer: Vec<u8>,
+    /// Those before it that are not durable yet, and their bytes.
+    ended: Vec<Box<dyn DiskFile>>,
+    unsynced: u64,
     /// A file was made since the directory was last synced.
     is_new: bool,
     /// Segments that go when it is certain that nothing needs them.
@@ -234,6 +241,8 @@ impl Log {
             number: mark.segment,
             file,
             buffer: Vec::new(),
+            ended: Vec::new(),
+            unsynced: 0,
             is_new: false,
             given_up: Vec::new(),
         })
@@ -281,20 +290,34 @@ impl Log {
         StoreError::io("write", &segment::path(&self.session, self.number), error)
     }
 
+    /// Makes all segments durable that were written to.
     fn sync(&mut self) -> Result<(), StoreError> {
         self.flush()?;
-        self.file.sync().map_err(|error| self.write_error(error))
+        let last = std::iter::once(&*self.file);
+        let files: Vec<_> = self.ended.iter().map(|file| &**file).chain(last).collect();
+        let synced = self.disk.sync_all(&files);
+        synced.map_err(|error| self.write_error(error))?;
+        self.ended.clear();
+        self.unsynced = 0;
+        Ok(())
     }
 
+    /// Goes on in a new segment. The one before need not be durable until the commit is: before the
+    /// mark speaks of it, nothing in either counts.
     fn end_segment(&mut self) -> Result<(), StoreError> {
-        self.sync()?;
+        self.flush()?;
         let before = self.len();
         self.number = self.number.saturating_add(1);
         let path = segment::path(&self.session, self.number);
         let file = self.disk.open(&path, How::Anew);
-        self.file = file.map_err(|error| self.write_error(error))?;
+        let file = file.map_err(|error| self.write_error(error))?;
+        self.ended.push(std::mem::replace(&mut self.file, file));
+        self.unsynced = self.unsynced.saturating_add(before);
         self.is_new = true;
         self.push(&content::segment(self.number, before))?;
+        if self.ended.len() >= OPEN || self.unsynced >= UNSYNCED {
+            self.sync()?;
+        }
         Ok(())
     }
 
