@@ -139,20 +139,20 @@ impl Keeping {
     }
 
     fn write<O: Outlet>(&mut self, session: &mut Session<O>, now: Instant) {
-        if self.writing.is_some() {
-            return;
-        }
         if !session.replicas.has_changes() {
-            self.due = None;
-            self.answer(u64::MAX, &Ok(()));
+            if self.writing.is_none() {
+                self.due = None;
+                self.answer(u64::MAX, &Ok(()));
+            }
             return;
         }
+        // What changes while something is being written has waited when that is done.
         let mut due = *self.due.get_or_insert(now + self.within);
         let hurry = session.is_settling() || !self.waiting.is_empty();
         if hurry && self.trouble.is_none() {
             due = now;
         }
-        if now < due {
+        if now < due || self.writing.is_some() {
             return;
         }
         self.due = None;

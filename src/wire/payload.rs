@@ -189,7 +189,11 @@ mod tests {
             }
         }
         // As CPython writes it.
-        for empty in [&b"\x80\x04]\x94."[..], b"\x80\x03]q\x00.", b"\x80\x02]q\x00."] {
+        for empty in [
+            &b"\x80\x04]\x94."[..],
+            b"\x80\x03]q\x00.",
+            b"\x80\x02]q\x00.",
+        ] {
             let frame = Bytes::from_static(empty);
             assert_eq!(read(&frame, 1).unwrap(), id_list(&[]));
             assert!(dependencies(&frame, 1).unwrap().is_empty());

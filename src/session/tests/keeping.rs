@@ -242,6 +242,29 @@ fn an_upload_is_done_when_it_is_safe() {
 }
 
 #[test]
+fn what_changes_while_something_is_written_has_waited_when_that_is_done() {
+    let mut kitchen = Kitchen::new(Duration::from_millis(100));
+    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
+    kitchen.room.offer(&alice, &[1]);
+    kitchen.room.pass(200);
+    kitchen.room.bring(&alice, node(1, "alice", &[], "one"));
+    kitchen.room.ask(&alice, Request::UploadEnd);
+    kitchen.step().unwrap();
+    kitchen.hear(Written::Safe);
+    kitchen.room.update(&alice, delta(1, &[], "+a"));
+    assert!(kitchen.step().is_none());
+    kitchen.room.pass(100);
+    kitchen.step().unwrap();
+    kitchen.room.update(&alice, delta(1, &[], "+b"));
+    assert!(kitchen.step().is_none());
+    kitchen.room.pass(60);
+    kitchen.hear(Written::Safe);
+    assert!(kitchen.step().is_none());
+    kitchen.room.pass(40);
+    kitchen.step().unwrap();
+}
+
+#[test]
 fn an_uploader_that_leaves_while_it_is_written_has_brought_it() {
     let mut kitchen = Kitchen::new(Duration::from_secs(10));
     let alice = kitchen.room.enter(admin_auth("alice", VERSION));
