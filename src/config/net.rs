@@ -81,8 +81,8 @@ pub struct NetConfig {
     /// What has waited for one peer for so long gives way to newer states of the same node.
     #[serde(with = "units::duration")]
     pub lag: Duration,
-    /// Bytes the system may hold for one connection beyond what is on its way (Linux); 0 leaves
-    /// it to the system.
+    /// Bytes the system may hold for one connection beyond what is on its way (Linux), four times
+    /// as many on a fast line; 0 leaves it to the system.
     pub send_buffer: ByteSize,
     /// Bytes of changes of one node that may wait for a peer that lags; more becomes one whole
     /// state.

@@ -1,11 +1,12 @@
 //! Sockets: who may connect, and the ports they connect to.
 //!
-//! [`listen`] binds the ports and accepts connections, [`admission`] says which of them may stay
+//! [`listen`] binds the ports and accepts connections (each a [`line`]), [`admission`] says which of them may stay
 //! and what they may take while nobody is logged in on them.
 
 pub mod admission;
 pub mod handshake;
 mod holder;
+pub mod line;
 pub mod listen;
 mod rates;
 mod source;
