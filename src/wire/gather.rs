@@ -9,7 +9,7 @@ use crate::memory::spare;
 
 /// Bodies up to this many bytes are copied next to their headers; for longer ones a segment of
 /// their own is cheaper than the copy.
-const MERGE: usize = 4 * 1024;
+pub(super) const MERGE: usize = 4 * 1024;
 
 /// Segments in the making.
 #[derive(Debug)]
@@ -25,12 +25,12 @@ impl Gather {
         let mut big: usize = 0;
         for message in messages {
             small = small.saturating_add(overhead);
-            for frame in message.frames() {
+            for piece in message.parts().flatten() {
                 small = small.saturating_add(overhead);
-                if frame.len() > MERGE {
+                if piece.len() > MERGE {
                     big = big.saturating_add(1);
                 } else {
-                    small = small.saturating_add(frame.len());
+                    small = small.saturating_add(piece.len());
                 }
             }
         }
@@ -48,13 +48,15 @@ impl Gather {
         &mut self.head
     }
 
-    /// Adds a body: copied if it is small, shared if it is not.
-    pub(super) fn body(&mut self, body: &Bytes) {
-        if body.len() > MERGE {
-            self.flush();
-            self.segments.push(body.clone());
-        } else {
-            self.head.extend_from_slice(body);
+    /// Adds a body, in pieces: copied if they are small, shared if they are not.
+    pub(super) fn body(&mut self, pieces: &[Bytes]) {
+        for piece in pieces {
+            if piece.len() > MERGE {
+                self.flush();
+                self.segments.push(piece.clone());
+            } else {
+                self.head.extend_from_slice(piece);
+            }
         }
     }
 

@@ -12,15 +12,28 @@ use bytes::Bytes;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     frames: Vec<Bytes>,
+    /// One more frame, in pieces, if there are any.
+    last: Vec<Bytes>,
 }
 
 impl Message {
     /// A message of these frames.
     pub fn new(frames: Vec<Bytes>) -> Self {
-        Self { frames }
+        let last = Vec::new();
+        Self { frames, last }
     }
 
-    /// The frames in order.
+    /// A message to be sent whose last frame comes in pieces: what is large is not copied only to
+    /// be in one place with what surrounds it.
+    pub fn with_last(mut frames: Vec<Bytes>, mut last: Vec<Bytes>) -> Self {
+        if last.len() <= 1 {
+            frames.append(&mut last);
+        }
+        Self { frames, last }
+    }
+
+    /// The frames in order. (Those of a message [with pieces](Self::with_last) have to be encoded
+    /// and decoded first.)
     pub fn frames(&self) -> &[Bytes] {
         &self.frames
     }
@@ -30,13 +43,21 @@ impl Message {
         self.frames
     }
 
+    /// The pieces of each frame in order.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[Bytes]> {
+        let last = (!self.last.is_empty()).then_some(&self.last[..]);
+        self.frames.iter().map(std::slice::from_ref).chain(last)
+    }
+
     /// Payload bytes of all frames together, without transport overhead.
     pub fn payload_len(&self) -> usize {
-        self.frames
-            .iter()
-            .map(Bytes::len)
-            .fold(0, usize::saturating_add)
+        self.parts().map(len).fold(0, usize::saturating_add)
     }
+}
+
+/// Bytes in all pieces.
+pub(super) fn len(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).fold(0, usize::saturating_add)
 }
 
 impl From<Vec<Bytes>> for Message {
@@ -63,10 +84,7 @@ enum Segments {
 impl Encoded {
     /// Wraps segments that are to be written one after the other.
     pub fn new(segments: Vec<Bytes>) -> Self {
-        let len = segments
-            .iter()
-            .map(Bytes::len)
-            .fold(0, usize::saturating_add);
+        let len = len(&segments);
         Self {
             segments: Segments::Many(segments.into()),
             len,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::wire::dialect::Framing;
+use crate::wire::gather;
 use crate::wire::message::Message;
 use crate::wire::payload;
 use crate::wire::pickle::{self, Protocol, Value};
@@ -84,14 +85,11 @@ pub(in crate::wire) fn message(
 ) -> Option<Message> {
     let (_, number, name) = kind.row()?;
     let owner = Bytes::copy_from_slice(owner.as_bytes());
-    let payload = pickle::write(value, protocol);
     let frames = match framing {
-        Framing::Named => vec![
-            owner,
-            Bytes::from_static(name.as_ref()?.as_bytes()),
-            payload,
-        ],
-        Framing::Numbered => vec![payload::pickled_int(*number, protocol), owner, payload],
+        Framing::Named => vec![owner, Bytes::from_static(name.as_ref()?.as_bytes())],
+        Framing::Numbered => vec![payload::pickled_int(*number, protocol), owner],
     };
-    Some(Message::new(frames))
+    // A node in it may be large.
+    let payload = pickle::write_pieces(value, protocol, gather::MERGE);
+    Some(Message::with_last(frames, payload))
 }

@@ -48,4 +48,5 @@ pub(super) use text::is_text;
 pub use text::{NotText, Str};
 pub(crate) use token::{Argument, argument, splice};
 pub use value::{PyType, Value};
+pub(super) use write::write_pieces;
 pub use write::{Protocol, least_size, write};

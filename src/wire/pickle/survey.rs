@@ -9,18 +9,22 @@ use super::value::Value;
 pub(super) struct Survey {
     /// Bytes the pickle will have at least.
     pub(super) bytes: usize,
+    /// Those of them that are not in `bytes` to be shared.
+    pub(super) copied: usize,
     /// Strings that occur more than once, by address, with room for their memo entry.
     pub(super) texts: HashMap<usize, Option<u32>>,
 }
 
 impl Survey {
-    pub(super) fn of(value: &Value) -> Self {
+    /// Looks at a value of which `bytes` longer than `share` are to be shared.
+    pub(super) fn of(value: &Value, share: usize) -> Self {
         let mut survey = Self::default();
         // Whether it was seen again. A key of one byte is as short as what would refer to it.
         let mut seen: HashMap<usize, bool> = HashMap::new();
         let mut pending = vec![value];
         while let Some(value) = pending.pop() {
             let mut bytes = 2;
+            let mut shared = 0;
             match value {
                 Value::Str(text) => {
                     bytes = text.as_bytes().len().saturating_add(2);
@@ -32,6 +36,9 @@ impl Survey {
                 }
                 Value::Bytes(data) | Value::ByteArray(data) => {
                     bytes = data.len().saturating_add(5);
+                    if data.len() > share {
+                        shared = data.len();
+                    }
                 }
                 Value::List(items)
                 | Value::Tuple(items)
@@ -44,6 +51,7 @@ impl Survey {
                 _ => {}
             }
             survey.bytes = survey.bytes.saturating_add(bytes);
+            survey.copied = survey.copied.saturating_add(bytes.saturating_sub(shared));
         }
         let again = seen.into_iter().filter(|(_, again)| *again);
         survey.texts = again.map(|(at, _)| (at, None)).collect();

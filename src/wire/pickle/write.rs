@@ -32,9 +32,17 @@ const BATCH: usize = 1000;
 
 /// A value as a pickle. Does not recurse, whatever the nesting.
 pub fn write(value: &Value, protocol: Protocol) -> Bytes {
-    let survey = Survey::of(value);
+    let mut pieces = write_pieces(value, protocol, usize::MAX);
+    pieces.pop().unwrap_or_default()
+}
+
+/// The same in pieces: `bytes` of the value that are longer than `share` are not copied.
+pub(in crate::wire) fn write_pieces(value: &Value, protocol: Protocol, share: usize) -> Vec<Bytes> {
+    let survey = Survey::of(value, share);
     let mut writer = Writer {
-        out: Vec::with_capacity(survey.bytes),
+        out: Vec::with_capacity(survey.copied),
+        pieces: Vec::new(),
+        share,
         protocol,
         texts: survey.texts,
         memo: 0,
@@ -51,15 +59,14 @@ pub fn write(value: &Value, protocol: Protocol) -> Bytes {
         writer.step(step);
     }
     writer.out.push(op::STOP);
-    // It may be kept for long.
-    writer.out.shrink_to_fit();
-    writer.out.into()
+    writer.end_piece();
+    writer.pieces
 }
 
 /// Bytes that [`write()`] will take at least, without taking them: what is shared in a value may be
 /// written many times.
 pub fn least_size(value: &Value) -> usize {
-    Survey::of(value).bytes
+    Survey::of(value, usize::MAX).bytes
 }
 
 /// What is still to be written.
@@ -77,7 +84,12 @@ enum Step<'a> {
 }
 
 struct Writer<'a> {
+    /// The piece that is being written.
     out: Vec<u8>,
+    /// Those before it.
+    pieces: Vec<Bytes>,
+    /// What is longer is a piece of its own.
+    share: usize,
     protocol: Protocol,
     /// Strings that occur more than once, by address, and their memo entry once they have one.
     texts: HashMap<usize, Option<u32>>,
@@ -235,10 +247,22 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    fn bytes(&mut self, bytes: &Bytes) {
         let short = Some(op::SHORT_BINBYTES);
         self.length(bytes.len(), short, op::BINBYTES, op::BINBYTES8);
-        self.out.extend(bytes);
+        if bytes.len() > self.share {
+            self.end_piece();
+            self.pieces.push(bytes.clone());
+        } else {
+            self.out.extend(bytes);
+        }
+    }
+
+    fn end_piece(&mut self) {
+        let mut piece = std::mem::take(&mut self.out);
+        // It may be kept for long.
+        piece.shrink_to_fit();
+        self.pieces.push(piece.into());
     }
 
     /// The opcode with a length of one, four or eight bytes, whichever fits.
@@ -418,5 +442,24 @@ mod tests {
         let small_stack = std::thread::Builder::new().stack_size(64 * 1024);
         let thread = small_stack.spawn(move || write(&deep, Protocol::Four).len());
         assert_eq!(thread.unwrap().join().unwrap(), depth + 4);
+    }
+
+    #[test]
+    fn long_bytes_are_pieces_of_their_own() {
+        let [short, long] = [8, 9].map(|len| Bytes::from(vec![7; len]));
+        let array = Value::ByteArray(long.clone());
+        let value = Value::list([
+            long.clone().into(),
+            short.into(),
+            array,
+            long.clone().into(),
+        ]);
+        for protocol in [Protocol::Three, Protocol::Four] {
+            let pieces = write_pieces(&value, protocol, 8);
+            assert_eq!(pieces.concat(), write(&value, protocol));
+            let shared = |piece: &&Bytes| piece.as_ptr() == long.as_ptr();
+            assert_eq!(pieces.iter().filter(shared).count(), 3);
+            assert_eq!(pieces.len(), 7);
+        }
     }
 }

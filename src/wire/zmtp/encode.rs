@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 use crate::wire::gather::Gather;
-use crate::wire::message::{Encoded, Message};
+use crate::wire::message::{self, Encoded, Message};
 
 /// Flag: further frames of this message follow.
 pub(super) const MORE: u8 = 1;
@@ -25,10 +25,10 @@ pub fn encode(message: &Message) -> Encoded {
 pub fn encode_all(messages: &[Message]) -> Encoded {
     let mut gather = Gather::for_messages(messages, HEADER_MAX);
     for message in messages {
-        let mut frames = message.frames().iter().peekable();
+        let mut frames = message.parts().peekable();
         while let Some(frame) = frames.next() {
             let flags = if frames.peek().is_some() { MORE } else { 0 };
-            put_header(gather.header(), flags, frame.len());
+            put_header(gather.header(), flags, message::len(frame));
             gather.body(frame);
         }
     }
@@ -79,5 +79,20 @@ mod tests {
         assert_eq!(lens, [3 + 9, 100_000, 3 + 3 + 9, 100_000, 3]);
         assert_eq!(encoded.segments()[1].as_ptr(), big.as_ptr());
         assert_eq!(encoded.len(), lens.iter().sum::<usize>());
+    }
+
+    #[test]
+    fn a_frame_in_pieces_is_one_frame() {
+        let pieces = [vec![1; 3], vec![2; 5000], vec![3; 2]].map(Bytes::from);
+        let a = Bytes::from_static(b"a");
+        let whole = Message::new(vec![a.clone(), pieces.concat().into()]);
+        let message = Message::with_last(vec![a], pieces.to_vec());
+        assert_eq!(message.payload_len(), whole.payload_len());
+        let encoded = encode(&message);
+        assert_eq!(encoded.segments()[1].as_ptr(), pieces[1].as_ptr());
+        assert_eq!(
+            encoded.segments().concat(),
+            encode(&whole).segments().concat()
+        );
     }
 }
