@@ -1,5 +1,5 @@
-//! Memory for payloads, where the allocator's takes longer than what is done with it: from the
-//! system in large pages (`pages`), or what others are done with (`spare`, `small`).
+//! Memory for payloads, where the allocator's takes longer than what is done with it: straight from
+//! the system (`pages`), or what others are done with (`spare`, `small`).
 //!
 //! Used where payloads come in (`wire::intake`, `store`), and for what is written (`ports`).
 

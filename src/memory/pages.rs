@@ -1,9 +1,14 @@
-//! Memory for large payloads: straight from the system, in pages as large as it has.
+//! Memory for large payloads, straight from the system.
 //!
 //! A payload of megabytes is a fresh mapping with any allocator, and touching it for the first time
-//! costs more than reading what goes there, 4 KiB at a time. With large pages it costs a fifth, and
-//! nothing where a mapping that nobody uses any more serves again. Used by whatever reads large
-//! payloads: `store`, and `wire::intake`.
+//! costs more than reading what goes there, 4 KiB at a time. It costs nothing where a mapping that
+//! nobody uses any more serves again. Used by whatever reads large payloads: `store`, and
+//! `wire::intake`.
+//!
+//! Large pages make the first touch cheaper by far where the machine has its memory to itself, and
+//! dearer by far on a virtual one whose host takes free memory back, for that goes by large pages,
+//! too. So `store` has them, which fills all of them at once when it loads; what comes from the
+//! network, hardly faster than pages of 4 KiB can be had, does without.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -51,7 +56,22 @@ struct Mapping(Option<MmapMut>);
 impl Buffer {
     /// One of this length. Memory is taken as it is written to, if it is large.
     pub(crate) fn new(len: usize) -> Self {
-        let memory = match mapped(len) {
+        Self::mapped_by(len, |_| {})
+    }
+
+    /// The same in pages as large as the system has.
+    pub(crate) fn in_large_pages(len: usize) -> Self {
+        Self::mapped_by(len, |map| {
+            #[cfg(target_os = "linux")]
+            // A wish: without it, it only takes longer.
+            let _ = map.advise(memmap2::Advice::HugePage);
+            #[cfg(not(target_os = "linux"))]
+            let _ = map;
+        })
+    }
+
+    fn mapped_by(len: usize, prepare: impl FnOnce(&MmapMut)) -> Self {
+        let memory = match mapped(len, prepare) {
             Some(map) => Memory::Mapped(Mapping(Some(map))),
             None => Memory::Heap(vec![0; len]),
         };
@@ -67,8 +87,9 @@ impl Buffer {
     }
 }
 
-/// `None` if it is small, or the system gives none that way: then the allocator is asked.
-fn mapped(len: usize) -> Option<MmapMut> {
+/// `None` if it is small, or the system gives none that way: then the allocator is asked. A new one
+/// is prepared.
+fn mapped(len: usize, prepare: impl FnOnce(&MmapMut)) -> Option<MmapMut> {
     if len < LARGE {
         return None;
     }
@@ -82,9 +103,7 @@ fn mapped(len: usize) -> Option<MmapMut> {
     }
     drop(unused);
     let map = MmapMut::map_anon(room).ok()?;
-    #[cfg(target_os = "linux")]
-    // A wish: without it, it only takes longer.
-    let _ = map.advise(memmap2::Advice::HugePage);
+    prepare(&map);
     Some(map)
 }
 
@@ -145,15 +164,16 @@ mod tests {
     #[test]
     fn what_is_written_is_shared_unchanged_whatever_its_length() {
         for len in [0, 1, LARGE - 1, LARGE, LARGE + 4097] {
-            let mut buffer = Buffer::new(len);
-            assert_eq!(buffer.len(), len);
-            for (at, byte) in buffer.iter_mut().enumerate() {
-                *byte = at as u8;
+            for mut buffer in [Buffer::new(len), Buffer::in_large_pages(len)] {
+                assert_eq!(buffer.len(), len);
+                for (at, byte) in buffer.iter_mut().enumerate() {
+                    *byte = at as u8;
+                }
+                let bytes = buffer.freeze();
+                assert_eq!(bytes.len(), len);
+                let mut all = bytes.iter().enumerate();
+                assert!(all.all(|(at, byte)| *byte == at as u8));
             }
-            let bytes = buffer.freeze();
-            assert_eq!(bytes.len(), len);
-            let mut all = bytes.iter().enumerate();
-            assert!(all.all(|(at, byte)| *byte == at as u8));
         }
     }
 

@@ -257,7 +257,7 @@ pub(super) fn read(
     if row::read_start(&start) != Some((kind, Some(id), len)) {
         return Err(damaged("it is not what was written"));
     }
-    let mut payload = Buffer::new(payload);
+    let mut payload = Buffer::in_large_pages(payload);
     file.read_at(start.len() as u64, &mut payload).map_err(io)?;
     let after = len.saturating_sub(END as u64);
     file.read_at(after, &mut end).map_err(io)?;

@@ -15,8 +15,8 @@ use crate::memory::spare;
 /// be used again only when they are gone.
 pub(crate) const BIG: usize = 16 * 1024;
 
-/// A body longer than this is read into large pages: moving it as it grows, and what the system does
-/// for each small page, takes longer than reading it.
+/// A body longer than this is read into memory of the system's: moving it as it grows takes longer
+/// than reading it.
 const PAGED: usize = 4 * 1024 * 1024;
 
 /// New memory of a body to begin with.
