@@ -20,12 +20,12 @@ use crate::wire::intake::BIG;
 use crate::wire::node::Update;
 use crate::wire::pickle::{Budget, ScanPolicy};
 
-/// A payload larger than this is looked into on a thread where it holds up nothing…
-const LARGE: usize = 512 * 1024;
-/// …unless it is no larger than this, and has no more values: most large payloads are a few long
-/// `bytes`, which take a moment, and waking another thread takes longer.
+/// A payload larger than this, or with more values, is looked into on a thread where it holds up
+/// nothing. So many values take half a millisecond as a rule, 2 ms at most; handing large payloads
+/// to another processor takes longer.
 const LONG: usize = 2 * 1024 * 1024;
-const FEW: usize = 4096;
+/// Nothing of so many bytes has more.
+const FEW: usize = 1 << 18;
 /// After one larger than this others get their turn: a read may bring hundreds, which together
 /// would keep a thread for a tenth of a second.
 const TURN: usize = 4 * 1024;
@@ -41,7 +41,7 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
         return Event::Unfit(node);
     };
     let limits = &context.limits;
-    let here = if payload.len() <= LARGE {
+    let here = if payload.len() <= FEW {
         Some(look_into(payload, part, dialect, limits, limits.content))
     } else if payload.len() <= LONG {
         let looked = look_into(payload, part, dialect, limits, few(limits.content));

@@ -57,6 +57,12 @@ impl Budget {
         }
     }
 
+    /// The values that are allowed. Weights stop at `u32::MAX`, which must always be too much.
+    #[inline]
+    pub(super) fn max_items(&self) -> usize {
+        self.items.min((u32::MAX >> 1) as usize)
+    }
+
     /// The same with another limit of bytes.
     #[must_use]
     pub const fn with_bytes(self, bytes: usize) -> Self {

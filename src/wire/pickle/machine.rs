@@ -6,7 +6,7 @@ use super::{
     builder::{Atom, Builder},
     cursor::Cursor,
     error::PickleError,
-    meta::{Args, Called, Flags, Kind, Meta},
+    meta::{Called, Flags, Kind, Meta},
     op,
     stack::{Slot, Stack},
     text::NotText,
@@ -390,9 +390,7 @@ impl<B: Builder> Machine<'_, B> {
 
     #[inline]
     pub(super) fn tuple(&mut self, start: usize) -> Result<(), PickleError> {
-        let flags = Flags::SCALAR.with(Flags::INNER_HASHABLE);
-        let meta = Meta::container(Kind::Tuple(Args::Other), flags);
-        let meta = self.stack.enclose(start, meta)?;
+        let meta = self.stack.enclose(start, Meta::tuple())?;
         let meta = meta.with_kind(Kind::Tuple(self.args(start)));
         let item = self.builder.tuple(self.stack.drain(start));
         self.stack.push(meta, item)

@@ -172,6 +172,11 @@ impl Flags {
 }
 
 impl Meta {
+    /// Where the facts have the depth…
+    pub(super) const DEPTH: u64 = 0xffff << 16;
+    /// …and the kind.
+    pub(super) const KIND: u64 = 0xff << 8;
+
     #[inline]
     const fn new(weight: u32, depth: u16, kind: Kind, flags: Flags) -> Self {
         let facts = (depth as u64) << 16 | (kind.code() as u64) << 8 | flags.0 as u64;
@@ -194,6 +199,24 @@ impl Meta {
     #[inline]
     pub(super) const fn growing(kind: Kind) -> Self {
         Self::container(kind, Flags::GROWING)
+    }
+
+    /// A tuple with nothing inside yet.
+    #[inline]
+    pub(super) const fn tuple() -> Self {
+        Self::container(Kind::Tuple(Args::Other), Flags(2 | 4 | 8))
+    }
+
+    /// All facts but the weight.
+    #[inline]
+    pub(super) const fn facts(self) -> u64 {
+        self.0 & 0xffff_ffff
+    }
+
+    /// With the weight of the one and the other facts of the other.
+    #[inline]
+    pub(super) const fn of(weight: u64, facts: u64) -> Self {
+        Self(weight >> 32 << 32 | facts & 0xffff_ffff)
     }
 
     /// Number of values it has when written out, itself included, long strings as several. What

@@ -6,8 +6,9 @@
 //! checks a payload that is only passed on, and [`write()`] makes the pickles we send.
 //!
 //! Reader and scanner are two builders on one explicit stack machine, so they accept the same
-//! pickles. Nothing here recurses, resolves a name or calls anything; [`Budget`]s bound the work,
-//! and memory follows the bytes received, never a length that was announced.
+//! pickles. (For plain data the scanner has a faster way, which tests compare with the machine.)
+//! Nothing here recurses, resolves a name or calls anything; [`Budget`]s bound the work, and memory
+//! follows the bytes received, never a length that was announced.
 
 mod bigint;
 mod budget;
@@ -17,11 +18,14 @@ mod cursor;
 mod dict;
 mod equal;
 mod error;
+mod fast;
 mod globals;
 mod items;
 mod machine;
 mod meta;
 pub(crate) mod op;
+#[cfg(test)]
+mod programs;
 mod read;
 mod scan;
 mod stack;
@@ -42,7 +46,7 @@ pub use equal::{is_hashable, python_eq};
 pub use error::PickleError;
 pub use items::Items;
 
-pub use read::{read, read_plain};
+pub use read::{read, read_apart, read_plain};
 pub use scan::{ScanPolicy, Scanned, Top, scan};
 pub(super) use text::is_text;
 pub use text::{NotText, Str};

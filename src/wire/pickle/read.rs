@@ -24,7 +24,7 @@ pub(super) const MIN_SLICE: usize = 4096;
 /// If it is malformed, would make Python run anything but the few forms in the wire spec, contains
 /// itself, is followed by more, or exceeds the budget.
 pub fn read(input: &Bytes, budget: &Budget) -> Result<Value, PickleError> {
-    let outcome = machine::run(input, budget, &[], Reader { input })?;
+    let outcome = machine::run(input, budget, &[], Reader::new(input))?;
     Ok(outcome.item)
 }
 
@@ -35,7 +35,21 @@ pub fn read(input: &Bytes, budget: &Budget) -> Result<Value, PickleError> {
 /// # Errors
 /// The same, and if it holds anything else.
 pub fn read_plain(input: &Bytes, budget: &Budget) -> Result<Value, PickleError> {
-    let outcome = machine::run(input, budget, &[], Reader { input })?;
+    plain(input, budget, Reader::new(input))
+}
+
+/// The same, with nothing that shares the memory of the pickle: for values that are kept while most
+/// of what came with them is not.
+///
+/// # Errors
+/// The same.
+pub fn read_apart(input: &Bytes, budget: &Budget) -> Result<Value, PickleError> {
+    let shares = usize::MAX;
+    plain(input, budget, Reader { input, shares })
+}
+
+fn plain(input: &Bytes, budget: &Budget, reader: Reader<'_>) -> Result<Value, PickleError> {
+    let outcome = machine::run(input, budget, &[], reader)?;
     match outcome.of_deltas() {
         Some(what) => Err(PickleError::OfDeltas(what)),
         None => Ok(outcome.item),
@@ -43,12 +57,19 @@ pub fn read_plain(input: &Bytes, budget: &Budget) -> Result<Value, PickleError> 
 }
 
 pub(super) struct Reader<'a> {
-    pub(super) input: &'a Bytes,
+    input: &'a Bytes,
+    /// Bytes from this length on share the memory of the input.
+    shares: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(input: &'a Bytes) -> Self {
+        let shares = MIN_SLICE;
+        Self { input, shares }
+    }
+
     fn bytes(&self, bytes: &[u8]) -> Bytes {
-        if bytes.len() < MIN_SLICE {
+        if bytes.len() < self.shares {
             Bytes::copy_from_slice(bytes)
         } else {
             self.input.slice_ref(bytes)

@@ -8,8 +8,9 @@ use super::{
     builder::{Atom, Builder, Call},
     cursor,
     error::PickleError,
+    fast::{self, Plain},
     machine,
-    meta::Kind,
+    meta::{Kind, Meta},
     stack::Scratch,
     text::{NotText, is_text},
 };
@@ -75,22 +76,37 @@ pub enum Top {
 /// # Errors
 /// As [`read()`](super::read()).
 pub fn scan(input: &[u8], policy: &ScanPolicy<'_>) -> Result<Scanned, PickleError> {
+    if let Some(Plain { meta, shared }) = fast::look(input, &policy.budget) {
+        return Ok(Scanned::plain(meta, shared));
+    }
     let scanner = Scanner { input };
     let outcome = machine::run(input, &policy.budget, policy.extra_globals, scanner)?;
     Ok(Scanned {
-        top: match outcome.meta.kind() {
-            Kind::Dict => Top::Dict,
-            Kind::None => Top::None,
-            Kind::Bytes => Top::Bytes,
-            _ => Top::Other,
-        },
-        items: usize::try_from(outcome.meta.weight()).unwrap_or(usize::MAX),
-        depth: outcome.meta.depth().into(),
         opcode: outcome.opcode,
         of_deltas: outcome.of_deltas(),
         dated: outcome.dated,
-        shared: outcome.shared,
+        ..Scanned::plain(outcome.meta, outcome.shared)
     })
+}
+
+impl Scanned {
+    /// Of a pickle with nothing unusual in it.
+    fn plain(meta: Meta, shared: bool) -> Self {
+        Self {
+            top: match meta.kind() {
+                Kind::Dict => Top::Dict,
+                Kind::None => Top::None,
+                Kind::Bytes => Top::Bytes,
+                _ => Top::Other,
+            },
+            items: usize::try_from(meta.weight()).unwrap_or(usize::MAX),
+            depth: meta.depth().into(),
+            opcode: false,
+            of_deltas: None,
+            dated: false,
+            shared,
+        }
+    }
 }
 
 thread_local! {
@@ -123,11 +139,7 @@ impl Builder for Scanner<'_> {
 
     #[inline]
     fn text(&mut self, at: usize, bytes: &[u8]) -> Result<usize, NotText> {
-        if is_ascii(bytes) || is_text(bytes) {
-            Ok(at)
-        } else {
-            Err(NotText)
-        }
+        if is_text(bytes) { Ok(at) } else { Err(NotText) }
     }
 
     fn text_of<'a>(&'a self, item: &'a usize) -> Option<&'a [u8]> {
@@ -159,22 +171,4 @@ impl Builder for Scanner<'_> {
     fn call(&mut self, _call: Call, _args: usize) -> usize {
         0
     }
-}
-
-/// The standard library's looks at what is left beyond each 32 bytes one by one; most strings here
-/// are names, and shorter.
-#[inline]
-fn is_ascii(bytes: &[u8]) -> bool {
-    if let Some(last) = bytes.last_chunk() {
-        let (words, _) = bytes.as_chunks();
-        let all = |all, word: &[u8; 8]| all | u64::from_ne_bytes(*word);
-        // The last word may overlap the one before.
-        let bits = words.iter().fold(u64::from_ne_bytes(*last), all);
-        return bits & 0x8080_8080_8080_8080 == 0;
-    }
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let bits = u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last);
-        return bits & 0x8080_8080 == 0;
-    }
-    bytes.iter().fold(0, |all, byte| all | byte) < 0x80
 }

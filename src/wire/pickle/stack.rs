@@ -397,8 +397,7 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
 
     #[inline]
     fn max_items(&self) -> usize {
-        // Weights stop at u32::MAX, which must always be too much.
-        self.budget.items.min((u32::MAX >> 1) as usize)
+        self.budget.max_items()
     }
 
     #[inline]

@@ -214,78 +214,16 @@ fn past_number(rest: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use proptest::{collection::vec, prelude::*, sample::select};
+    use proptest::prelude::*;
 
     use crate::wire::pickle::{
         Budget, PickleError,
         builder::Builder,
         machine::{self, Outcome},
+        programs::{budget, program, roomy},
         read::Reader,
         scan::Scanner,
     };
-
-    /// Small enough for each of them to run out.
-    fn budget() -> impl Strategy<Value = Budget> {
-        (0..7usize, 0..60usize, 0..12usize, 0..12usize).prop_map(|(depth, items, memo, stack)| {
-            Budget {
-                bytes: 1 << 12,
-                depth,
-                items,
-                memo,
-                stack,
-            }
-        })
-    }
-
-    /// What is swept over, and now and then what is not.
-    fn program() -> impl Strategy<Value = Vec<u8>> {
-        let common = select(vec![
-            &b"N"[..],
-            b"\x88",
-            b"\x89",
-            b"K\x01",
-            b"K\x01K\x02",
-            b"M\x01\x02",
-            b"J\x01\x02\x03\x04",
-            b"G\0\0\0\0\0\0\0\x01",
-            b"\x8c\x01a",
-            b"\x8c\x01a\x94",
-            b"\x8c\x0cabcdefgh\xed\xa0\x80l",
-            b"\x8c\x02a\xff",
-            b"\x94",
-            b"(",
-            b"](",
-            b"]\x94(",
-            b"}\x94(",
-            b"}(",
-            b"e",
-            b"u",
-            b"](K\x01K\x02e",
-            b"}\x94(\x8c\x01a\x94K\x01u",
-            b"\x85",
-            b"\x86",
-            b"\x87",
-        ]);
-        let index = 0..6u8;
-        let rare = select(&b"012abdeht)}]lsuRcQ\x81\x8f\x90\x91\x93"[..]);
-        let name = select(vec![
-            &b"cbuiltins\nset\n"[..],
-            b"cbuiltins\nbytearray\n",
-            b"C\x01x",
-        ]);
-        let piece = prop_oneof![
-            16 => common.prop_map(<[u8]>::to_vec),
-            2 => (select(&b"hq"[..]), index).prop_map(|(op, index)| vec![op, index]),
-            1 => rare.prop_map(|op| vec![op]),
-            1 => name.prop_map(<[u8]>::to_vec),
-        ];
-        // Some break off, which may be within an opcode.
-        (vec(piece, 0..40), 0..12usize).prop_map(|(pieces, cut)| {
-            let mut pickle = [b"\x80\x04", &pieces.concat()[..], b"."].concat();
-            pickle.truncate(pickle.len().saturating_sub(cut.saturating_sub(3)));
-            pickle
-        })
-    }
 
     /// All that comes out.
     fn facts<I>(outcome: Result<Outcome<I>, PickleError>) -> Result<(I, String), PickleError> {
@@ -341,10 +279,9 @@ mod tests {
         #[test]
         fn a_sweep_does_what_the_steps_would(pickle in program(), small in budget()) {
             let input = Bytes::from(pickle);
-            let roomy = Budget { depth: 256, items: 1 << 10, memo: 1 << 10, stack: 1 << 10, ..small };
-            for budget in [small, roomy] {
+            for budget in [small, roomy()] {
                 compare(&input, &budget, || Scanner { input: &input })?;
-                compare(&input, &budget, || Reader { input: &input })?;
+                compare(&input, &budget, || Reader::new(&input))?;
             }
         }
     }

@@ -68,7 +68,32 @@ impl Str {
 }
 
 /// Whether [`Str::from_bytes`] takes these bytes.
+#[inline]
 pub(in crate::wire) fn is_text(bytes: &[u8]) -> bool {
+    is_ascii(bytes) || is_utf8(bytes)
+}
+
+/// The standard library's looks at what is left beyond each 32 bytes one by one; most strings here
+/// are names, and shorter.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk() {
+        let (words, _) = bytes.as_chunks();
+        let all = |all, word: &[u8; 8]| all | u64::from_ne_bytes(*word);
+        // The last word may overlap the one before.
+        let bits = words.iter().fold(u64::from_ne_bytes(*last), all);
+        return bits & 0x8080_8080_8080_8080 == 0;
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let bits = u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last);
+        return bits & 0x8080_8080 == 0;
+    }
+    bytes.iter().fold(0, |all, byte| all | byte) < 0x80
+}
+
+/// The same of any bytes.
+#[inline(never)]
+fn is_utf8(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     loop {
         let Err(error) = std::str::from_utf8(rest) else {
