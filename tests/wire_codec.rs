@@ -271,6 +271,63 @@ fn lists_and_texts_are_bounded() {
     assert!(refused(node(0, 0, 1)));
 }
 
+/// Whether somebody still keeps the payload of a command that was read.
+fn is_kept(name: &'static [u8], payload: Vec<u8>) -> (Request, bool) {
+    let payload = Bytes::from(payload);
+    let frames = vec![
+        Bytes::from_static(b"me"),
+        Bytes::from_static(name),
+        payload.clone(),
+    ];
+    let limits = CommandLimits {
+        node: NodeLimits {
+            payload: 1 << 20,
+            ..LIMITS
+        },
+        ..COMMAND_LIMITS
+    };
+    let request = decode(&Message::new(frames), &limits).unwrap().request;
+    (request, !payload.is_unique())
+}
+
+/// What is kept of a command is counted; what came with it would not be.
+#[test]
+fn little_keeps_nothing_large_in_memory() {
+    let pickle = |value: &Value| write(value, Protocol::Four).to_vec();
+    // The value of a key that comes twice is gone.
+    let twice = |value: &[u8]| {
+        [
+            b"\x80\x04}(K\x01B\0\0\x08\0",
+            &[0; 1 << 19][..],
+            b"K\x01",
+            value,
+            b"u.",
+        ]
+        .concat()
+    };
+    let bytes = Value::bytes(vec![7; 5000]);
+    let bytes = pickle(&bytes);
+    let value = &bytes[2..bytes.len() - 1];
+    let (request, kept) = is_kept(b"RepUpdateUserMetadata", twice(value));
+    assert!(!kept, "{request:?}");
+    let set = |payload: usize| {
+        let data = Dict::new()
+            .with("uuid", Value::bytes(vec![b'a'; 36]))
+            .with("owner", Value::bytes(b"me".to_vec()))
+            .with("dependencies", Value::bytes(pickle(&Value::list([0; 0]))))
+            .with("data", Value::bytes(vec![7; payload]));
+        let rest = Value::bytes(vec![0; 1 << 19]);
+        let set = Dict::new()
+            .with("STATE", "SET")
+            .with("DATA", data)
+            .with("rest", rest);
+        is_kept(b"RepServerSnapshotCommand", pickle(&set.into()))
+    };
+    assert!(!set(5000).1);
+    // That would be copied for nothing.
+    assert!(set(1 << 20).1);
+}
+
 #[test]
 fn an_upload_announces_each_node_once() {
     let dialect = for_version(Some("0.9.11")).unwrap();

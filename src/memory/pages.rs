@@ -7,8 +7,8 @@
 //!
 //! Large pages make the first touch cheaper by far where the machine has its memory to itself, and
 //! dearer by far on a virtual one whose host takes free memory back, for that goes by large pages,
-//! too. So `store` has them, which fills all of them at once when it loads; what comes from the
-//! network, hardly faster than pages of 4 KiB can be had, does without.
+//! too. So `store` asks for them, which fills all of them at once when it loads; for what comes from
+//! the network, hardly faster than pages of 4 KiB can be had, nobody does.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

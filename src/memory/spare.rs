@@ -97,7 +97,8 @@ impl Drop for Lent {
         let piece = std::mem::take(&mut self.0);
         // What is freed is freed without the lock.
         let mut oldest = Vec::new();
-        if piece.capacity() > BYTES {
+        // The small ones among all are no saving, but would take the places of large ones.
+        if piece.capacity() > BYTES || piece.capacity() < *small::SIZES.start() {
             return;
         }
         if small::SIZES.contains(&piece.capacity()) {
@@ -150,6 +151,14 @@ mod tests {
         }
         let spare = spare();
         assert!(spare.bytes <= BYTES && spare.pieces.len() <= PIECES);
+    }
+
+    /// They would take the places of large ones.
+    #[test]
+    fn short_memory_is_not_kept() {
+        drop(share(Vec::with_capacity(*small::SIZES.start() - 1)));
+        let short = |piece: &Vec<u8>| piece.capacity() < *small::SIZES.start();
+        assert!(!spare().pieces.iter().any(short));
     }
 
     #[test]

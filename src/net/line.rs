@@ -14,6 +14,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop;
 use tokio::time::Instant;
 
 /// How many times the usual bound a fast line has.
@@ -54,13 +55,15 @@ impl Line {
 
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
         let Some(bound) = &mut self.bound else { return };
-        let written = match written {
-            Poll::Pending => None,
-            Poll::Ready(Ok(written)) => Some(*written),
-            Poll::Ready(Err(_)) => return,
-        };
-        if let Some(unsent) = bound.wrote(written) {
-            set_unsent(&self.stream, unsent);
+        match written {
+            // A task that has had its turn is put off in the same way.
+            Poll::Pending if coop::has_budget_remaining() => bound.refused(),
+            Poll::Ready(Ok(_)) => {
+                if let Some(unsent) = bound.taken() {
+                    set_unsent(&self.stream, unsent);
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -83,24 +86,19 @@ impl Bound {
         }
     }
 
-    /// Notes that so many bytes were taken, or that it took none for being full. Returns the bound
-    /// if it is another now.
-    fn wrote(&mut self, written: Option<usize>) -> Option<u32> {
-        let Some(written) = written else {
-            self.full.get_or_insert_with(Instant::now);
-            return None;
-        };
-        let waited = self.full.take()?.elapsed();
-        // What was left over says little of what the line could have taken.
-        if written < self.usual as usize / 4 {
-            return None;
-        }
-        let share = f64::from(self.usual) / written as f64;
-        let takes = waited.mul_f64(share);
+    /// Notes that the system took nothing for being full.
+    fn refused(&mut self) {
+        self.full.get_or_insert_with(Instant::now);
+    }
+
+    /// Notes that it took something. Returns the bound if it is another now.
+    fn taken(&mut self) -> Option<u32> {
+        // It asks for more when half of what it may hold is left.
+        let waited = self.full.take()?.elapsed().saturating_mul(2);
         let wide = if self.wide {
-            takes < SLOW
+            waited < SLOW.saturating_mul(WIDER)
         } else {
-            takes <= FAST
+            waited <= FAST
         };
         if wide == self.wide {
             return None;
@@ -182,38 +180,88 @@ impl AsyncWrite for Line {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use std::future::poll_fn;
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use tokio::net::TcpListener;
     use tokio::time::advance;
 
     use super::*;
 
     const USUAL: u32 = 256 * 1024;
 
-    /// What the bound becomes when the line takes so many bytes after so many milliseconds.
-    async fn take(bound: &mut Bound, bytes: usize, after: u64) -> Option<u32> {
-        assert_eq!(bound.wrote(None), None);
-        advance(Duration::from_millis(after)).await;
+    /// What the bound becomes when the line is full for so many milliseconds.
+    async fn wait(bound: &mut Bound, milliseconds: u64) -> Option<u32> {
+        bound.refused();
+        advance(Duration::from_millis(milliseconds)).await;
         // Being asked again while full changes nothing.
-        assert_eq!(bound.wrote(None), None);
-        bound.wrote(Some(bytes))
+        bound.refused();
+        bound.taken()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fast_line_has_a_wider_bound_until_it_is_slow() {
         let mut bound = Bound::new(USUAL);
-        let usual = USUAL as usize;
-        assert_eq!(take(&mut bound, usual, 11).await, None, "not fast");
-        assert_eq!(take(&mut bound, usual / 2, 5).await, Some(4 * USUAL));
-        assert_eq!(take(&mut bound, usual, 39).await, None, "not slow");
-        assert_eq!(take(&mut bound, usual / 8, 500).await, None, "the rest");
-        assert_eq!(take(&mut bound, usual, 40).await, Some(USUAL));
+        assert_eq!(wait(&mut bound, 6).await, None, "not fast");
+        assert_eq!(wait(&mut bound, 5).await, Some(4 * USUAL));
+        assert_eq!(wait(&mut bound, 79).await, None, "not slow");
+        assert_eq!(wait(&mut bound, 80).await, Some(USUAL));
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_learned_from_a_line_that_was_never_full() {
         let mut bound = Bound::new(USUAL);
         for _ in 0..3 {
-            assert_eq!(bound.wrote(Some(8 << 20)), None);
+            assert_eq!(bound.taken(), None);
             advance(Duration::from_secs(1)).await;
         }
+    }
+
+    /// Whoever reads nothing is not fast, however often the writing task was put off.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test]
+    async fn being_put_off_is_not_being_full() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        set_unsent(&stream, USUAL);
+        let mut line = Line::new(stream);
+        // More writes than a task may do at once.
+        let puts_off = poll_fn(|context| {
+            let write = |line: &mut Line, context: &mut _| Pin::new(line).poll_write(context, b"x");
+            let pending = (0..1000).any(|_| write(&mut line, context).is_pending());
+            Poll::Ready(pending)
+        });
+        assert!(puts_off.await);
+        tokio::task::yield_now().await;
+        line.write_all(b"x").await.unwrap();
+        assert_eq!(unsent(&line.stream), Some(USUAL));
+        drop(client);
+    }
+
+    /// A line between two sockets of this machine is as fast as any, until nobody reads.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test]
+    async fn the_system_learns_of_the_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        set_unsent(&stream, USUAL);
+        let mut line = Line::new(stream);
+        let reading = tokio::spawn(async move {
+            let mut buffer = vec![0; 1 << 20];
+            while client.read(&mut buffer).await.unwrap() > 0 {}
+        });
+        let data = vec![0; 1 << 20];
+        while unsent(&line.stream) != Some(4 * USUAL) {
+            line.write_all(&data).await.unwrap();
+        }
+        drop(line);
+        reading.await.unwrap();
     }
 }

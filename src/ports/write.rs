@@ -12,10 +12,10 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::context::Context;
+use super::context::{Context, Timing};
 use super::outbox::{Batch, Lane};
 use super::peer::{Link, Peer};
-use crate::counters::Count;
+use crate::counters::{Count, Counters};
 use crate::memory::spare;
 use crate::session::Event;
 use crate::session::event::End;
@@ -55,6 +55,7 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
             () = link.cancel.cancelled() => {}
         }
     }
+    let (timing, counters) = (&context.timing, &context.counters);
     let mut batch = Batch::default();
     // Begun once, as beginning to wait for it takes locks, and this loop turns with every batch.
     let mut cancelled = pin!(link.cancel.cancelled());
@@ -72,7 +73,7 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
             biased;
             () = &mut cancelled => break,
             Some(bytes) = control.recv() => {
-                if let Err(end) = flush(&mut io, VecDeque::from([bytes]), &link, &context).await {
+                if let Err(end) = flush(&mut io, VecDeque::from([bytes]), &link, timing, counters).await {
                     link.finish(end);
                     break;
                 }
@@ -85,7 +86,7 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
                     batch.segments.push(zmtp::ping(0, &number.to_be_bytes()));
                 }
                 let segments = merged(batch.segments.drain(..));
-                let result = flush(&mut io, segments, &link, &context).await;
+                let result = flush(&mut io, segments, &link, timing, counters).await;
                 let now = Instant::now();
                 match result {
                     Ok(()) => {
@@ -117,9 +118,9 @@ async fn flush<W: AsyncWrite + Unpin>(
     io: &mut W,
     mut segments: VecDeque<Bytes>,
     link: &Link,
-    context: &Context,
+    timing: &Timing,
+    counters: &Counters,
 ) -> Result<(), End> {
-    let timing = &context.timing;
     let mut window = (Instant::now(), 0usize);
     let mut room = match segments.iter().any(|segment| segment.len() >= LARGE) {
         true => HEAD,
@@ -144,7 +145,7 @@ async fn flush<W: AsyncWrite + Unpin>(
                     Some(Ok(0)) | Some(Err(_)) => return Err(End::Broken),
                     Some(Ok(written)) => written,
                     None => {
-                        context.counters.add(Count::StalledLinks);
+                        counters.add(Count::StalledLinks);
                         return Err(End::Stalled);
                     }
                 },
@@ -156,7 +157,7 @@ async fn flush<W: AsyncWrite + Unpin>(
         let now = Instant::now();
         if now >= window.0 + timing.rate_window {
             if window.1 < timing.rate_bytes() {
-                context.counters.add(Count::StalledLinks);
+                counters.add(Count::StalledLinks);
                 return Err(End::Stalled);
             }
             window = (now, 0);
@@ -233,7 +234,15 @@ fn merged(segments: impl Iterator<Item = Bytes>) -> VecDeque<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::pin::Pin;
+    use std::task::{self, Poll};
+
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::config::Config;
+    use crate::wire::role::Role;
 
     #[test]
     fn short_pieces_become_few() {
@@ -252,6 +261,83 @@ mod tests {
         );
         assert!(pieces.len() < 20, "{}", pieces.len());
         assert!(pieces.iter().all(|p| p.len() <= 2 * PIECE));
+    }
+
+    /// Takes so many bytes at a time, and notes them.
+    struct Sink {
+        takes: usize,
+        taken: Vec<Vec<u8>>,
+    }
+
+    impl AsyncWrite for Sink {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut task::Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let part = bytes.get(..self.takes).unwrap_or(bytes).to_vec();
+            let len = part.len();
+            self.taken.push(part);
+            Poll::Ready(Ok(len))
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            context: &mut task::Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            self.poll_write(context, &bytes)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The lengths of what was written when the system takes so much at a time.
+    async fn written(lengths: &[usize], takes: usize) -> Vec<usize> {
+        let (timing, counters) = (Timing::new(&Config::default()), Counters::default());
+        let link = Link::new(
+            1,
+            Role::Publisher,
+            IpAddr::from([127, 0, 0, 1]),
+            false,
+            CancellationToken::new(),
+        );
+        let segments: VecDeque<Bytes> = lengths
+            .iter()
+            .zip(1..)
+            .map(|(length, byte)| vec![byte; *length].into())
+            .collect();
+        let expected = Vec::from(segments.clone()).concat();
+        let taken = Vec::new();
+        let mut sink = Sink { takes, taken };
+        let result = flush(&mut sink, segments, &link, &timing, &counters).await;
+        assert!(result.is_ok());
+        assert!(sink.taken.concat() == expected, "{lengths:?}");
+        sink.taken.iter().map(Vec::len).collect()
+    }
+
+    #[tokio::test]
+    async fn the_head_of_what_is_large_is_written_first() {
+        let all = usize::MAX;
+        assert_eq!(
+            written(&[80, LARGE, 5], all).await,
+            [HEAD, 80 + LARGE + 5 - HEAD]
+        );
+        // It may be taken in parts itself.
+        let parts = written(&[80, LARGE, 5], 1500).await;
+        assert_eq!(parts.get(..2), Some(&[1500, 1500][..]));
+        assert_eq!(written(&[80, LARGE - 1, 5], all).await, [LARGE + 84]);
     }
 
     #[test]

@@ -415,6 +415,21 @@ mod tests {
         assert_eq!(empty.segments(), [b"\0\0\0\0".as_slice()]);
     }
 
+    #[test]
+    fn a_chunk_in_pieces_is_one_chunk() {
+        let pieces = [vec![1; 3], vec![2; 5000], vec![3; 2]].map(Bytes::from);
+        let a = Bytes::from_static(b"a");
+        let message = Message::with_last(vec![a.clone()], pieces.to_vec());
+        let whole = Message::new(message.clone().into_frames());
+        assert_eq!(whole.frames(), [a, pieces.concat().into()]);
+        let encoded = encode(&message);
+        assert_eq!(encoded.segments()[1].as_ptr(), pieces[1].as_ptr());
+        assert_eq!(
+            encoded.segments().concat(),
+            encode(&whole).segments().concat()
+        );
+    }
+
     fn messages() -> impl Strategy<Value = Vec<Message>> {
         let len =
             prop_oneof![8 => 0..600_usize, 2 => 4000..10_000_usize, 1 => 60_000..140_000_usize];

@@ -3,8 +3,8 @@
 //! Both transports' decoders read through an [`Intake`]. Small bodies are split off the read
 //! buffer without a copy; a body longer than [`BIG`] gets memory of its own: what others have done
 //! with, or new memory that grows with what was *received*, never at once to what was announced.
-//! Of a body larger than [`PAGED`] a quarter is enough for it to get a place for all of it, of which
-//! the system fills in pages as they are written to.
+//! Of a body larger than [`PAGED`] a quarter of that is enough for it to get a place for all of it, of
+//! which the system fills in pages as they are written to.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
 

@@ -38,9 +38,13 @@ impl Message {
         &self.frames
     }
 
-    /// The frames, owned.
+    /// The frames, owned. One in pieces is put together.
     pub fn into_frames(self) -> Vec<Bytes> {
-        self.frames
+        let Self { mut frames, last } = self;
+        if !last.is_empty() {
+            frames.push(last.concat().into());
+        }
+        frames
     }
 
     /// The pieces of each frame in order.

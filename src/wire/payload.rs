@@ -32,17 +32,25 @@ const DEPTH: usize = 100;
 /// Reads a payload whose honest form has at most `items` values. The work a hostile one can cause
 /// through references stays in proportion to the bytes it took to send it.
 pub(super) fn read(frame: &Bytes, items: usize) -> Result<Value, FieldError> {
+    Ok(pickle::read_plain(frame, &budget(frame, items))?)
+}
+
+/// The same, with nothing that keeps the frame in memory.
+pub(super) fn read_apart(frame: &Bytes, items: usize) -> Result<Value, FieldError> {
+    Ok(pickle::read_apart(frame, &budget(frame, items))?)
+}
+
+fn budget(frame: &Bytes, items: usize) -> Budget {
     let items = items
         .saturating_add(64)
         .min(frame.len().saturating_mul(2).saturating_add(64));
-    let budget = Budget {
+    Budget {
         bytes: frame.len(),
         depth: DEPTH,
         items,
         memo: items,
         stack: items,
-    };
-    Ok(pickle::read_plain(frame, &budget)?)
+    }
 }
 
 /// Reads a pickled int.

@@ -77,13 +77,17 @@ pub(in crate::wire) fn request(
     parts: &Parts<'_>,
     limits: &CommandLimits,
 ) -> Result<Option<Request>, FieldError> {
-    let value = payload::read(parts.payload, limits.items)?;
+    let value = match parts.kind {
+        Kind::ServerSnapshot => payload::read(parts.payload, limits.items)?,
+        // Nothing large is in it that anybody wants, and metadata is kept.
+        _ => payload::read_apart(parts.payload, limits.items)?,
+    };
     let name =
         |dict: &Dict, key, what| payload::text(payload::entry(dict, key, what)?, what, limits.text);
     Ok(Some(match parts.kind {
         Kind::Auth => Request::Auth(auth(dict(&value)?, limits)?),
         Kind::Snapshot => snapshot(dict(&value)?)?,
-        Kind::ServerSnapshot => server_snapshot(&value, limits)?,
+        Kind::ServerSnapshot => server_snapshot(&value, parts.payload.len(), limits)?,
         Kind::Delete => Request::Delete(payload::node_id(&value)?),
         Kind::Right => {
             let dict = dict(&value)?;
@@ -139,7 +143,11 @@ fn snapshot(dict: &Dict) -> Result<Request, FieldError> {
     }
 }
 
-fn server_snapshot(value: &Value, limits: &CommandLimits) -> Result<Request, FieldError> {
+fn server_snapshot(
+    value: &Value,
+    frame: usize,
+    limits: &CommandLimits,
+) -> Result<Request, FieldError> {
     // G1–G4 have a path that sends the bare text.
     if value.as_str() == Some("SNAPSHOT_END") {
         return Ok(Request::UploadEnd);
@@ -156,7 +164,12 @@ fn server_snapshot(value: &Value, limits: &CommandLimits) -> Result<Request, Fie
         }
         "SET" => {
             let data = payload::entry(dict, "DATA", "no DATA")?;
-            set::decode(data, &limits.node).map(Request::UploadSet)
+            let mut node = set::decode(data, &limits.node)?;
+            // The node must not keep more than itself in memory.
+            if node.payload.len() < frame / 2 {
+                node.payload = Bytes::copy_from_slice(&node.payload);
+            }
+            Ok(Request::UploadSet(node))
         }
         "END" => Ok(Request::UploadEnd),
         _ => Err(FieldError::Shape("not a state an uploader sends")),
