@@ -18,6 +18,8 @@
 
 mod claim;
 mod content;
+#[cfg(target_os = "linux")]
+mod direct;
 pub(crate) mod disk;
 mod error;
 mod format;

@@ -126,18 +126,15 @@ impl Payloads {
         (kind, id, state): (Kind, NodeId, State),
         payload: &Bytes,
     ) -> std::io::Result<(Box<dyn DiskFile>, u64)> {
-        let file = self.disk.open(path, How::Anew)?;
         let body = STATE.saturating_add(payload.len());
         let mut start = row::start(kind, Some(id), body).to_vec();
         start.extend_from_slice(&content::state(state));
         let mut sum = crc32fast::Hasher::new();
         sum.update(&start);
         sum.update(payload);
-        let after = (start.len() as u64).saturating_add(payload.len() as u64);
-        file.write_at(0, &start)?;
-        file.write_at(start.len() as u64, payload)?;
-        file.write_at(after, &sum.finalize().to_le_bytes())?;
-        Ok((file, after.saturating_add(END as u64)))
+        let parts: [&[u8]; 3] = [&start, payload, &sum.finalize().to_le_bytes()];
+        let len = parts.iter().map(|part| part.len() as u64).sum();
+        Ok((self.disk.write_anew(path, &parts)?, len))
     }
 
     /// Syncs those that are open, and gives them their names.
