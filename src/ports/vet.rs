@@ -20,12 +20,14 @@ use crate::wire::intake::BIG;
 use crate::wire::node::Update;
 use crate::wire::pickle::{Budget, ScanPolicy};
 
-/// A payload larger than this, or with more values, is looked into on a thread where it holds up
-/// nothing. So many values take half a millisecond as a rule, 2 ms at most; handing large payloads
-/// to another processor takes longer.
+/// A payload larger than this is looked into on a thread where it holds up nothing…
 const LONG: usize = 2 * 1024 * 1024;
-/// Nothing of so many bytes has more.
+/// …and so is one of more values. To scan so many takes half a millisecond as a rule, 4 ms at most;
+/// handing large payloads to another processor takes longer. Nothing of so many bytes takes more
+/// (although it may name the same thing again and again).
 const FEW: usize = 1 << 18;
+/// …or of more values than this if they are to be read, not only scanned.
+const READ: usize = 4096;
 /// After one larger than this others get their turn: a read may bring hundreds, which together
 /// would keep a thread for a tenth of a second.
 const TURN: usize = 4 * 1024;
@@ -41,18 +43,13 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
         return Event::Unfit(node);
     };
     let limits = &context.limits;
-    let here = if payload.len() <= FEW {
-        Some(look_into(payload, part, dialect, limits, limits.content))
-    } else if payload.len() <= LONG {
-        let looked = look_into(payload, part, dialect, limits, few(limits.content));
-        // If it is not fit, the reason is only known within all that is allowed.
-        looked.ok().map(Ok)
-    } else {
-        None
-    };
+    let here = look_briefly(payload, part, dialect, limits);
     let result = match here {
         Some(looked) => {
-            if payload.len() > TURN {
+            let rewritten = looked
+                .as_ref()
+                .is_ok_and(|looked| looked.rewritten.is_some());
+            if payload.len() > TURN || rewritten {
                 tokio::task::yield_now().await;
             }
             looked
@@ -60,7 +57,7 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
         None => {
             let given = payload.clone();
             let limits = Arc::clone(limits);
-            let look = move || look_into(&given, part, dialect, &limits, limits.content);
+            let look = move || look_into(&given, part, dialect, &limits);
             // A fault in the scan is no permission.
             let looked = tokio::task::spawn_blocking(look).await;
             looked.unwrap_or(Err(Unfit::Fault))
@@ -97,24 +94,51 @@ fn few(budget: Budget) -> Budget {
     }
 }
 
+/// What comes of looking into a payload; `None` if that takes long.
+fn look_briefly(
+    payload: &Bytes,
+    part: Part,
+    dialect: &Dialect,
+    limits: &PortLimits,
+) -> Option<Result<Looked, Unfit>> {
+    let look = |budget| {
+        with_policy(limits, budget, |policy| {
+            let deltas = dialect.live != Live::Whole;
+            fit::look_briefly(payload, part, dialect.family, deltas, policy, READ)
+        })
+    };
+    if payload.len() <= FEW {
+        look(limits.content).transpose()
+    } else if payload.len() <= LONG {
+        // If it is not fit, the reason is only known within all that is allowed.
+        look(few(limits.content)).ok().flatten().map(Ok)
+    } else {
+        None
+    }
+}
+
 /// Checks a payload of a client of this dialect.
 fn look_into(
     payload: &Bytes,
     part: Part,
     dialect: &Dialect,
     limits: &PortLimits,
-    budget: Budget,
 ) -> Result<Looked, Unfit> {
+    with_policy(limits, limits.content, |policy| {
+        let deltas = dialect.live != Live::Whole;
+        fit::look_into(payload, part, dialect.family, deltas, policy)
+    })
+}
+
+fn with_policy<T>(limits: &PortLimits, budget: Budget, look: impl Fn(&ScanPolicy<'_>) -> T) -> T {
     let extra = limits.extra_globals.iter();
     let extra: Vec<_> = extra
         .map(|global| (global.module(), global.name()))
         .collect();
-    let policy = ScanPolicy {
+    look(&ScanPolicy {
         budget,
         extra_globals: &extra,
-    };
-    let deltas = dialect.live != Live::Whole;
-    fit::look_into(payload, part, dialect.family, deltas, &policy)
+    })
 }
 
 /// The payload of an event, whose it is, and what it is part of.
@@ -148,7 +172,7 @@ mod tests {
         let limits = PortLimits::new(&Config::default(), 1 << 20);
         let dialect = for_version(Some(version)).unwrap();
         let payload = Bytes::copy_from_slice(payload);
-        look_into(&payload, part, dialect, &limits, limits.content)
+        look_into(&payload, part, dialect, &limits)
     }
 
     /// One version of each way to send nodes: marshal, pickles, deltas, both.
@@ -270,24 +294,55 @@ mod tests {
         assert_eq!(unfit, Unfit::Grows);
     }
 
-    /// What is fit within a small budget is fit, with the same outcome; what is not is looked into
-    /// again.
+    /// What takes long is looked into elsewhere; what does not has the same outcome here.
     #[test]
-    fn few_values_are_enough_to_permit() {
+    fn what_takes_long_is_left_to_another_thread() {
         let limits = PortLimits::new(&Config::default(), 1 << 30);
         let dialect = for_version(Some("0.9.11")).unwrap();
-        let few = few(limits.content);
-        let look = |values: usize, budget| {
-            let twice = b"\x80\x04}\x94(\x8c\x01a]\x94K\x01a\x8c\x01bh\x01\x8c\x01c](";
+        let list = |start: &[u8], values: usize, end: &[u8]| {
             let list = b"K\x01".repeat(values);
-            let payload = [&twice[..], &list, b"eu."].concat();
-            look_into(&payload.into(), Part::Node, dialect, &limits, budget)
+            Bytes::from([start, &list, end].concat())
         };
-        let looked = look(FEW / 2, limits.content);
-        assert!(looked.as_ref().unwrap().rewritten.is_some());
-        assert_eq!(look(FEW / 2, few), looked);
-        assert!(look(FEW, limits.content).is_ok());
-        assert!(look(FEW, few).is_err());
+        let twice = |values| {
+            let twice = b"\x80\x04}\x94(\x8c\x01a]\x94K\x01a\x8c\x01bh\x01\x8c\x01c](";
+            list(twice, values, b"eu.")
+        };
+        let once = |values| list(b"\x80\x04}\x8c\x01a](", values, b"es.");
+        let brief = |payload, part| look_briefly(&payload, part, dialect, &limits);
+        let whole = |payload, part| Some(look_into(&payload, part, dialect, &limits));
+        for (payload, part) in [
+            (twice(READ / 2), Part::Node),
+            (once(READ / 2), Part::Delta),
+            (once(FEW - 9), Part::Node),
+            (Bytes::from_static(b"\x80\x04"), Part::Node),
+        ] {
+            let looked = brief(payload.clone(), part);
+            assert_eq!(looked, whole(payload, part));
+        }
+        for (payload, part) in [
+            (twice(READ), Part::Node),
+            (once(READ), Part::Delta),
+            (once(FEW), Part::Node),
+            (once(LONG), Part::Node),
+            (list(b"\x80\x04}\x8c\x01a](", FEW, b""), Part::Node),
+        ] {
+            assert_eq!(brief(payload.clone(), part), None, "{}", payload.len());
+        }
+    }
+
+    /// 133 bytes that name six million values.
+    #[test]
+    fn a_bomb_is_found_out_before_it_is_gone_through() {
+        let levels = (0..20).flat_map(|level| [b'h', level, b'h', level, 0x86, 0x94]);
+        let levels: Vec<u8> = levels.collect();
+        let bomb = [&b"\x80\x04}\x8c\x01x(]\x85\x94"[..], &levels, b"ts."].concat();
+        assert_eq!(look("0.9.11", Part::Node, &bomb), Err(Unfit::Grows));
+        let limits = PortLimits::new(&Config::default(), 1 << 30);
+        let dialect = for_version(Some("0.9.11")).unwrap();
+        assert_eq!(
+            look_briefly(&bomb.into(), Part::Node, dialect, &limits),
+            None
+        );
     }
 
     #[test]
@@ -315,7 +370,7 @@ mod tests {
             config.session.extra_globals = names.iter().map(|name| name.parse().unwrap()).collect();
             let limits = PortLimits::new(&config, 1 << 20);
             for part in [Part::Set, Part::Node, Part::Delta] {
-                let looked = look_into(&payload, part, dialect, &limits, limits.content);
+                let looked = look_into(&payload, part, dialect, &limits);
                 assert_eq!(looked.is_ok(), fit, "{names:?} {looked:?}");
             }
         }

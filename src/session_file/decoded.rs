@@ -11,7 +11,7 @@ use crate::wire::dialect::Family;
 use crate::wire::fit::Unfit;
 use crate::wire::identity::NodeId;
 use crate::wire::node::NodeState;
-use crate::wire::pickle::{Budget, Dict, Protocol, Value, least_size, read_plain, write};
+use crate::wire::pickle::{Budget, Dict, Protocol, Value, exceeds, read_plain, write};
 
 /// Levels around a node's data: dict, list, tuple, dict.
 const LEVELS: usize = 4;
@@ -101,7 +101,7 @@ impl Decoded {
         }
         let limit = limits.node.payload;
         // What is shared is written out each time.
-        if least_size(data) > limit {
+        if exceeds(data, limit) {
             return Err(NodeError::TooLong { limit });
         }
         let payload = write(data, Protocol::Four);

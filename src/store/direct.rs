@@ -9,7 +9,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::memory::pages::{self, Buffer};
@@ -19,21 +18,27 @@ const BLOCK: usize = 4096;
 /// Bytes that are written at once. They are copied so that they are in a place that suits.
 const CHUNK: usize = 1 << 20;
 
-/// Makes a file of these parts, one after the other. `None` if the file system writes nothing past
-/// the memory: then anything may be in the file.
+/// Makes a file of these parts, one after the other. `None` if that fails, as where the file system
+/// writes nothing past the memory: then anything may be in the file, and the usual way may work.
 ///
 /// # Errors
-/// As writing has.
+/// If there is no room.
 pub(super) fn write(path: &Path, parts: &[&[u8]]) -> io::Result<Option<File>> {
     let written = open(path).and_then(|mut file| {
-        copy(&mut file, parts)?;
+        let len = copy(&mut file, parts)?;
+        file.set_len(len)?;
         Ok(file)
     });
     match written {
         Ok(file) => Ok(Some(file)),
-        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if is_full(&error) => Err(error),
+        Err(_) => Ok(None),
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -42,7 +47,8 @@ fn open(path: &Path) -> io::Result<File> {
     options.custom_flags(OFlag::O_DIRECT.bits()).open(path)
 }
 
-fn copy(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
+/// Writes the parts, and zeros up to the end of the last block. Gives how long they are.
+fn copy(file: &mut impl Write, parts: &[&[u8]]) -> io::Result<u64> {
     // Of a size that begins at a page of memory.
     let mut buffer = Buffer::new(pages::LARGE.max(CHUNK));
     let (mut filled, mut len) = (0, 0_u64);
@@ -65,9 +71,8 @@ fn copy(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
         let last = buffer.get_mut(..whole).unwrap_or_default();
         last.get_mut(filled..).unwrap_or_default().fill(0);
         file.write_all(last)?;
-        file.set_len(len)?;
     }
-    Ok(())
+    Ok(len)
 }
 
 #[cfg(test)]
@@ -87,8 +92,43 @@ mod tests {
     fn where_there_is_no_such_way_it_says_so() {
         let written = write(Path::new("/dev/null"), &[b"x"]).unwrap();
         assert!(written.is_none());
-        let error = write(Path::new("/dev/null/x"), &[b"x"]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+        assert!(write(Path::new("/dev/null/x"), &[b"x"]).unwrap().is_none());
+        assert!(is_full(&io::ErrorKind::StorageFull.into()));
+    }
+
+    /// Takes whole blocks from whole pages of memory, so many before it is full.
+    struct Blocks(Vec<u8>, usize);
+
+    impl Write for Blocks {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert_eq!((bytes.len() % BLOCK, bytes.as_ptr().addr() % BLOCK), (0, 0));
+            let room = (self.1 * BLOCK).saturating_sub(self.0.len());
+            let taken = bytes.get(..room).unwrap_or(bytes);
+            self.0.extend_from_slice(taken);
+            match taken.len() {
+                0 => Err(io::ErrorKind::StorageFull.into()),
+                taken => Ok(taken),
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn whole_blocks_are_written() {
+        for length in [1, BLOCK, CHUNK - 45, CHUNK - 44, 3 * CHUNK + 1] {
+            let parts = parts(&[45, length]);
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            let all = parts.concat();
+            let mut disk = Blocks(Vec::new(), 1000);
+            assert_eq!(copy(&mut disk, &parts).unwrap(), all.len() as u64);
+            assert_eq!(disk.0.len(), all.len().next_multiple_of(BLOCK));
+            let (written, rest) = disk.0.split_at(all.len());
+            assert!(written == all && rest.iter().all(|byte| *byte == 0));
+            let error = copy(&mut Blocks(Vec::new(), 0), &parts).unwrap_err();
+            assert!(is_full(&error));
+        }
     }
 
     #[test]

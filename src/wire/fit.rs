@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::delta::is_plain;
 use super::dialect::Family;
 use super::marshal::{self, MarshalError};
-use super::pickle::{PickleError, Protocol, ScanPolicy, Top, least_size, read, scan, write};
+use super::pickle::{PickleError, Protocol, ScanPolicy, Top, exceeds, read, scan, write};
 
 /// How much larger a payload may become by writing out what it refers to repeatedly.
 const GROWTH: usize = 16;
@@ -71,10 +71,27 @@ pub fn look_into(
     deltas: bool,
     policy: &ScanPolicy<'_>,
 ) -> Result<Looked, Unfit> {
+    let looked = look_briefly(payload, part, family, deltas, policy, usize::MAX)?;
+    Ok(looked.unwrap_or_default())
+}
+
+/// The same if no more than so many values are to be read or written, which takes a hundred times as
+/// long as scanning them; else `None`.
+///
+/// # Errors
+/// The same.
+pub fn look_briefly(
+    payload: &Bytes,
+    part: Part,
+    family: Family,
+    deltas: bool,
+    policy: &ScanPolicy<'_>,
+    values: usize,
+) -> Result<Option<Looked>, Unfit> {
     let budget = policy.budget;
     if family == Family::Marshal {
         marshal::scan(payload, &budget)?;
-        return Ok(Looked::default());
+        return Ok(Some(Looked::default()));
     }
     let scanned = scan(payload, policy)?;
     if !may_be(scanned.top, part, deltas) {
@@ -88,17 +105,20 @@ pub fn look_into(
     let rewrite = scanned.dated || (scanned.shared && deltas);
     let mut looked = Looked::default();
     if rewrite || part == Part::Delta {
+        if scanned.items > values {
+            return Ok(None);
+        }
         // What names something the operator permits is not read, and stays as it is.
         if let Ok(value) = read(payload, &budget) {
             looked.plain = part == Part::Delta && is_plain(&value);
             let most = payload.len().saturating_mul(GROWTH).max(SMALL);
-            if rewrite && least_size(&value) > most.min(budget.bytes) {
+            if rewrite && exceeds(&value, most.min(budget.bytes)) {
                 return Err(Unfit::Grows);
             }
             looked.rewritten = rewrite.then(|| write(&value, Protocol::Four));
         }
     }
-    Ok(looked)
+    Ok(Some(looked))
 }
 
 /// Whether a payload may be that: a dict. `None` is a node that was registered but never dumped,

@@ -53,4 +53,4 @@ pub use text::{NotText, Str};
 pub(crate) use token::{Argument, argument, splice};
 pub use value::{PyType, Value};
 pub(super) use write::write_pieces;
-pub use write::{Protocol, least_size, write};
+pub use write::{Protocol, exceeds, write};

@@ -16,8 +16,9 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Looks at a value of which `bytes` longer than `share` are to be shared.
-    pub(super) fn of(value: &Value, share: usize) -> Self {
+    /// Looks at a value of which `bytes` longer than `share` are to be shared, until it has found
+    /// that it takes more than `most` bytes.
+    pub(super) fn of(value: &Value, share: usize, most: usize) -> Self {
         let mut survey = Self::default();
         // Whether it was seen again. A key of one byte is as short as what would refer to it.
         let mut seen: HashMap<usize, bool> = HashMap::new();
@@ -52,6 +53,9 @@ impl Survey {
             }
             survey.bytes = survey.bytes.saturating_add(bytes);
             survey.copied = survey.copied.saturating_add(bytes.saturating_sub(shared));
+            if survey.bytes > most {
+                break;
+            }
         }
         let again = seen.into_iter().filter(|(_, again)| *again);
         survey.texts = again.map(|(at, _)| (at, None)).collect();

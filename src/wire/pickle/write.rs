@@ -38,7 +38,7 @@ pub fn write(value: &Value, protocol: Protocol) -> Bytes {
 
 /// The same in pieces: `bytes` of the value that are longer than `share` are not copied.
 pub(in crate::wire) fn write_pieces(value: &Value, protocol: Protocol, share: usize) -> Vec<Bytes> {
-    let survey = Survey::of(value, share);
+    let survey = Survey::of(value, share, usize::MAX);
     let mut writer = Writer {
         out: Vec::with_capacity(survey.copied),
         pieces: Vec::new(),
@@ -63,10 +63,10 @@ pub(in crate::wire) fn write_pieces(value: &Value, protocol: Protocol, share: us
     writer.pieces
 }
 
-/// Bytes that [`write()`] will take at least, without taking them: what is shared in a value may be
-/// written many times.
-pub fn least_size(value: &Value) -> usize {
-    Survey::of(value, usize::MAX).bytes
+/// Whether [`write()`] would take more than so many bytes, without taking them: what is shared in a
+/// value may be written many times.
+pub fn exceeds(value: &Value, most: usize) -> bool {
+    Survey::of(value, usize::MAX, most).bytes > most
 }
 
 /// What is still to be written.
