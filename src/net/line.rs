@@ -220,16 +220,22 @@ mod tests {
         }
     }
 
+    /// A client and its line, with the usual bound.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    async fn connected() -> (TcpStream, Line) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (stream, _) = accepted.unwrap();
+        set_unsent(&stream, USUAL);
+        (client.unwrap(), Line::new(stream))
+    }
+
     /// Whoever reads nothing is not fast, however often the writing task was put off.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     #[tokio::test]
     async fn being_put_off_is_not_being_full() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (client, (stream, _)) = (client.unwrap(), accepted.unwrap());
-        set_unsent(&stream, USUAL);
-        let mut line = Line::new(stream);
+        let (client, mut line) = connected().await;
         // More writes than a task may do at once.
         let puts_off = poll_fn(|context| {
             let write = |line: &mut Line, context: &mut _| Pin::new(line).poll_write(context, b"x");
@@ -247,12 +253,7 @@ mod tests {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     #[tokio::test]
     async fn the_system_learns_of_the_bound() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
-        set_unsent(&stream, USUAL);
-        let mut line = Line::new(stream);
+        let (mut client, mut line) = connected().await;
         let reading = tokio::spawn(async move {
             let mut buffer = vec![0; 1 << 20];
             while client.read(&mut buffer).await.unwrap() > 0 {}

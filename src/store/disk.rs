@@ -66,6 +66,7 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn read_ahead(&self, _path: &Path) {}
 }
 
+/// The usual way to do that, through the system's memory.
 fn write_parts<D: Disk + ?Sized>(
     disk: &D,
     path: &Path,

@@ -72,7 +72,8 @@ pub fn look_into(
     policy: &ScanPolicy<'_>,
 ) -> Result<Looked, Unfit> {
     let looked = look_briefly(payload, part, family, deltas, policy, usize::MAX)?;
-    Ok(looked.unwrap_or_default())
+    // Nothing has more values. A fault in that is no permission.
+    looked.ok_or(Unfit::Fault)
 }
 
 /// The same if no more than so many values are to be read or written, which takes a hundred times as

@@ -7,9 +7,6 @@ use super::{meta::Kind, stack::Scratch, text::NotText, value::PyType};
 pub(super) trait Builder {
     /// A value, finished or not. The default is never looked at.
     type Item: Clone + Default;
-    /// Whether it wants to know which number it is. If not, it is not told of those that come in
-    /// the common ways, and the default stands for them.
-    const LOOKS: bool;
 
     /// Memory for the stack to use.
     fn scratch(&self) -> Scratch<Self::Item> {

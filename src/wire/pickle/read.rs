@@ -79,7 +79,6 @@ impl<'a> Reader<'a> {
 
 impl Builder for Reader<'_> {
     type Item = Value;
-    const LOOKS: bool = true;
 
     fn atom(&mut self, atom: Atom<'_>) -> Value {
         match atom {

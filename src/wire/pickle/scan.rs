@@ -121,7 +121,6 @@ pub(super) struct Scanner<'a> {
 impl Builder for Scanner<'_> {
     /// Where a string's opcode is, as strings may become names; 0 otherwise.
     type Item = usize;
-    const LOOKS: bool = false;
 
     fn scratch(&self) -> Scratch<usize> {
         SCRATCH.try_with(Cell::take).unwrap_or_default()

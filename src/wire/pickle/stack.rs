@@ -114,26 +114,6 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         self.place(1, meta, item)
     }
 
-    /// How many values may be pushed.
-    #[inline]
-    pub(super) fn room(&self) -> usize {
-        let values = self.max_items().saturating_sub(self.items);
-        self.budget
-            .stack
-            .saturating_sub(self.slots.len())
-            .min(values)
-    }
-
-    /// Pushes many values that are known to be the same; no more than there is [room](Self::room)
-    /// for.
-    #[inline]
-    pub(super) fn push_many(&mut self, meta: Meta, count: usize) {
-        self.items = self.items.saturating_add(count);
-        let (memo, item) = (None, I::default());
-        let slot = Slot { meta, memo, item };
-        self.slots.extend(std::iter::repeat_n(slot, count));
-    }
-
     /// Whether there may be so many values more.
     #[inline]
     pub(super) fn affords(&self, count: usize) -> bool {

@@ -39,7 +39,7 @@ impl<'a, B: Builder> Machine<'a, B> {
                 self.atom(Kind::Bool, Atom::Bool(false)).ok()?;
                 Some(after)
             }
-            [op::BININT1 | op::BININT2 | op::BININT | op::BINFLOAT, ..] => self.numbers(rest),
+            [op::BININT1 | op::BININT2 | op::BININT | op::BINFLOAT, ..] => self.number(rest),
             [op::SHORT_BINUNICODE, length, after @ ..] => {
                 let (bytes, after) = after.split_at_checked((*length).into())?;
                 let at = self.cursor.start_of(rest);
@@ -87,35 +87,6 @@ impl<'a, B: Builder> Machine<'a, B> {
             [op::TUPLE3, after @ ..] => self.short_tuple(3, after),
             _ => None,
         }
-    }
-
-    /// Numbers, often hundreds in a row.
-    #[inline]
-    fn numbers(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
-        if B::LOOKS {
-            return self.number(rest);
-        }
-        // No more are looked at than may be: what does not end well is not gone through again.
-        let room = self.stack.room();
-        let mut after = rest;
-        let mut count = 0_usize;
-        while count < room {
-            // Floats come in rows, of which the processor foresees the end of each.
-            if let [op::BINFLOAT, _, _, _, _, _, _, _, _, next @ ..] = after {
-                after = next;
-            } else if let Some(next) = past_number(after) {
-                after = next;
-            } else {
-                break;
-            }
-            count = count.saturating_add(1);
-        }
-        // A number that breaks off is none.
-        if count == 0 {
-            return None;
-        }
-        self.stack.push_many(Meta::scalar(Kind::Number), count);
-        Some(after)
     }
 
     #[inline]
@@ -192,23 +163,6 @@ impl<'a, B: Builder> Machine<'a, B> {
         self.stack.slot(place).ok()?.item = item;
         Some(())
     }
-}
-
-/// What follows the number that this begins with.
-#[inline]
-fn past_number(rest: &[u8]) -> Option<&[u8]> {
-    // As values, not branches: which width comes next is anybody's guess, also the processor's.
-    let width = match *rest.first()? {
-        op::BININT1 => 2,
-        op::BININT2 => 3,
-        op::BININT => 5,
-        op::BINFLOAT => 9,
-        _ => 0,
-    };
-    if width == 0 {
-        return None;
-    }
-    rest.get(width..)
 }
 
 #[cfg(test)]

@@ -91,6 +91,17 @@ fn is_ascii(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |all, byte| all | byte) < 0x80
 }
 
+/// Whether the first `length` bytes, few of many, are ASCII. `false` proves nothing.
+#[inline(always)]
+pub(super) fn is_short_ascii(bytes: &[u8], length: usize) -> bool {
+    let Some(chunk) = bytes.first_chunk() else {
+        return false;
+    };
+    let high = u128::from_le_bytes(*chunk) & 0x8080_8080_8080_8080_8080_8080_8080_8080;
+    // What is beyond 16 bytes counts as not ASCII.
+    high.trailing_zeros() as usize >= length.saturating_mul(8) && length <= 16
+}
+
 /// The same of any bytes.
 #[inline(never)]
 fn is_utf8(bytes: &[u8]) -> bool {

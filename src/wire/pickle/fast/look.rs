@@ -1,29 +1,20 @@
-//! The fast way through pickles of plain data, which nearly all nodes are: numbers, strings,
-//! `bytes`, lists, dicts and tuples. The scanner tries it first.
+//! The way through a pickle of plain data, opcode by opcode.
 //!
-//! It keeps no values and makes no errors: for everything that is wrong or out of the ordinary it
-//! gives up, and the [`machine`](super::machine) goes through the pickle from the beginning. What
-//! it accepts the machine would accept, with the same facts.
-
-use std::cell::Cell;
+//! [`look`](super::look()) makes the state for it and keeps its memory. `None` everywhere means that
+//! the machine has to look.
 
 use super::{
-    budget::Budget,
+    Plain,
+    input::{block4, numbers},
+};
+use crate::wire::pickle::{
     meta::{Flags, Kind, Meta},
     op,
-    text::is_text,
+    text::{is_short_ascii, is_text},
 };
 
-/// Values not put anywhere yet that there is always room for. Python puts a thousand at a time into
-/// lists and dicts.
-const STACK: usize = 1 << 13;
-/// Levels of containers.
-const DEPTH: usize = 1 << 8;
-/// Entries of the stack and the memo that are worth keeping for the next pickle.
-const KEPT: usize = 1 << 15;
-/// Longer pickles are left to the machine, and those that refer to values while they have more than
-/// so many: what they have in the end fits into 32 bits.
-const LONGEST: usize = 1 << 30;
+/// Who refers to values while there are more than so many is left to the machine: what a pickle of no
+/// more than [`LONGEST`](super::LONGEST) bytes has in the end then fits into 32 bits.
 const MOST: u64 = 1 << 30;
 
 const NONE: u64 = Meta::scalar(Kind::None).facts();
@@ -39,102 +30,42 @@ const DICT: Meta = Meta::growing(Kind::Dict);
 /// One, as a weight is noted beside the facts.
 const ONE: u64 = 1 << 32;
 
-/// What is known of a pickle of plain data.
-pub(super) struct Plain {
-    pub(super) meta: Meta,
-    /// Whether something that can be changed is in two places.
+/// What is around a mark.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Mark {
+    floor: usize,
+    deepest: u64,
+}
+
+/// The stack machine's state, as far as it is needed.
+pub(super) struct Look<'a> {
+    /// The values not put anywhere yet: their facts, and instead of its weight that of all before
+    /// it. So the weight of what goes into a container need not be added up.
+    pub(super) stack: &'a mut [u64],
+    /// Values on the stack.
+    pub(super) top: usize,
+    pub(super) marks: &'a mut [Mark],
+    /// Marks that are set.
+    pub(super) depth: usize,
+    /// The height of the stack when the last of them was set.
+    pub(super) floor: usize,
+    /// Levels of the deepest value since.
+    pub(super) deepest: u64,
+    /// The weight of all values, where it is in the facts.
+    pub(super) weight: u64,
+    /// As much of it as long strings and bytes have for their length when they are new.
+    pub(super) long: u64,
+    /// Lists and dicts in it are open: what refers to them is left to the machine.
+    pub(super) memo: &'a mut Vec<Meta>,
+    pub(super) max_memo: usize,
+    pub(super) max_items: u64,
     pub(super) shared: bool,
 }
 
-/// Memory to work in. New to the process it costs more than what is done in it.
-#[derive(Default)]
-struct Desk {
-    stack: Vec<u64>,
-    marks: Vec<Mark>,
-    memo: Vec<Meta>,
-}
-
-/// What is around a mark.
-#[derive(Clone, Copy, Default)]
-struct Mark {
-    floor: usize,
-    deepest: u64,
-}
-
-thread_local! {
-    static DESK: Cell<Desk> = Cell::default();
-}
-
-/// Looks at a pickle; `None` if that takes more than this.
-pub(super) fn look(input: &[u8], budget: &Budget) -> Option<Plain> {
-    let [op::PROTO, 2..=5, program @ ..] = input else {
-        return None;
-    };
-    if input.len() > budget.bytes.min(LONGEST) {
-        return None;
-    }
-    // Only while the thread ends there is none.
-    let mut desk = DESK.try_with(Cell::take).unwrap_or_default();
-    let room = STACK.max(input.len() >> 6).min(budget.stack);
-    if desk.stack.len() < room {
-        desk.stack.resize(room, NONE);
-    }
-    // The inside of each level begins with one.
-    let depth = DEPTH.min(budget.depth);
-    desk.marks.resize(DEPTH, Mark::default());
-    desk.memo.clear();
-    let look = Look {
-        stack: desk.stack.get_mut(..room)?,
-        top: 0,
-        marks: desk.marks.get_mut(..depth)?,
-        depth: 0,
-        floor: 0,
-        deepest: 0,
-        weight: 0,
-        long: 0,
-        memo: &mut desk.memo,
-        max_memo: budget.memo,
-        max_items: budget.max_items() as u64,
-        shared: false,
-    };
-    let found = look.run(program);
-    if desk.stack.len() > KEPT {
-        desk.stack = Vec::new();
-    }
-    if desk.memo.capacity() > KEPT {
-        desk.memo = Vec::new();
-    }
-    let _ = DESK.try_with(|kept| kept.set(desk));
-    found
-}
-
-struct Look<'a> {
-    /// The values not put anywhere yet: their facts, and instead of its weight that of all before
-    /// it. So the weight of what goes into a container need not be added up.
-    stack: &'a mut [u64],
-    /// Values on the stack.
-    top: usize,
-    marks: &'a mut [Mark],
-    /// Marks that are set.
-    depth: usize,
-    /// The height of the stack when the last of them was set.
-    floor: usize,
-    /// Levels of the deepest value since.
-    deepest: u64,
-    /// The weight of all values, where it is in the facts.
-    weight: u64,
-    /// As much of it as long strings and bytes have for their length when they are new.
-    long: u64,
-    /// Lists and dicts in it are open: what refers to them is left to the machine.
-    memo: &'a mut Vec<Meta>,
-    max_memo: usize,
-    max_items: u64,
-    shared: bool,
-}
-
 impl Look<'_> {
+    /// Goes through what follows the protocol.
     #[inline(always)]
-    fn run(mut self, program: &[u8]) -> Option<Plain> {
+    pub(super) fn run(mut self, program: &[u8]) -> Option<Plain> {
         let mut rest = program;
         loop {
             let (op, after) = rest.split_first()?;
@@ -304,11 +235,7 @@ impl Look<'_> {
         self.push(facts)?;
         self.weight = self.weight.wrapping_add(more << 32);
         self.long = self.long.wrapping_add(more);
-        if let [op::MEMOIZE, after @ ..] = after {
-            self.memoize(Meta::of(self.weight.wrapping_sub(before), facts))?;
-            return Some(after);
-        }
-        Some(after)
+        self.maybe_memoized(before, facts, after)
     }
 
     /// Pushes an empty list or dict.
@@ -437,11 +364,7 @@ impl Look<'_> {
         *self.stack.get_mut(start)? = before | tuple;
         self.top = start.wrapping_add(1);
         self.deepest = self.deepest.max(levels);
-        if let [op::MEMOIZE, after @ ..] = after {
-            self.memoize(Meta::of(self.weight.wrapping_sub(before), tuple))?;
-            return Some(after);
-        }
-        Some(after)
+        self.maybe_memoized(before, tuple, after)
     }
 
     /// Lets the memo refer to the topmost value, as an opcode says. Entries are made in order.
@@ -460,6 +383,17 @@ impl Look<'_> {
             return None;
         }
         self.memoize(meta)?;
+        Some(after)
+    }
+
+    /// Lets the memo refer to a new value, before which there was so much weight, if that is what
+    /// follows.
+    #[inline(always)]
+    fn maybe_memoized<'p>(&mut self, before: u64, facts: u64, rest: &'p [u8]) -> Option<&'p [u8]> {
+        let [op::MEMOIZE, after @ ..] = rest else {
+            return Some(rest);
+        };
+        self.memoize(Meta::of(self.weight.wrapping_sub(before), facts))?;
         Some(after)
     }
 
@@ -499,137 +433,4 @@ fn before(slot: u64) -> u64 {
 #[inline(always)]
 fn depth(slot: u64) -> u64 {
     (slot & Meta::DEPTH) >> 16
-}
-
-/// Whether the first `length` bytes, few of many, are ASCII. `false` proves nothing.
-#[inline(always)]
-fn is_short_ascii(bytes: &[u8], length: usize) -> bool {
-    let Some(chunk) = bytes.first_chunk() else {
-        return false;
-    };
-    let high = u128::from_le_bytes(*chunk) & 0x8080_8080_8080_8080_8080_8080_8080_8080;
-    // What is beyond 16 bytes counts as not ASCII.
-    high.trailing_zeros() as usize >= length.saturating_mul(8) && length <= 16
-}
-
-/// How many numbers this begins with, and what follows them.
-#[inline(always)]
-fn numbers(rest: &[u8]) -> (usize, &[u8]) {
-    let mut after = rest;
-    let mut count = 0_usize;
-    loop {
-        after = match after {
-            [op::BINFLOAT, _, _, _, _, _, _, _, _, after @ ..]
-            | [op::BININT, _, _, _, _, after @ ..]
-            | [op::BININT2, _, _, after @ ..]
-            | [op::BININT1, _, after @ ..] => after,
-            _ => return (count, after),
-        };
-        count = count.wrapping_add(1);
-    }
-}
-
-/// So many bytes as the four bytes before them say, and what follows.
-fn block4(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, after) = rest.split_first_chunk()?;
-    after.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use proptest::{prelude::*, sample::Index};
-
-    use super::*;
-    use crate::wire::pickle::{
-        machine,
-        programs::{budget, plain, program, roomy},
-        scan::Scanner,
-    };
-
-    /// Checks that what is seen is what the machine finds out.
-    fn compare(input: &[u8], budget: &Budget) -> Result<(), TestCaseError> {
-        let Some(found) = look(input, budget) else {
-            return Ok(());
-        };
-        let outcome = machine::run_by_steps(input, budget, Scanner { input });
-        let Ok(outcome) = outcome else {
-            return Err(TestCaseError::fail(format!("{:?}", outcome.err())));
-        };
-        let facts = |meta: Meta| (meta.is(Kind::Dict), meta.weight(), meta.depth());
-        prop_assert_eq!(facts(found.meta), facts(outcome.meta));
-        prop_assert_eq!(found.shared, outcome.shared);
-        prop_assert_eq!(outcome.of_deltas(), None);
-        prop_assert!(!outcome.dated && !outcome.opcode);
-        Ok(())
-    }
-
-    /// What protocol 4 makes of `{'v': [0.5, (1.0,), [3], {'a': 'v'}], 'b': b'x'}`, and protocol 3.
-    const PYTHON: [&[u8]; 2] = [
-        b"\x80\x04\x95/\0\0\0\0\0\0\0}\x94(\x8c\x01v\x94]\x94(G?\xe0\0\0\0\0\0\0\
-          G?\xf0\0\0\0\0\0\0\x85\x94]\x94K\x03a}\x94\x8c\x01a\x94h\x01se\x8c\x01b\x94C\x01x\x94u.",
-        b"\x80\x03}q\0(X\x01\0\0\0vq\x01]q\x02(G?\xe0\0\0\0\0\0\0\
-          G?\xf0\0\0\0\0\0\0\x85q\x03]q\x04K\x03a}q\x05X\x01\0\0\0aq\x06h\x01seX\x01\0\0\0bq\x07C\x01xq\x08u.",
-    ];
-
-    #[test]
-    fn what_python_writes_is_seen() {
-        for pickle in PYTHON {
-            let found = look(pickle, &Budget::STRANGER).unwrap();
-            assert!(found.meta.is(Kind::Dict));
-            assert_eq!((found.meta.weight(), found.meta.depth()), (13, 3));
-            assert!(!found.shared);
-            compare(pickle, &Budget::STRANGER).unwrap();
-        }
-    }
-
-    #[test]
-    fn what_refers_to_a_list_is_left_to_the_machine() {
-        assert!(look(b"\x80\x04](]\x94h\0e.", &Budget::NODE).is_none());
-        let tuple = look(b"\x80\x04](]\x85\x94h\0e.", &Budget::NODE).unwrap();
-        assert!(tuple.shared);
-    }
-
-    #[test]
-    fn every_repetition_counts() {
-        // Each level twice what is below: 2 ** 40 values.
-        let levels = (0..40_u8).flat_map(|level| {
-            [
-                op::BINGET,
-                level,
-                op::BINGET,
-                level,
-                op::TUPLE2,
-                op::MEMOIZE,
-            ]
-        });
-        let bomb: Vec<u8> = [b"\x80\x04)\x94".to_vec(), levels.collect(), b".".to_vec()].concat();
-        assert!(look(&bomb, &Budget::NODE).is_none());
-        let few: Vec<u8> = [&bomb[..4 + 6 * 4], b"."].concat();
-        compare(&few, &Budget::NODE).unwrap();
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
-
-        #[test]
-        fn it_sees_what_the_steps_would((pickle, unaided) in plain(), small in budget(), change: Option<(Index, u8)>) {
-            let mut input = pickle;
-            if let Some((index, byte)) = change {
-                *index.get_mut(&mut input) = byte;
-            } else if unaided {
-                let accepted = machine::run_by_steps(&input, &roomy(), Scanner { input: &input }).is_ok();
-                prop_assert_eq!(look(&input, &roomy()).is_some(), accepted);
-            }
-            compare(&input, &roomy())?;
-            compare(&input, &small)?;
-        }
-
-        #[test]
-        fn nor_does_it_take_what_the_steps_refuse(pickle in program(), small in budget()) {
-            let input = Bytes::from(pickle);
-            compare(&input, &roomy())?;
-            compare(&input, &small)?;
-        }
-    }
 }
