@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// How many times the usual bound a fast line has.
 const WIDER: u32 = 4;
 /// A line is fast if it takes as much as the usual bound within this time.
-const FAST: Duration = Duration::from_millis(10);
+pub(crate) const FAST: Duration = Duration::from_millis(10);
 /// It no longer is if it takes that long. (In between it stays what it was.)
 const SLOW: Duration = Duration::from_millis(40);
 

@@ -1,7 +1,9 @@
 //! The reading task of a connection: messages for its role task.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +24,11 @@ use crate::wire::zmtp;
 
 /// Messages handed to the role task at once: few enough that lists of them are cheap to come by.
 const BATCH: usize = 32;
+/// After a message of so many bytes what else has come is read as well, before it goes on…
+const BULK: usize = 32 * 1024;
+/// …up to so many bytes: the system takes half as long for few long writes as for many of 64 KiB.
+/// As much as a fast line is given at a time (`ports::write`).
+const TOGETHER: usize = 768 * 1024;
 /// A link on which nothing came for so long was idle: what comes next was sent just now.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A message of which so much is there is a large one.
@@ -52,6 +59,8 @@ pub(crate) struct Reader<R> {
     budget_units: usize,
     /// Messages that have not been taken.
     received: Vec<Received>,
+    /// How it ended behind them.
+    ended: Option<End>,
 }
 
 /// What was paid for messages.
@@ -70,6 +79,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             budget: Arc::new(Semaphore::new(budget_units)),
             budget_units,
             received: Vec::with_capacity(BATCH),
+            ended: None,
         }
     }
 
@@ -134,8 +144,8 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         }
     }
 
-    /// Waits for the next messages, as many as one read brought, and pays for them. Limits are a
-    /// user's as soon as the peer is one.
+    /// Waits for the next messages, as many as one read brought (or more, if they are long), and
+    /// pays for them. Limits are a user's as soon as the peer is one.
     pub(crate) async fn next(
         &mut self,
         peer: &Peer,
@@ -144,7 +154,10 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         permit: &Permit,
         control: &mpsc::Sender<Bytes>,
     ) -> Result<Paid, End> {
-        let mut bytes = 0usize;
+        if let Some(end) = self.ended.take() {
+            return Err(end);
+        }
+        let (mut bytes, mut last) = (0usize, 0);
         let mut limits = current_limits(peer, link, context, permit);
         loop {
             match self.decoder.next(&limits) {
@@ -152,7 +165,8 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                     let began = self.busy_since;
                     match self.assembler.push(more, body, &limits) {
                         Ok(Some(message)) => {
-                            bytes = bytes.saturating_add(message.payload_len());
+                            last = message.payload_len();
+                            bytes = bytes.saturating_add(last);
                             self.received.push(Received { message, began });
                         }
                         Ok(None) => {}
@@ -169,9 +183,40 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                     self.read(peer, link, context, permit).await?;
                     limits = current_limits(peer, link, context, permit);
                 }
-                Ok(None) => return Ok(self.pay(bytes).await),
+                Ok(None) => {
+                    if last < BULK
+                        || bytes >= TOGETHER
+                        || !self.read_on(peer, link, context, permit).await
+                    {
+                        return Ok(self.pay(bytes).await);
+                    }
+                    limits = current_limits(peer, link, context, permit);
+                }
                 Err(error) => return Err(misused(context, peer, error)),
             }
+        }
+    }
+
+    /// Reads what has come already. `false` if that is nothing, or the end, which is for
+    /// [`Self::next`] to tell when the messages before it have been taken.
+    async fn read_on(
+        &mut self,
+        peer: &Peer,
+        link: &Link,
+        context: &Context,
+        permit: &Permit,
+    ) -> bool {
+        let read = {
+            let mut read = pin!(self.read(peer, link, context, permit));
+            poll_fn(|task| Poll::Ready(read.as_mut().poll(task))).await
+        };
+        match read {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(end)) => {
+                self.ended = Some(end);
+                false
+            }
+            Poll::Pending => false,
         }
     }
 
@@ -308,4 +353,111 @@ fn misused(context: &Context, peer: &Peer, error: impl std::fmt::Display) -> End
         .counters
         .refuse(Count::BrokenTransport, peer.name(), error);
     End::Misused
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::counters::Counters;
+    use crate::ports::{Peer, Ports};
+    use crate::session::outlet::Outlet;
+    use crate::session::{self, Settings};
+    use crate::wire::dialect::for_version;
+    use crate::wire::identity::Identity;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// The data link of a user of 0.9.11, as it is read here, and its other end.
+    struct Linked {
+        reader: Reader<DuplexStream>,
+        peer: Arc<Peer>,
+        link: Arc<Link>,
+        ports: Ports,
+        permit: Permit,
+        other: DuplexStream,
+    }
+
+    impl Linked {
+        fn new() -> Self {
+            let (config, counters) = (Config::default(), Arc::new(Counters::default()));
+            let settings = Settings::new(&config, 1 << 30, 1 << 28);
+            let (backups, _) = mpsc::channel(1);
+            let session = session::spawn(settings, Arc::clone(&counters), None, backups);
+            let ports = Ports::start(&config, 1 << 28, session, counters, None, Vec::new());
+            let context = &ports.context;
+            let (role, token) = (Role::Subscriber, CancellationToken::new());
+            let link = Arc::new(Link::new(1, role, HERE, false, token));
+            let identity = Identity::anonymous();
+            let attached = context.registry.attach(&identity, false, false, &link);
+            let (peer, _) = attached.unwrap();
+            peer.log_in(for_version(Some("0.9.11")).unwrap());
+            let mut decoder = zmtp::Decoder::new();
+            decoder.feed(&zmtp::greeting());
+            decoder.feed(&zmtp::ready(zmtp::SocketType::Dealer, None));
+            let mut decoder = Decoder::Zmtp(decoder);
+            while decoder.next(&Limits::STRANGER).unwrap().is_some() {}
+            let (other, io) = duplex(4 << 20);
+            Self {
+                reader: Reader::new(io, decoder, context),
+                peer,
+                link,
+                permit: context.admission.admit(HERE).unwrap(),
+                ports,
+                other,
+            }
+        }
+
+        /// A message of one frame of so many bytes comes.
+        async fn send(&mut self, bytes: usize) {
+            let message = Message::new(vec![vec![7; bytes].into()]);
+            for segment in zmtp::encode(&message).segments() {
+                self.other.write_all(segment).await.unwrap();
+            }
+        }
+
+        /// How many messages are read together.
+        async fn next(&mut self) -> Result<usize, End> {
+            let (control, _controls) = mpsc::channel(CONTROL);
+            let (context, permit) = (&self.ports.context, &self.permit);
+            let next = self
+                .reader
+                .next(&self.peer, &self.link, context, permit, &control);
+            next.await.map(|_paid| self.reader.received().len())
+        }
+    }
+
+    #[tokio::test]
+    async fn long_messages_are_read_together() {
+        let mut linked = Linked::new();
+        for _ in 0..40 {
+            linked.send(BULK).await;
+        }
+        let most = TOGETHER / BULK;
+        assert_eq!(linked.next().await, Ok(most));
+        assert_eq!(linked.next().await, Ok(40 - most));
+        for _ in 0..2 {
+            linked.send(TOGETHER).await;
+        }
+        for _ in 0..2 {
+            assert_eq!(linked.next().await, Ok(1), "as much as fits");
+        }
+    }
+
+    /// Reading on must not lose what was read before the end.
+    #[tokio::test]
+    async fn what_came_before_the_end_is_told_before_the_end() {
+        let mut linked = Linked::new();
+        for _ in 0..2 {
+            linked.send(BULK).await;
+        }
+        linked.other.shutdown().await.unwrap();
+        assert_eq!(linked.next().await, Ok(2));
+        assert_eq!(linked.next().await, Err(End::Closed));
+    }
 }

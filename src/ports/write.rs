@@ -17,16 +17,22 @@ use super::outbox::{Batch, Lane};
 use super::peer::{Link, Peer};
 use crate::counters::{Count, Counters};
 use crate::memory::spare;
+use crate::net::line;
 use crate::session::Event;
 use crate::session::event::End;
 use crate::session::outlet::Outlet;
 use crate::wire::zmtp;
 
-/// Bytes taken from a queue for one write.
+/// Bytes taken from a queue for one write. What has been taken no longer gives way to newer states.
 const TARGET: usize = 256 * 1024;
-/// What has a piece of so many bytes is large.
+/// The same where a line takes that in no time, as one long write costs the system less. It is less
+/// than what the system holds for a fast line (`net::line`), so that it takes all of it at once.
+const LONG_TARGET: usize = 3 * TARGET;
+/// So many batches in a row prove that. (The first may find room in the system's own buffer.)
+const PROOF: u32 = 2;
+/// Batches of so many bytes are large.
 const LARGE: usize = 128 * 1024;
-/// Bytes written of what is large before the others have their turn. What follows then finds a peer
+/// Bytes written of a large batch before the others have their turn. What follows then finds a peer
 /// that is awake, and each line in turn, rather than one that was handed megabytes while it slept:
 /// the system takes a third less for the same.
 const HEAD: usize = 2048;
@@ -57,13 +63,14 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
     }
     let (timing, counters) = (&context.timing, &context.counters);
     let mut batch = Batch::default();
+    let mut pace = Pace::default();
     // Begun once, as beginning to wait for it takes locks, and this loop turns with every batch.
     let mut cancelled = pin!(link.cancel.cancelled());
     loop {
         let next = async {
             match lane {
                 Some(lane) => {
-                    peer.outbox.next(lane, TARGET, &mut batch).await;
+                    peer.outbox.next(lane, pace.target(), &mut batch).await;
                     lane
                 }
                 None => std::future::pending().await,
@@ -79,15 +86,17 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
                 }
             }
             lane = next => {
+                let begun = Instant::now();
                 if lane == Lane::Data
                     && link.answers_pings
-                    && let Some(number) = peer.outbox.ask_receipt(&batch, Instant::now())
+                    && let Some(number) = peer.outbox.ask_receipt(&batch, begun)
                 {
                     batch.segments.push(zmtp::ping(0, &number.to_be_bytes()));
                 }
                 let segments = merged(batch.segments.drain(..));
                 let result = flush(&mut io, segments, &link, timing, counters).await;
                 let now = Instant::now();
+                pace.wrote(batch.bytes(), now.saturating_duration_since(begun));
                 match result {
                     Ok(()) => {
                         let written = peer.outbox.written(lane, &batch, now, peer.window());
@@ -112,6 +121,32 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
     let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
 }
 
+/// How fast the line has been of late.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Full batches in a row that it took at once.
+    quick: u32,
+}
+
+impl Pace {
+    fn wrote(&mut self, bytes: usize, took: Duration) {
+        if took > line::FAST {
+            self.quick = 0;
+        } else if bytes >= TARGET {
+            self.quick = self.quick.saturating_add(1);
+        }
+    }
+
+    /// Bytes to take for the next batch.
+    fn target(&self) -> usize {
+        if self.quick >= PROOF {
+            LONG_TARGET
+        } else {
+            TARGET
+        }
+    }
+}
+
 /// Writes all segments. The peer must take some of them within the write deadline, and enough of
 /// them over the rate window.
 async fn flush<W: AsyncWrite + Unpin>(
@@ -122,7 +157,8 @@ async fn flush<W: AsyncWrite + Unpin>(
     counters: &Counters,
 ) -> Result<(), End> {
     let mut window = (Instant::now(), 0usize);
-    let mut room = match segments.iter().any(|segment| segment.len() >= LARGE) {
+    let bytes = segments.iter().map(Bytes::len).sum::<usize>();
+    let mut room = match bytes >= LARGE {
         true => HEAD,
         false => usize::MAX,
     };
@@ -337,7 +373,34 @@ mod tests {
         // It may be taken in parts itself.
         let parts = written(&[80, LARGE, 5], 1500).await;
         assert_eq!(parts.get(..2), Some(&[1500, 1500][..]));
-        assert_eq!(written(&[80, LARGE - 1, 5], all).await, [LARGE + 84]);
+        assert_eq!(
+            written(&[80, LARGE - 86, 5], all).await,
+            [LARGE - 1],
+            "not so much"
+        );
+        // What it is made of does not matter.
+        let many = [LARGE / 4; 4];
+        assert_eq!(written(&many, all).await, [HEAD, LARGE - HEAD]);
+    }
+
+    #[test]
+    fn fast_lines_are_given_more_at_a_time() {
+        let (fast, slow) = (line::FAST, line::FAST + Duration::from_millis(1));
+        let mut pace = Pace::default();
+        pace.wrote(TARGET, fast);
+        assert_eq!(
+            pace.target(),
+            TARGET,
+            "the system's own buffer may have had room"
+        );
+        for _ in 0..10 {
+            pace.wrote(TARGET - 1, fast);
+            assert_eq!(pace.target(), TARGET, "a little proves nothing");
+        }
+        pace.wrote(TARGET, fast);
+        assert_eq!(pace.target(), LONG_TARGET);
+        pace.wrote(1, slow);
+        assert_eq!(pace.target(), TARGET);
     }
 
     #[test]

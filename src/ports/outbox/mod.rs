@@ -54,6 +54,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Bytes in it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether it is large enough with so many bytes more.
     fn is_filled(&self, more: usize, target: usize) -> bool {
         self.bytes.saturating_add(more) >= target || self.segments.len() >= SEGMENTS
