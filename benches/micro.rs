@@ -86,7 +86,7 @@ fn node(id: NodeId, payload: Bytes) -> NodeState {
 }
 
 fn message(size: usize) -> Message {
-    let mut messages = multi_user_server::wire::node::encode_node(
+    let mut messages = multi_user_server::wire::node::node_messages(
         newest_with_zmtp(),
         &node(uuid(0), opaque(size)),
     );
@@ -204,8 +204,9 @@ fn session_apply(bencher: Bencher, size: usize) {
 fn queue_conflate(bencher: Bencher, size: usize) {
     let outbox = Outbox::new(64 << 20, Duration::ZERO, Gate::default());
     let state = zmtp::encode(&message(size));
+    let now = Instant::now();
     for n in 0..100 {
-        outbox.data(uuid(n), Joins::Renews, &[], state.clone());
+        outbox.data(uuid(n), Joins::Renews, &[], state.clone(), now);
     }
     let mut n = 0;
     bencher
@@ -213,7 +214,7 @@ fn queue_conflate(bencher: Bencher, size: usize) {
             n += 1;
             (uuid(n % 100), state.clone())
         })
-        .bench_local_values(|(id, state)| outbox.data(id, Joins::Renews, &[], state));
+        .bench_local_values(|(id, state)| outbox.data(id, Joins::Renews, &[], state, now));
 }
 
 /// A batch of a hundred nodes' states: queued, taken, written.
@@ -227,8 +228,9 @@ fn queue_batch_of_100(bencher: Bencher, size: usize) {
     let ids: Vec<_> = (0..100).map(uuid).collect();
     let mut batch = Batch::default();
     bencher.bench_local(|| {
+        let now = Instant::now();
         for id in &ids {
-            outbox.data(*id, Joins::Renews, &[], state.clone());
+            outbox.data(*id, Joins::Renews, &[], state.clone(), now);
         }
         runtime.block_on(outbox.next(Lane::Data, usize::MAX, &mut batch));
         outbox.written(Lane::Data, &batch, Instant::now(), Duration::ZERO)
@@ -315,7 +317,7 @@ impl Outlet for Nowhere {
     fn edit(&self, _: NodeId, _: Edit, bytes: Encoded) {
         divan::black_box(bytes);
     }
-    fn data(&self, _: NodeId, _: Joins, _: &[NodeId], bytes: Encoded) -> usize {
+    fn data(&self, _: NodeId, _: Joins, _: &[NodeId], bytes: Encoded, _: Instant) -> usize {
         divan::black_box(bytes).len()
     }
     fn has_room(&self) -> bool {

@@ -24,7 +24,7 @@ use multi_user_server::wire::dialect::{
 use multi_user_server::wire::identity::{Identity, NodeId};
 use multi_user_server::wire::message::Message;
 use multi_user_server::wire::node::{
-    Delta, NodeError, NodeLimits, NodeState, Reassembler, Update, encode_delta, encode_node,
+    Delta, NodeError, NodeLimits, NodeState, Reassembler, Update, delta_messages, node_messages,
     whole_as_delta,
 };
 use multi_user_server::wire::pickle::{Dict, Protocol, Value, write};
@@ -113,8 +113,8 @@ proptest! {
         let up = encode_update(dialect, &identity, &update);
         prop_assert_eq!(assemble(dialect, up, &limits), vec![expected.clone()]);
         let down = match &update {
-            Update::Node(node) => encode_node(dialect, node),
-            Update::Delta(delta) => encode_delta(dialect, delta),
+            Update::Node(node) => node_messages(dialect, node),
+            Update::Delta(delta) => delta_messages(dialect, delta),
         };
         prop_assert_eq!(assemble(dialect, down, &limits), vec![expected]);
     }
@@ -130,7 +130,7 @@ proptest! {
         cuts.extend([0, node.payload.len()]);
         cuts.sort_unstable();
         let chunks: Vec<Bytes> = cuts.windows(2).map(|cut| node.payload.slice(cut[0]..cut[1])).collect();
-        let mut header = encode_node(&Dialect { live: Live::Whole, ..*dialect }, &node)
+        let mut header = node_messages(&Dialect { live: Live::Whole, ..*dialect }, &node)
             .swap_remove(0)
             .into_frames();
         let count = header.len() - 2;

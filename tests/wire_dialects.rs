@@ -27,7 +27,7 @@ use multi_user_server::wire::identity::Identity;
 use multi_user_server::wire::marshal;
 use multi_user_server::wire::message::Message;
 use multi_user_server::wire::node::{
-    NodeLimits, Reassembler, Update, encode_delta, encode_node, header_sender, whole_as_delta,
+    NodeLimits, Reassembler, Update, delta_messages, header_sender, node_messages, whole_as_delta,
 };
 use multi_user_server::wire::pickle::{self, Budget, ScanPolicy, Top, Value, scan};
 
@@ -179,8 +179,8 @@ fn data_messages_are_understood_and_relayed_alike() {
             } else {
                 down += 1;
                 match &update {
-                    Update::Node(node) => encode_node(dialect, node),
-                    Update::Delta(delta) => encode_delta(dialect, delta),
+                    Update::Node(node) => node_messages(dialect, node),
+                    Update::Delta(delta) => delta_messages(dialect, delta),
                 }
             };
             assert_same(&ours, &theirs, place);

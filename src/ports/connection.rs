@@ -26,6 +26,7 @@ use crate::net::admission::Permit;
 use crate::net::handshake::{self, OpenError, Opened};
 use crate::net::listen::Listener;
 use crate::session::event::End;
+use crate::session::events::Events;
 use crate::wire::identity::Identity;
 use crate::wire::role::Role;
 
@@ -234,21 +235,22 @@ impl Connection {
         let mut speech = speech(self.link.role);
         let mut cancelled = pin!(self.link.cancel.cancelled());
         loop {
+            let mut events = Events::default();
+            let take = |received| {
+                let event = speech.understand(peer, &self.link, received, &self.context);
+                event.into_iter().for_each(|event| events.push(event));
+            };
             let batch = tokio::select! {
                 biased;
                 () = &mut cancelled => return self.link.end(),
-                batch = reader.next(peer, &self.link, &self.context, &self.permit, control) => batch,
+                batch = reader.next(peer, &self.link, &self.context, &self.permit, control, take) => batch,
             };
             let paid = match batch {
                 Ok(paid) => paid,
                 Err(end) => return end,
             };
-            let messages = reader.received();
-            let mut events = Vec::with_capacity(messages.len());
-            for received in messages {
-                if let Some(event) = speech.understand(peer, &self.link, received, &self.context) {
-                    events.push(vet(event, peer, &self.context).await);
-                }
+            for event in events.iter_mut() {
+                vet(event, peer, &self.context).await;
             }
             let letter = Letter::Said {
                 peer: Arc::clone(peer),

@@ -57,9 +57,7 @@ pub(crate) struct Reader<R> {
     opened: Instant,
     budget: Arc<Semaphore>,
     budget_units: usize,
-    /// Messages that have not been taken.
-    received: Vec<Received>,
-    /// How it ended behind them.
+    /// How it ended behind the last messages.
     ended: Option<End>,
 }
 
@@ -78,14 +76,8 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             opened: Instant::now(),
             budget: Arc::new(Semaphore::new(budget_units)),
             budget_units,
-            received: Vec::with_capacity(BATCH),
             ended: None,
         }
-    }
-
-    /// Takes the messages that [`Self::next`] has found.
-    pub(crate) fn received(&mut self) -> impl ExactSizeIterator<Item = Received> {
-        self.received.drain(..)
     }
 
     /// When the connection was opened.
@@ -145,7 +137,8 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
     }
 
     /// Waits for the next messages, as many as one read brought (or more, if they are long), and
-    /// pays for them. Limits are a user's as soon as the peer is one.
+    /// pays for them. Each is given to `take` before the next one is put together. Limits are a
+    /// user's as soon as the peer is one.
     pub(crate) async fn next(
         &mut self,
         peer: &Peer,
@@ -153,11 +146,12 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         context: &Context,
         permit: &Permit,
         control: &mpsc::Sender<Bytes>,
+        mut take: impl FnMut(Received),
     ) -> Result<Paid, End> {
         if let Some(end) = self.ended.take() {
             return Err(end);
         }
-        let (mut bytes, mut last) = (0usize, 0);
+        let (mut messages, mut bytes, mut last) = (0, 0usize, 0);
         let mut limits = current_limits(peer, link, context, permit);
         loop {
             match self.decoder.next(&limits) {
@@ -167,19 +161,20 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                         Ok(Some(message)) => {
                             last = message.payload_len();
                             bytes = bytes.saturating_add(last);
-                            self.received.push(Received { message, began });
+                            messages += 1;
+                            take(Received { message, began });
                         }
                         Ok(None) => {}
                         Err(error) => return Err(misused(context, peer, error)),
                     }
-                    if self.received.len() >= BATCH {
-                        return Ok(self.pay(bytes).await);
+                    if messages >= BATCH {
+                        return Ok(self.pay(messages, bytes).await);
                     }
                 }
                 Ok(Some(Item::Ping(pong))) => drop(control.try_send(pong)),
                 Ok(Some(Item::Pong(context))) => receipt(peer, link, &context, control),
                 Ok(Some(Item::Other)) => {}
-                Ok(None) if self.received.is_empty() => {
+                Ok(None) if messages == 0 => {
                     self.read(peer, link, context, permit).await?;
                     limits = current_limits(peer, link, context, permit);
                 }
@@ -188,7 +183,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                         || bytes >= TOGETHER
                         || !self.read_on(peer, link, context, permit).await
                     {
-                        return Ok(self.pay(bytes).await);
+                        return Ok(self.pay(messages, bytes).await);
                     }
                     limits = current_limits(peer, link, context, permit);
                 }
@@ -221,11 +216,11 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
     }
 
     /// Waits until what was received before has been dealt with far enough.
-    fn pay(&self, bytes: usize) -> impl Future<Output = Paid> + use<R> {
+    fn pay(&self, messages: usize, bytes: usize) -> impl Future<Output = Paid> + use<R> {
         // Small messages cost more than their bytes.
         let units = bytes
             .div_ceil(UNIT)
-            .saturating_add(self.received.len())
+            .saturating_add(messages)
             .clamp(1, self.budget_units);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let paid = Arc::clone(&self.budget).acquire_many_owned(units);
@@ -425,10 +420,13 @@ mod tests {
         async fn next(&mut self) -> Result<usize, End> {
             let (control, _controls) = mpsc::channel(CONTROL);
             let (context, permit) = (&self.ports.context, &self.permit);
+            let mut received = 0;
             let next = self
                 .reader
-                .next(&self.peer, &self.link, context, permit, &control);
-            next.await.map(|_paid| self.reader.received().len())
+                .next(&self.peer, &self.link, context, permit, &control, |_| {
+                    received += 1
+                });
+            next.await.map(|_paid| received)
         }
     }
 

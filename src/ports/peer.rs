@@ -327,8 +327,15 @@ impl Outlet for Arc<Peer> {
         self.outbox.edit(node, edit, bytes);
     }
 
-    fn data(&self, node: NodeId, joins: Joins, after: &[NodeId], bytes: Encoded) -> usize {
-        self.outbox.data(node, joins, after, bytes)
+    fn data(
+        &self,
+        node: NodeId,
+        joins: Joins,
+        after: &[NodeId],
+        bytes: Encoded,
+        now: Instant,
+    ) -> usize {
+        self.outbox.data(node, joins, after, bytes, now)
     }
 
     fn has_room(&self) -> bool {

@@ -17,6 +17,7 @@ use crate::config::SameAddress;
 use crate::counters::Count;
 use crate::session::Event;
 use crate::session::event::End;
+use crate::session::events::Events;
 use crate::session::outlet::Outlet;
 use crate::wire::identity::Identity;
 use crate::wire::role::Role;
@@ -36,7 +37,7 @@ pub(crate) enum Letter {
     /// It said something.
     Said {
         peer: Arc<Peer>,
-        events: Vec<Event>,
+        events: Events,
         paid: Option<OwnedSemaphorePermit>,
     },
     /// It is gone.

@@ -32,15 +32,16 @@ const READ: usize = 4096;
 /// would keep a thread for a tenth of a second.
 const TURN: usize = 4 * 1024;
 
-/// The event, or what takes its place if its payload is not fit for others.
-pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -> Event {
-    let Some((node, payload, part)) = payload(&mut event) else {
-        return event;
+/// Looks into an event's payload. If that is not fit for others, another event takes its place.
+pub(crate) async fn vet(event: &mut Event, peer: &Arc<Peer>, context: &Context) {
+    let Some((node, payload, part)) = payload(event) else {
+        return;
     };
     let Some(dialect) = peer.dialect() else {
         // Who is not logged in, or is leaving, has nothing to push, and what cannot be looked into
         // does not go on.
-        return Event::Unfit(node);
+        *event = Event::Unfit(node);
+        return;
     };
     let limits = &context.limits;
     let here = look_briefly(payload, part, dialect, limits);
@@ -71,17 +72,16 @@ pub(crate) async fn vet(mut event: Event, peer: &Arc<Peer>, context: &Context) -
                 None if payload.len() <= BIG => *payload = spare::copy(payload),
                 None => {}
             }
-            if let Event::Update { plain, .. } = &mut event {
+            if let Event::Update { plain, .. } = event {
                 *plain = looked.plain;
             }
-            event
         }
         Err(unfit) => {
             let what = format_args!("node {node}: {unfit}");
             context
                 .counters
                 .refuse(Count::RefusedPayload, peer.identity(), what);
-            Event::Unfit(node)
+            *event = Event::Unfit(node);
         }
     }
 }

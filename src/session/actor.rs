@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::event::Event;
+use super::events::Events;
 use super::folding::Done;
 use super::gate::Gate;
 use super::keeping::Keeping;
@@ -34,7 +34,7 @@ const JOBS: usize = 2;
 enum Letter<O> {
     Events {
         peer: O,
-        events: Vec<Event>,
+        events: Events,
         /// The connection's budget for what it has in flight; given back when they are applied.
         _paid: Option<OwnedSemaphorePermit>,
     },
@@ -85,7 +85,13 @@ impl<O> Clone for Handle<O> {
 impl<O: Outlet> Handle<O> {
     /// Sends events of one peer, waiting while the inbox is full. `paid` is given back when they
     /// are applied. Events after the session's end vanish.
-    pub async fn send(&self, peer: O, events: Vec<Event>, paid: Option<OwnedSemaphorePermit>) {
+    pub async fn send(
+        &self,
+        peer: O,
+        events: impl Into<Events>,
+        paid: Option<OwnedSemaphorePermit>,
+    ) {
+        let events = events.into();
         if events.is_empty() {
             return;
         }
@@ -322,11 +328,12 @@ async fn run<O: Outlet>(
             match letter {
                 Letter::Events {
                     peer,
-                    events,
+                    mut events,
                     _paid,
                 } => {
-                    for event in events {
-                        let now = Instant::now();
+                    // One for all: they were read together, and to ask for it takes as long as much else.
+                    let now = Instant::now();
+                    for event in events.drain() {
                         guarded(&counters, || session.handle(&peer, event, now));
                     }
                 }

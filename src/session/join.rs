@@ -18,10 +18,10 @@ use super::users::{Behind, Fetching, Missing, Stage, User};
 use crate::counters::Count;
 use crate::text::shown;
 use crate::wire::command::{self, Answer};
-use crate::wire::dialect::{Dialect, Live, MissingNode, Transfer};
+use crate::wire::dialect::{Dialect, MissingNode, Transfer};
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::message::Encoded;
-use crate::wire::node::{self, Delta, NodeState};
+use crate::wire::node::{self, NodeState};
 
 /// How often it is looked after whether the last node of a join has arrived.
 const LAST_ARRIVES: Duration = Duration::from_millis(20);
@@ -411,8 +411,8 @@ fn next_behind<O>(replicas: &Replicas, user: &mut User<O>) -> Option<NodeId> {
 fn send_requested<O: Outlet>(dialect: &Dialect, outlet: &O, state: &NodeState) {
     match dialect.join {
         Transfer::DataLink => {
-            let bytes = encode(dialect, &node::encode_node(dialect, state));
-            outlet.data(state.id, Joins::Replaces, &[], bytes);
+            let bytes = node::encode_node(dialect, state.as_ref());
+            outlet.data(state.id, Joins::Replaces, &[], bytes, Instant::now());
         }
         Transfer::Set => {
             let bytes = encode(dialect, &command::encode(dialect, &Answer::Set(state)));
@@ -439,38 +439,20 @@ pub(super) fn send_missing<O: Outlet>(
     let mut joins = Joins::Follows;
     if known.is_none() {
         joins = Joins::Replaces;
-        parts.push(whole(dialect, &replica.base_state(id)));
+        parts.push(node::encode_node(
+            dialect,
+            replica.with(&id, replica.base()),
+        ));
     }
     for delta in known.unwrap_or_else(|| replica.tail()) {
-        parts.push(delta_bytes(dialect, id, replica, delta.clone()));
+        parts.push(node::encode_delta(dialect, replica.with(&id, delta)));
     }
+    let now = Instant::now();
     for part in parts {
-        user.outlet.data(id, joins, replica.dependencies(), part);
+        user.outlet
+            .data(id, joins, replica.dependencies(), part, now);
         joins = Joins::Follows;
     }
-}
-
-/// A node's whole state as it travels to those who may have another.
-pub(super) fn whole(dialect: &Dialect, state: &NodeState) -> Encoded {
-    encode(dialect, &node::encode_node(dialect, state))
-}
-
-/// A stored delta as it travels.
-pub(super) fn delta_bytes(
-    dialect: &Dialect,
-    id: NodeId,
-    replica: &Replica,
-    delta: bytes::Bytes,
-) -> Encoded {
-    let owner = (dialect.live == Live::Delta).then(|| replica.owner().to_string());
-    let delta = Delta {
-        id,
-        owner,
-        kind: replica.kind().clone(),
-        dependencies: replica.dependencies().to_vec(),
-        delta,
-    };
-    encode(dialect, &node::encode_delta(dialect, &delta))
 }
 
 /// A Right in bytes.

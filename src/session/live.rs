@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::authority;
-use super::join::{delta_bytes, encode_right, send_missing, whole};
+use super::join::{encode_right, send_missing};
 use super::outlet::{Edit, Joins, Outlet};
 use super::replicas::{COMMON, cost};
 use super::state::{Phase, Session, Timer};
@@ -17,7 +17,7 @@ use super::users::{Behind, Missing, User};
 use crate::counters::Count;
 use crate::wire::dialect::{Dialect, Live};
 use crate::wire::identity::{Identity, NodeId};
-use crate::wire::node::{Delta, NodeState, Update};
+use crate::wire::node::{self, Delta, NodeState, Update};
 use crate::wire::pickle::{self, Dict, Protocol, Value};
 
 /// How long after its own Delete a user's pushes of that node, or of what needs it, count as sent
@@ -140,7 +140,7 @@ impl<O: Outlet> Session<O> {
         let was_empty = self.replicas.is_empty();
         self.replicas.store(node);
         self.note_author();
-        self.relay_whole(who, id);
+        self.relay_whole(who, id, now);
         if anew {
             self.relay_right(who, "server", &[id]);
         }
@@ -275,7 +275,7 @@ impl<O: Outlet> Session<O> {
                 node.owner.clear();
                 self.replicas.store(node);
                 self.note_author();
-                self.relay_whole(who, id);
+                self.relay_whole(who, id, now);
             }
             Update::Delta(delta) => {
                 let update = Update::Delta(delta);
@@ -307,7 +307,7 @@ impl<O: Outlet> Session<O> {
         }
         self.replicas.append(delta);
         self.note_author();
-        self.relay_delta(who, delta.id);
+        self.relay_delta(who, delta.id, now);
         self.note_grown(delta.id, now);
     }
 
@@ -365,7 +365,7 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Relays the node's present whole state to everybody but `who`.
-    fn relay_whole(&mut self, who: &Identity, id: NodeId) {
+    fn relay_whole(&mut self, who: &Identity, id: NodeId, now: Instant) {
         let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
             return;
         };
@@ -376,23 +376,30 @@ impl<O: Outlet> Session<O> {
         };
         for user in self.users.others_mut(who) {
             if Self::note_changed(user, id, change) {
-                let bytes = bytes.get_or_insert_with(|| whole(dialect, &replica.base_state(id)));
-                user.outlet
-                    .data(id, Joins::Renews, replica.dependencies(), bytes.clone());
+                let bytes = bytes.get_or_insert_with(|| {
+                    node::encode_node(dialect, replica.with(&id, replica.base()))
+                });
+                user.outlet.data(
+                    id,
+                    Joins::Renews,
+                    replica.dependencies(),
+                    bytes.clone(),
+                    now,
+                );
                 self.counters.add(Count::UpdatesRelayed);
             }
         }
     }
 
     /// Relays the node's last delta to everybody but `who`.
-    fn relay_delta(&mut self, who: &Identity, id: NodeId) {
+    fn relay_delta(&mut self, who: &Identity, id: NodeId, now: Instant) {
         let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
             return;
         };
         let Some(delta) = replica.tail().last() else {
             return;
         };
-        let bytes = delta_bytes(dialect, id, replica, delta.clone());
+        let bytes = node::encode_delta(dialect, replica.with(&id, delta));
         let from = replica.tail_end().saturating_sub(1);
         let missing = Missing::Deltas {
             version: replica.version(),
@@ -405,9 +412,13 @@ impl<O: Outlet> Session<O> {
         let most = self.settings.queued_changes;
         for user in self.users.others_mut(who) {
             if Self::note_changed(user, id, change) {
-                let queued =
-                    user.outlet
-                        .data(id, Joins::Follows, replica.dependencies(), bytes.clone());
+                let queued = user.outlet.data(
+                    id,
+                    Joins::Follows,
+                    replica.dependencies(),
+                    bytes.clone(),
+                    now,
+                );
                 let costs = replica.payload_bytes();
                 if queued > most.max(bytes.len()).max(costs) {
                     send_missing(dialect, user, id, replica, Missing::Whole);

@@ -11,6 +11,7 @@ mod ahead;
 mod authority;
 mod edits;
 pub mod event;
+pub mod events;
 pub mod folding;
 pub mod gate;
 mod join;

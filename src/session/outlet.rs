@@ -74,9 +74,16 @@ pub trait Outlet: Clone + Send + 'static {
     fn command(&self, slot: Slot, bytes: Encoded);
     /// Queues a Delete or Right behind the node's data.
     fn edit(&self, node: NodeId, edit: Edit, bytes: Encoded);
-    /// Queues data of a node, behind the nodes in `after` if they are queued. Returns the bytes
-    /// now queued of this node if the peer is behind on it, otherwise 0.
-    fn data(&self, node: NodeId, joins: Joins, after: &[NodeId], bytes: Encoded) -> usize;
+    /// Queues data of a node at the moment `now`, behind the nodes in `after` if they are queued.
+    /// Returns the bytes now queued of this node if the peer is behind on it, otherwise 0.
+    fn data(
+        &self,
+        node: NodeId,
+        joins: Joins,
+        after: &[NodeId],
+        bytes: Encoded,
+        now: Instant,
+    ) -> usize;
     /// Whether bulk may be queued. If not, an event tells when it may again.
     fn has_room(&self) -> bool;
     /// Whether the peer takes nothing although only commands are queued.

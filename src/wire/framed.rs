@@ -13,7 +13,7 @@ use super::gather::Gather;
 use super::identity::Identity;
 use super::intake::Intake;
 use super::limits::{LimitError, Limits, Tally};
-use super::message::{self, Encoded, Message};
+use super::message::{Encoded, Message, Parts};
 
 /// What a peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,13 +279,13 @@ pub fn encode(message: &Message) -> Encoded {
 }
 
 /// Several messages that belong together, to be written one after the other.
-pub fn encode_all(messages: &[Message]) -> Encoded {
+pub fn encode_all(messages: &[impl Parts]) -> Encoded {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let mut gather = Gather::for_messages(messages, size_of::<u32>());
     for message in messages {
         gather.header().put_u32(number(message.parts().count()));
         for frame in message.parts() {
-            gather.header().put_u32(number(message::len(frame)));
+            gather.header().put_u32(number(frame.len()));
             gather.body(frame);
         }
     }

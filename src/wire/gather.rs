@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::message::{Encoded, Message};
+use super::message::{Encoded, Frame, Parts};
 use crate::memory::spare;
 
 /// Bodies up to this many bytes are copied next to their headers; for longer ones a segment of
@@ -20,17 +20,24 @@ pub(super) struct Gather {
 
 impl Gather {
     /// Room for these messages with `overhead` bytes per message and per frame.
-    pub(super) fn for_messages(messages: &[Message], overhead: usize) -> Self {
+    pub(super) fn for_messages(messages: &[impl Parts], overhead: usize) -> Self {
         let mut small: usize = 0;
         let mut big: usize = 0;
         for message in messages {
             small = small.saturating_add(overhead);
-            for piece in message.parts().flatten() {
+            for frame in message.parts() {
                 small = small.saturating_add(overhead);
-                if piece.len() > MERGE {
-                    big = big.saturating_add(1);
-                } else {
-                    small = small.saturating_add(piece.len());
+                match frame {
+                    Frame::Text(text) => small = small.saturating_add(text.len()),
+                    Frame::Pieces(pieces) => {
+                        for piece in pieces {
+                            if piece.len() > MERGE {
+                                big = big.saturating_add(1);
+                            } else {
+                                small = small.saturating_add(piece.len());
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -48,8 +55,12 @@ impl Gather {
         &mut self.head
     }
 
-    /// Adds a body, in pieces: copied if they are small, shared if they are not.
-    pub(super) fn body(&mut self, pieces: &[Bytes]) {
+    /// Adds a body: pieces of it are copied if they are small, shared if they are not.
+    pub(super) fn body(&mut self, frame: Frame<'_>) {
+        let pieces = match frame {
+            Frame::Text(text) => return self.head.extend_from_slice(text),
+            Frame::Pieces(pieces) => pieces,
+        };
         for piece in pieces {
             if piece.len() > MERGE {
                 self.flush();

@@ -47,21 +47,66 @@ impl Message {
         frames
     }
 
-    /// The pieces of each frame in order.
-    pub(super) fn parts(&self) -> impl Iterator<Item = &[Bytes]> {
-        let last = (!self.last.is_empty()).then_some(&self.last[..]);
-        self.frames.iter().map(std::slice::from_ref).chain(last)
-    }
-
     /// Payload bytes of all frames together, without transport overhead.
     pub fn payload_len(&self) -> usize {
-        self.parts().map(len).fold(0, usize::saturating_add)
+        let frames = self.parts().map(|frame| frame.len());
+        frames.fold(0, usize::saturating_add)
     }
 }
 
-/// Bytes in all pieces.
-pub(super) fn len(pieces: &[Bytes]) -> usize {
-    pieces.iter().map(Bytes::len).fold(0, usize::saturating_add)
+/// A frame to be encoded, whose bytes are elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub enum Frame<'a> {
+    /// Short, so that it is copied.
+    Text(&'a [u8]),
+    /// In pieces, of which long ones are shared.
+    Pieces(&'a [Bytes]),
+}
+
+impl<'a> Frame<'a> {
+    /// A frame that is in one piece.
+    pub fn of(piece: &'a Bytes) -> Self {
+        Self::Pieces(std::slice::from_ref(piece))
+    }
+
+    pub(super) fn len(self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Pieces(pieces) => {
+                let pieces = pieces.iter().map(Bytes::len);
+                pieces.fold(0, usize::saturating_add)
+            }
+        }
+    }
+}
+
+impl From<Frame<'_>> for Bytes {
+    fn from(frame: Frame<'_>) -> Self {
+        match frame {
+            Frame::Text(text) => Self::copy_from_slice(text),
+            Frame::Pieces([piece]) => piece.clone(),
+            Frame::Pieces(pieces) => pieces.concat().into(),
+        }
+    }
+}
+
+/// What encoders take for a message: one, or frames that need not be put together to one.
+pub trait Parts {
+    /// The frames in order.
+    fn parts(&self) -> impl Iterator<Item = Frame<'_>>;
+}
+
+impl Parts for Message {
+    fn parts(&self) -> impl Iterator<Item = Frame<'_>> {
+        let last = (!self.last.is_empty()).then_some(Frame::Pieces(&self.last));
+        self.frames.iter().map(Frame::of).chain(last)
+    }
+}
+
+impl Parts for &[Frame<'_>] {
+    fn parts(&self) -> impl Iterator<Item = Frame<'_>> {
+        self.iter().copied()
+    }
 }
 
 impl From<Vec<Bytes>> for Message {
@@ -88,7 +133,7 @@ enum Segments {
 impl Encoded {
     /// Wraps segments that are to be written one after the other.
     pub fn new(segments: Vec<Bytes>) -> Self {
-        let len = len(&segments);
+        let len = Frame::Pieces(&segments).len();
         Self {
             segments: Segments::Many(segments.into()),
             len,
@@ -109,6 +154,14 @@ impl Encoded {
         match &self.segments {
             Segments::One(segment) => std::slice::from_ref(segment),
             Segments::Many(segments) => segments,
+        }
+    }
+
+    /// Puts the segments behind others.
+    pub(crate) fn append_to(self, others: &mut Vec<Bytes>) {
+        match self.segments {
+            Segments::One(segment) => others.push(segment),
+            Segments::Many(segments) => others.extend_from_slice(&segments),
         }
     }
 

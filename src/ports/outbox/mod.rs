@@ -59,9 +59,14 @@ impl Batch {
         self.bytes
     }
 
-    /// Whether it is large enough with so many bytes more.
-    fn is_filled(&self, more: usize, target: usize) -> bool {
-        self.bytes.saturating_add(more) >= target || self.segments.len() >= SEGMENTS
+    /// Whether it is large enough.
+    fn is_full(&self, target: usize) -> bool {
+        self.is_filled(0, target, self.segments.len())
+    }
+
+    /// The same with so many bytes more, and of so many pieces.
+    fn is_filled(&self, more: usize, target: usize, segments: usize) -> bool {
+        self.bytes.saturating_add(more) >= target || segments >= SEGMENTS
     }
 
     fn clear(&mut self) {
@@ -210,12 +215,19 @@ impl Outbox {
 
     /// Queues data of a node: the messages of one state or delta. What takes the place of something
     /// keeps that place, so that a node that changes all the time still gets its turn. `after` lists
-    /// the nodes it depends on: those that are queued when its turn comes go first.
+    /// the nodes it depends on: those that are queued when its turn comes go first. `now` is when the
+    /// session made it.
     ///
     /// A peer is behind on a node if something of it has waited for the lag, or if half of the
     /// budget is used. Returns the bytes now queued of the node if it is, otherwise 0.
-    pub fn data(&self, node: NodeId, joins: Joins, after: &[NodeId], bytes: Encoded) -> usize {
-        let now = Instant::now();
+    pub fn data(
+        &self,
+        node: NodeId,
+        joins: Joins,
+        after: &[NodeId],
+        bytes: Encoded,
+        now: Instant,
+    ) -> usize {
         let mut state = self.state();
         if !state.edits.is_empty()
             && let Some(pending) = state.edits.get_mut(&node)
@@ -270,8 +282,8 @@ impl Outbox {
             return true;
         }
         let then = at.checked_sub(window).unwrap_or(at);
-        let now = Instant::now();
         state.marks.get(&node).is_some_and(|marks| {
+            let now = Instant::now();
             let deleted = marks.edit.filter(|(_, edit)| *edit == Edit::Delete);
             state.data_since(marks.data, then, now) || edit_since(deleted, then)
         })
@@ -375,7 +387,7 @@ impl Outbox {
         if state.held || self.gate.is_closed() {
             return;
         }
-        while !batch.is_filled(0, target) {
+        while !batch.is_full(target) {
             let more = match lane {
                 Lane::Command => state.take_command(batch),
                 Lane::Data => state.take_data(target, batch),

@@ -223,7 +223,7 @@ impl State {
         for bytes in taken {
             self.started(bytes.len());
             batch.bytes = batch.bytes.saturating_add(bytes.len());
-            batch.segments.extend_from_slice(bytes.segments());
+            bytes.append_to(&mut batch.segments);
         }
         true
     }
@@ -253,7 +253,7 @@ impl State {
                 seen.insert(dependency);
                 stack.push(dependency);
             } else if let Some(node) = stack.pop()
-                && (batch.is_filled(0, target) || !self.take_group(node, target, batch))
+                && (batch.is_full(target) || !self.take_group(node, target, batch))
             {
                 self.order.push_front(first);
                 return true;
@@ -267,29 +267,31 @@ impl State {
         let Some(group) = self.groups.get_mut(&node) else {
             return true;
         };
-        let (mut taken, mut bytes, mut whole) = (0, 0usize, false);
+        let (mut taken, mut bytes, mut segments) = (0, 0usize, batch.segments.len());
         for part in &group.parts {
-            if taken > 0 && batch.is_filled(bytes, target) {
+            if taken > 0 && batch.is_filled(bytes, target, segments) {
                 break;
             }
-            batch.segments.extend_from_slice(part.bytes.segments());
+            segments = segments.saturating_add(part.bytes.segments().len());
             bytes = bytes.saturating_add(part.bytes.len());
-            whole |= part.whole;
             taken += 1;
+        }
+        let mut whole = false;
+        let all = taken == group.parts.len();
+        for part in group.parts.drain(..taken) {
+            whole |= part.whole;
+            part.bytes.append_to(&mut batch.segments);
         }
         batch.bytes = batch.bytes.saturating_add(bytes);
         batch.nodes.push((node, None));
-        let all = taken == group.parts.len();
         if all {
-            if let Some(mut gone) = self.groups.remove(&node)
+            if let Some(gone) = self.groups.remove(&node)
                 && gone.parts.spilled()
                 && gone.parts.capacity() <= PARTS
             {
-                gone.parts.clear();
                 self.parts = gone.parts;
             }
         } else {
-            group.parts.drain(..taken);
             group.bytes = group.bytes.saturating_sub(bytes);
         }
         let marks = self.marks.entry(node).or_default();

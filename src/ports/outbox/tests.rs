@@ -46,13 +46,25 @@ fn drain(outbox: &Outbox, lane: Lane, now: Instant) -> (Vec<String>, Vec<Repeat>
 #[tokio::test(start_paused = true)]
 async fn a_newer_state_takes_the_older_ones_place_once_that_has_waited() {
     let outbox = queue(1000);
-    assert_eq!(outbox.data(node(1), Joins::Renews, &[], bytes("a1")), 0);
-    outbox.data(node(2), Joins::Renews, &[], bytes("b1"));
-    assert_eq!(outbox.data(node(1), Joins::Renews, &[], bytes("a2")), 0);
+    assert_eq!(
+        outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now()),
+        0
+    );
+    outbox.data(node(2), Joins::Renews, &[], bytes("b1"), Instant::now());
+    assert_eq!(
+        outbox.data(node(1), Joins::Renews, &[], bytes("a2"), Instant::now()),
+        0
+    );
     advance(LAG).await;
-    assert_eq!(outbox.data(node(1), Joins::Renews, &[], bytes("a3")), 2);
+    assert_eq!(
+        outbox.data(node(1), Joins::Renews, &[], bytes("a3"), Instant::now()),
+        2
+    );
     // That waits in the place of what has waited, so that what follows does not wait anew.
-    assert_eq!(outbox.data(node(1), Joins::Renews, &[], bytes("a4")), 2);
+    assert_eq!(
+        outbox.data(node(1), Joins::Renews, &[], bytes("a4"), Instant::now()),
+        2
+    );
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a4", "b1"]);
     assert_eq!(outbox.state().bytes, 0);
 }
@@ -63,7 +75,7 @@ async fn every_state_is_sent_to_a_peer_that_keeps_up() {
     let mut sent = Vec::new();
     for _ in 0..10 {
         for text in ["a1", "a2", "a3"] {
-            outbox.data(node(1), Joins::Renews, &[], bytes(text));
+            outbox.data(node(1), Joins::Renews, &[], bytes(text), Instant::now());
         }
         // Less than what waits goes out at a time.
         while !outbox.has_no_data() {
@@ -80,14 +92,14 @@ async fn every_state_is_sent_to_a_peer_that_keeps_up() {
 async fn the_age_of_what_waits_counts_not_that_something_always_does() {
     let outbox = queue(1000);
     for n in 0..20 {
-        outbox.data(node(1), Joins::Renews, &[], bytes("a1"));
+        outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
         if n > 0 {
             take(&outbox, Lane::Data, 1);
         }
         advance(LAG * 2 / 3).await;
         assert_eq!(outbox.state().groups[&node(1)].parts.len(), 1, "{n}");
     }
-    outbox.data(node(1), Joins::Renews, &[], bytes("a2"));
+    outbox.data(node(1), Joins::Renews, &[], bytes("a2"), Instant::now());
     assert_eq!(texts(&take(&outbox, Lane::Data, 9)), ["a1", "a2"]);
 }
 
@@ -95,9 +107,9 @@ async fn the_age_of_what_waits_counts_not_that_something_always_does() {
 async fn a_newer_state_takes_the_older_ones_place_if_the_queue_is_half_full() {
     let outbox = queue(20);
     for text in ["a1", "a2", "a3", "a4", "a5"] {
-        outbox.data(node(1), Joins::Renews, &[], bytes(text));
+        outbox.data(node(1), Joins::Renews, &[], bytes(text), Instant::now());
     }
-    outbox.data(node(1), Joins::Renews, &[], bytes("a6"));
+    outbox.data(node(1), Joins::Renews, &[], bytes("a6"), Instant::now());
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a6"]);
 }
 
@@ -105,9 +117,15 @@ async fn a_newer_state_takes_the_older_ones_place_if_the_queue_is_half_full() {
 async fn what_is_left_of_a_node_keeps_its_place_and_what_waits_for_it() {
     let outbox = queue(1000);
     let now = Instant::now();
-    outbox.data(node(1), Joins::Renews, &[], bytes("a1"));
-    outbox.data(node(1), Joins::Renews, &[], bytes("a2"));
-    outbox.data(node(2), Joins::Renews, &[node(1)], bytes("b1"));
+    outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
+    outbox.data(node(1), Joins::Renews, &[], bytes("a2"), Instant::now());
+    outbox.data(
+        node(2),
+        Joins::Renews,
+        &[node(1)],
+        bytes("b1"),
+        Instant::now(),
+    );
     outbox.edit(node(1), Edit::Right, bytes("right"));
     for expected in ["a1", "a2"] {
         assert!(drain(&outbox, Lane::Command, now).0.is_empty());
@@ -122,9 +140,15 @@ async fn what_is_left_of_a_node_keeps_its_place_and_what_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_dependency_that_does_not_fit_holds_back_what_needs_it() {
     let outbox = queue(1000);
-    outbox.data(node(2), Joins::Renews, &[node(1)], bytes("b1"));
-    outbox.data(node(1), Joins::Renews, &[], bytes("a1"));
-    outbox.data(node(1), Joins::Renews, &[], bytes("a2"));
+    outbox.data(
+        node(2),
+        Joins::Renews,
+        &[node(1)],
+        bytes("b1"),
+        Instant::now(),
+    );
+    outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
+    outbox.data(node(1), Joins::Renews, &[], bytes("a2"), Instant::now());
     for expected in ["a1", "a2", "b1"] {
         assert_eq!(texts(&take(&outbox, Lane::Data, 1)), [expected]);
     }
@@ -134,9 +158,9 @@ async fn a_dependency_that_does_not_fit_holds_back_what_needs_it() {
 async fn a_state_goes_behind_what_it_newly_depends_on() {
     for joins in [Joins::Replaces, Joins::Renews] {
         let outbox = queue(1000);
-        outbox.data(node(1), joins, &[], bytes("a1"));
-        outbox.data(node(2), joins, &[], bytes("b1"));
-        outbox.data(node(1), joins, &[node(2)], bytes("a2"));
+        outbox.data(node(1), joins, &[], bytes("a1"), Instant::now());
+        outbox.data(node(2), joins, &[], bytes("b1"), Instant::now());
+        outbox.data(node(1), joins, &[node(2)], bytes("a2"), Instant::now());
         let sent = drain(&outbox, Lane::Data, Instant::now()).0;
         match joins {
             Joins::Replaces => assert_eq!(sent, ["b1", "a2"]),
@@ -148,12 +172,21 @@ async fn a_state_goes_behind_what_it_newly_depends_on() {
 #[tokio::test(start_paused = true)]
 async fn deltas_pile_up_until_a_whole_state_replaces_them() {
     let outbox = queue(1000);
-    outbox.data(node(1), Joins::Follows, &[], bytes("d1"));
-    assert_eq!(outbox.data(node(1), Joins::Follows, &[], bytes("d2")), 0);
+    outbox.data(node(1), Joins::Follows, &[], bytes("d1"), Instant::now());
+    assert_eq!(
+        outbox.data(node(1), Joins::Follows, &[], bytes("d2"), Instant::now()),
+        0
+    );
     advance(LAG).await;
-    assert_eq!(outbox.data(node(1), Joins::Follows, &[], bytes("d3")), 6);
-    assert_eq!(outbox.data(node(1), Joins::Replaces, &[], bytes("w")), 1);
-    outbox.data(node(1), Joins::Follows, &[], bytes("d4"));
+    assert_eq!(
+        outbox.data(node(1), Joins::Follows, &[], bytes("d3"), Instant::now()),
+        6
+    );
+    assert_eq!(
+        outbox.data(node(1), Joins::Replaces, &[], bytes("w"), Instant::now()),
+        1
+    );
+    outbox.data(node(1), Joins::Follows, &[], bytes("d4"), Instant::now());
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["w", "d4"]);
 }
 
@@ -161,7 +194,7 @@ async fn deltas_pile_up_until_a_whole_state_replaces_them() {
 async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
     let outbox = queue(1000);
     let now = Instant::now();
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
+    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"), Instant::now());
     outbox.edit(node(1), Edit::Right, bytes("right"));
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
     assert_eq!(drain(&outbox, Lane::Data, now).0, ["a1"]);
@@ -182,7 +215,7 @@ async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
 async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
     let outbox = queue(1000);
     let now = Instant::now();
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
+    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"), Instant::now());
     let batch = take(&outbox, Lane::Data, usize::MAX);
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
@@ -194,7 +227,7 @@ async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
 async fn a_delete_drops_what_has_not_been_started() {
     let outbox = queue(1000);
     let now = Instant::now();
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
+    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"), Instant::now());
     outbox.edit(node(1), Edit::Right, bytes("right"));
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     assert!(drain(&outbox, Lane::Data, now).0.is_empty());
@@ -207,13 +240,13 @@ async fn data_of_a_node_created_anew_takes_the_place_of_its_delete() {
     let outbox = queue(1000);
     let now = Instant::now();
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
-    outbox.data(node(1), Joins::Replaces, &[], bytes("anew"));
+    outbox.data(node(1), Joins::Replaces, &[], bytes("anew"), Instant::now());
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
     assert_eq!(drain(&outbox, Lane::Data, now).0, ["anew"]);
 
     outbox.edit(node(2), Edit::Delete, bytes("delete"));
     drain(&outbox, Lane::Command, now);
-    outbox.data(node(2), Joins::Replaces, &[], bytes("anew"));
+    outbox.data(node(2), Joins::Replaces, &[], bytes("anew"), Instant::now());
     let (_, repeats) = drain(&outbox, Lane::Data, now);
     assert_eq!(
         repeats,
@@ -245,7 +278,7 @@ async fn unseen_until_a_round_trip_has_passed() {
     let outbox = queue(1000);
     let now = Instant::now() + RTT * 10;
     assert!(!outbox.unseen(node(1), now, RTT));
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"));
+    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"), Instant::now());
     assert!(outbox.unseen(node(1), now, RTT));
     drain(&outbox, Lane::Data, now);
     assert!(outbox.unseen(node(1), now, RTT));
@@ -261,7 +294,7 @@ async fn what_was_read_has_arrived() {
     let outbox = queue(1000);
     let arrived = || !outbox.unseen(node(1), Instant::now(), Duration::ZERO);
     for answers in [false, true] {
-        outbox.data(node(1), Joins::Renews, &[], bytes("a1"));
+        outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
         assert!(!arrived());
         let batch = take(&outbox, Lane::Data, usize::MAX);
         let receipt = outbox.ask_receipt(&batch, Instant::now()).unwrap();
@@ -284,11 +317,17 @@ async fn says_once_that_it_has_drained() {
     let outbox = queue(4);
     let now = Instant::now();
     assert!(outbox.has_room());
-    outbox.data(node(1), Joins::Replaces, &[], bytes("12345"));
+    outbox.data(
+        node(1),
+        Joins::Replaces,
+        &[],
+        bytes("12345"),
+        Instant::now(),
+    );
     assert!(!outbox.has_room());
     let batch = take(&outbox, Lane::Data, usize::MAX);
     assert!(outbox.written(Lane::Data, &batch, now, RTT).drained);
-    outbox.data(node(1), Joins::Replaces, &[], bytes("1"));
+    outbox.data(node(1), Joins::Replaces, &[], bytes("1"), Instant::now());
     let batch = take(&outbox, Lane::Data, usize::MAX);
     assert!(!outbox.written(Lane::Data, &batch, now, RTT).drained);
 }

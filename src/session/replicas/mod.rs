@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use self::aside::Aside;
 use crate::wire::identity::{Identity, NodeId, NodeMap, NodeSet};
-use crate::wire::node::{Delta, NodeState};
+use crate::wire::node::{Delta, NodeRef, NodeState};
 
 /// The owner of what nobody owns.
 pub const COMMON: &str = "COMMON";
@@ -134,6 +134,17 @@ impl Replica {
     /// The type name, empty for untyped nodes.
     pub fn kind(&self) -> &Bytes {
         &self.kind
+    }
+
+    /// What is said of it beside a payload of its own, which may be its base or one of its deltas.
+    pub fn with<'a>(&'a self, id: &'a NodeId, payload: &'a Bytes) -> NodeRef<'a> {
+        NodeRef {
+            id,
+            owner: &self.owner,
+            kind: &self.kind,
+            dependencies: &self.dependencies,
+            payload,
+        }
     }
 
     /// The base, in the shape that travels.

@@ -75,8 +75,15 @@ impl Outlet for Line {
     fn edit(&self, node: NodeId, edit: Edit, bytes: Encoded) {
         self.0.outbox.edit(node, edit, bytes);
     }
-    fn data(&self, node: NodeId, joins: Joins, after: &[NodeId], bytes: Encoded) -> usize {
-        self.0.outbox.data(node, joins, after, bytes)
+    fn data(
+        &self,
+        node: NodeId,
+        joins: Joins,
+        after: &[NodeId],
+        bytes: Encoded,
+        now: Instant,
+    ) -> usize {
+        self.0.outbox.data(node, joins, after, bytes, now)
     }
     fn has_room(&self) -> bool {
         self.0.outbox.has_room()

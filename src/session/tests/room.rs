@@ -326,7 +326,7 @@ impl Outlet for Recorder {
         self.state().sent.insert(node, now);
         self.tell(answer_line(&answer));
     }
-    fn data(&self, id: NodeId, joins: Joins, _after: &[NodeId], bytes: Encoded) -> usize {
+    fn data(&self, id: NodeId, joins: Joins, _: &[NodeId], bytes: Encoded, _: Instant) -> usize {
         let dialect = self
             .state()
             .dialect

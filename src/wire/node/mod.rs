@@ -12,7 +12,7 @@ use thiserror::Error;
 
 pub use self::receive::{Reassembler, header_sender};
 pub(super) use self::send::{delta_from, node_from};
-pub use self::send::{encode_delta, encode_node, whole_as_delta};
+pub use self::send::{delta_messages, encode_delta, encode_node, node_messages, whole_as_delta};
 use super::identity::NodeId;
 use super::payload::FieldError;
 
@@ -29,6 +29,34 @@ pub struct NodeState {
     pub dependencies: Vec<NodeId>,
     /// The payload in the encoding of its family, opaque here.
     pub payload: Bytes,
+}
+
+impl NodeState {
+    /// The same without owning it.
+    pub fn as_ref(&self) -> NodeRef<'_> {
+        NodeRef {
+            id: &self.id,
+            owner: &self.owner,
+            kind: &self.kind,
+            dependencies: &self.dependencies,
+            payload: &self.payload,
+        }
+    }
+}
+
+/// A [`NodeState`] whose parts are kept elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeRef<'a> {
+    /// Its uuid.
+    pub id: &'a NodeId,
+    /// `COMMON` or the name of a user.
+    pub owner: &'a str,
+    /// Type name, empty from G11 on.
+    pub kind: &'a Bytes,
+    /// The nodes it needs.
+    pub dependencies: &'a [NodeId],
+    /// The payload.
+    pub payload: &'a Bytes,
 }
 
 /// A change of a node that carries a delta rather than the whole payload.

@@ -2,11 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Delta, NodeState};
+use super::{Delta, NodeRef, NodeState};
 use crate::wire::dialect::{Dialect, Live, NodeFrames};
-use crate::wire::identity::NodeId;
-use crate::wire::message::Message;
+use crate::wire::message::{Encoded, Frame, Message};
 use crate::wire::payload::{self, Empty};
+use crate::wire::transport;
 
 /// What the server calls itself in the headers it sends (G1–G5).
 const SERVER: &[u8] = b"SERVER_PUSH";
@@ -17,14 +17,28 @@ const NODE: u8 = 2;
 /// A node's whole state as the server sends it down the data link. The payload is shared, not
 /// copied, except in G8–G14, whose live messages are deltas: there it becomes one that replaces
 /// the root (see [`whole_as_delta`]).
-pub fn encode_node(dialect: &Dialect, node: &NodeState) -> Vec<Message> {
+pub fn encode_node(dialect: &Dialect, node: NodeRef<'_>) -> Encoded {
+    with_node(dialect, SERVER, node, |messages| {
+        transport::encode(dialect.ports, messages)
+    })
+}
+
+/// A delta as the server relays it: the dump unchanged (in the place of the payload), the owner as
+/// stored (a Commit carries none). For dialects with deltas (G8–G19); the earlier ones know no such
+/// message, so there is none for them.
+pub fn encode_delta(dialect: &Dialect, delta: NodeRef<'_>) -> Encoded {
+    with_delta(dialect, SERVER, delta, |messages| {
+        transport::encode(dialect.ports, messages)
+    })
+}
+
+/// The messages of [`encode_node`].
+pub fn node_messages(dialect: &Dialect, node: &NodeState) -> Vec<Message> {
     node_from(dialect, SERVER, node)
 }
 
-/// A delta as the server relays it: the dump unchanged, the owner as stored (a Commit carries
-/// none). For dialects with deltas (G8–G19); the earlier ones know no such message, so there is
-/// none for them.
-pub fn encode_delta(dialect: &Dialect, delta: &Delta) -> Vec<Message> {
+/// The messages of [`encode_delta`].
+pub fn delta_messages(dialect: &Dialect, delta: &Delta) -> Vec<Message> {
     delta_from(dialect, SERVER, delta)
 }
 
@@ -62,92 +76,105 @@ pub(in crate::wire) fn node_from(
     sender: &[u8],
     node: &NodeState,
 ) -> Vec<Message> {
-    let payload = if dialect.live == Live::Delta {
-        whole_as_delta(&node.payload)
-    } else {
-        node.payload.clone()
-    };
-    if dialect.node == NodeFrames::Objects {
-        return vec![Message::new(vec![
-            payload::pickled_int(NODE, dialect.pickle),
-            id_frame(&node.id),
-            text_frame(&node.owner),
-            payload::pickled_dependencies(&node.dependencies, dialect.pickle, Empty::List),
-            payload,
-        ])];
-    }
-    let about = About {
-        id: &node.id,
-        owner: &node.owner,
-        kind: &node.kind,
-        dependencies: &node.dependencies,
-    };
-    about.messages(dialect, sender, payload)
+    with_node(dialect, sender, node.as_ref(), put_together)
 }
 
 /// A delta as sent by whoever has this routing identity.
 pub(in crate::wire) fn delta_from(dialect: &Dialect, sender: &[u8], delta: &Delta) -> Vec<Message> {
+    let about = NodeRef {
+        id: &delta.id,
+        owner: delta.owner.as_deref().unwrap_or("COMMON"),
+        kind: &delta.kind,
+        dependencies: &delta.dependencies,
+        payload: &delta.delta,
+    };
+    with_delta(dialect, sender, about, put_together)
+}
+
+fn put_together(messages: &[&[Frame<'_>]]) -> Vec<Message> {
+    let message = |frames: &&[Frame<'_>]| frames.iter().map(|frame| Bytes::from(*frame)).collect();
+    messages
+        .iter()
+        .map(|frames| Message::new(message(frames)))
+        .collect()
+}
+
+/// Makes the frames of a node's messages, for `then` to do something with.
+fn with_node<R>(
+    dialect: &Dialect,
+    sender: &[u8],
+    node: NodeRef<'_>,
+    then: impl FnOnce(&[&[Frame<'_>]]) -> R,
+) -> R {
+    let delta;
+    let payload = if dialect.live == Live::Delta {
+        delta = whole_as_delta(node.payload);
+        &delta
+    } else {
+        node.payload
+    };
+    let node = NodeRef { payload, ..node };
+    if dialect.node != NodeFrames::Objects {
+        return with_parts(dialect, sender, node, then);
+    }
+    let number = payload::pickled_int(NODE, dialect.pickle);
+    let dependencies = dependencies(dialect, node, Empty::List);
+    then(&[&[
+        Frame::of(&number),
+        Frame::Text(node.id.as_bytes()),
+        Frame::Text(node.owner.as_bytes()),
+        Frame::of(&dependencies),
+        Frame::of(node.payload),
+    ]])
+}
+
+/// The same for a delta.
+fn with_delta<R>(
+    dialect: &Dialect,
+    sender: &[u8],
+    delta: NodeRef<'_>,
+    then: impl FnOnce(&[&[Frame<'_>]]) -> R,
+) -> R {
     match dialect.live {
-        Live::Whole => Vec::new(),
-        Live::Delta => {
-            let about = About {
-                id: &delta.id,
-                owner: delta.owner.as_deref().unwrap_or("COMMON"),
-                kind: &delta.kind,
-                dependencies: &delta.dependencies,
-            };
-            about.messages(dialect, sender, delta.delta.clone())
-        }
-        Live::NodeOrCommit => vec![Message::new(vec![
-            payload::pickled_int(COMMIT, dialect.pickle),
-            id_frame(&delta.id),
-            payload::pickled_dependencies(&delta.dependencies, dialect.pickle, Empty::List),
-            delta.delta.clone(),
-        ])],
-    }
-}
-
-/// What a data message before G15 says beside the payload.
-struct About<'a> {
-    id: &'a NodeId,
-    owner: &'a str,
-    kind: &'a Bytes,
-    dependencies: &'a [NodeId],
-}
-
-impl About<'_> {
-    fn messages(&self, dialect: &Dialect, sender: &[u8], payload: Bytes) -> Vec<Message> {
-        let dependencies =
-            payload::pickled_dependencies(self.dependencies, dialect.pickle, Empty::None);
-        let mut frames = Vec::with_capacity(6);
-        if dialect.node == NodeFrames::HeaderWithSender {
-            frames.push(Bytes::copy_from_slice(sender));
-        }
-        frames.push(id_frame(self.id));
-        frames.push(text_frame(self.owner));
-        match dialect.node {
-            NodeFrames::HeaderWithSender | NodeFrames::Header => {
-                frames.push(self.kind.clone());
-                frames.push(payload::pickled_int(1, dialect.pickle));
-                frames.push(dependencies);
-                vec![Message::new(frames), Message::new(vec![payload])]
-            }
-            NodeFrames::Typed => {
-                frames.extend([self.kind.clone(), dependencies, payload]);
-                vec![Message::new(frames)]
-            }
-            NodeFrames::Untyped | NodeFrames::Objects => {
-                frames.extend([dependencies, payload]);
-                vec![Message::new(frames)]
-            }
+        Live::Whole => then(&[]),
+        Live::Delta => with_parts(dialect, sender, delta, then),
+        Live::NodeOrCommit => {
+            let number = payload::pickled_int(COMMIT, dialect.pickle);
+            let dependencies = dependencies(dialect, delta, Empty::List);
+            then(&[&[
+                Frame::of(&number),
+                Frame::Text(delta.id.as_bytes()),
+                Frame::of(&dependencies),
+                Frame::of(delta.payload),
+            ]])
         }
     }
 }
 
-fn id_frame(id: &NodeId) -> Bytes {
-    Bytes::copy_from_slice(id.as_bytes())
+/// The same for what a data message before G15 says.
+fn with_parts<R>(
+    dialect: &Dialect,
+    sender: &[u8],
+    node: NodeRef<'_>,
+    then: impl FnOnce(&[&[Frame<'_>]]) -> R,
+) -> R {
+    let chunks = payload::pickled_int(1, dialect.pickle);
+    let dependencies = dependencies(dialect, node, Empty::None);
+    let sender = Frame::Text(sender);
+    let id = Frame::Text(node.id.as_bytes());
+    let owner = Frame::Text(node.owner.as_bytes());
+    let (kind, chunks) = (Frame::Text(node.kind), Frame::of(&chunks));
+    let (dependencies, payload) = (Frame::of(&dependencies), Frame::of(node.payload));
+    match dialect.node {
+        NodeFrames::HeaderWithSender => {
+            then(&[&[sender, id, owner, kind, chunks, dependencies], &[payload]])
+        }
+        NodeFrames::Header => then(&[&[id, owner, kind, chunks, dependencies], &[payload]]),
+        NodeFrames::Typed => then(&[&[id, owner, kind, dependencies, payload]]),
+        NodeFrames::Untyped | NodeFrames::Objects => then(&[&[id, owner, dependencies, payload]]),
+    }
 }
 
-fn text_frame(text: &str) -> Bytes {
-    Bytes::copy_from_slice(text.as_bytes())
+fn dependencies(dialect: &Dialect, node: NodeRef<'_>, empty: Empty) -> Bytes {
+    payload::pickled_dependencies(node.dependencies, dialect.pickle, empty)
 }

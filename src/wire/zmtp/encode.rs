@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 use crate::wire::gather::Gather;
-use crate::wire::message::{self, Encoded, Message};
+use crate::wire::message::{Encoded, Message, Parts};
 
 /// Flag: further frames of this message follow.
 pub(super) const MORE: u8 = 1;
@@ -22,13 +22,13 @@ pub fn encode(message: &Message) -> Encoded {
 }
 
 /// Several messages that belong together, to be written one after the other.
-pub fn encode_all(messages: &[Message]) -> Encoded {
+pub fn encode_all(messages: &[impl Parts]) -> Encoded {
     let mut gather = Gather::for_messages(messages, HEADER_MAX);
     for message in messages {
         let mut frames = message.parts().peekable();
         while let Some(frame) = frames.next() {
             let flags = if frames.peek().is_some() { MORE } else { 0 };
-            put_header(gather.header(), flags, message::len(frame));
+            put_header(gather.header(), flags, frame.len());
             gather.body(frame);
         }
     }
