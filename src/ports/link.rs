@@ -151,7 +151,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         if let Some(end) = self.ended.take() {
             return Err(end);
         }
-        let (mut messages, mut bytes, mut last) = (0, 0usize, 0);
+        let (mut messages, mut bytes, mut longest) = (0, 0usize, 0);
         let mut limits = current_limits(peer, link, context, permit);
         loop {
             match self.decoder.next(&limits) {
@@ -159,8 +159,10 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                     let began = self.busy_since;
                     match self.assembler.push(more, body, &limits) {
                         Ok(Some(message)) => {
-                            last = message.payload_len();
-                            bytes = bytes.saturating_add(last);
+                            let len = message.payload_len();
+                            // (Up to G9 a node is two messages, of which the first is short.)
+                            longest = longest.max(len);
+                            bytes = bytes.saturating_add(len);
                             messages += 1;
                             take(Received { message, began });
                         }
@@ -179,7 +181,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                     limits = current_limits(peer, link, context, permit);
                 }
                 Ok(None) => {
-                    if last < BULK
+                    if longest < BULK
                         || bytes >= TOGETHER
                         || !self.read_on(peer, link, context, permit).await
                     {
@@ -439,6 +441,11 @@ mod tests {
         let most = TOGETHER / BULK;
         assert_eq!(linked.next().await, Ok(most));
         assert_eq!(linked.next().await, Ok(40 - most));
+        for _ in 0..5 {
+            linked.send(BULK).await;
+            linked.send(1).await;
+        }
+        assert_eq!(linked.next().await, Ok(10), "short ones among them");
         for _ in 0..2 {
             linked.send(TOGETHER).await;
         }
