@@ -227,7 +227,7 @@ impl<O: Outlet> Session<O> {
     }
 
     fn change(&mut self, push: Push, now: Instant) {
-        let (who, id, began) = (&push.who.clone(), push.id(), push.began);
+        let (who, id, began) = (&push.who, push.id(), push.began);
         let Some(replica) = self.replicas.get(id) else {
             return;
         };
@@ -258,43 +258,38 @@ impl<O: Outlet> Session<O> {
             }
             user.corrected.remove(&id);
         }
+        let converges = unseen.then(|| who.clone());
         self.change_permitted(push, now);
-        if unseen {
-            self.converge_later(who, id, now);
+        if let Some(who) = converges {
+            self.converge_later(&who, id, now);
         }
     }
 
     fn change_permitted(&mut self, push: Push, now: Instant) {
-        let (who, id) = (&push.who.clone(), push.id());
-        match push.update {
-            Update::Node(mut node) => {
-                if !self.has_room_for(who, &node) {
-                    return self.correct(who, id);
-                }
-                // Only a Right changes the owner.
-                node.owner.clear();
-                self.replicas.store(node);
-                self.note_author();
-                self.relay_whole(who, id, now);
-            }
-            Update::Delta(delta) => {
-                let update = Update::Delta(delta);
-                self.append(Push { update, ..push }, now);
-            }
+        let (who, id) = (&push.who, push.id());
+        let Update::Node(mut node) = push.update else {
+            return self.append(push, now);
+        };
+        if !self.has_room_for(who, &node) {
+            return self.correct(who, id);
         }
+        // Only a Right changes the owner.
+        node.owner.clear();
+        self.replicas.store(node);
+        self.note_author();
+        self.relay_whole(who, id, now);
     }
 
     /// Adds a delta to a node that exists, at once or as soon as it has been looked into.
     fn append(&mut self, push: Push, now: Instant) {
-        let (who, id) = (push.who.clone(), push.id());
-        let Some(replica) = self.replicas.get(id) else {
+        let Some(replica) = self.replicas.get(push.id()) else {
             return;
         };
         if !push.plain || replica.has_tuples() != Some(false) {
             return self.check_first(push);
         }
         if let Update::Delta(delta) = push.update {
-            self.append_checked(&who, &delta, now);
+            self.append_checked(&push.who, &delta, now);
         }
     }
 
