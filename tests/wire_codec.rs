@@ -24,10 +24,11 @@ use multi_user_server::wire::dialect::{
 use multi_user_server::wire::identity::{Identity, NodeId};
 use multi_user_server::wire::message::Message;
 use multi_user_server::wire::node::{
-    Delta, NodeError, NodeLimits, NodeState, Reassembler, Update, delta_messages, node_messages,
-    whole_as_delta,
+    Delta, NodeError, NodeLimits, NodeRef, NodeState, Reassembler, Update, delta_messages,
+    encode_delta, encode_node, node_messages, whole_as_delta,
 };
 use multi_user_server::wire::pickle::{Dict, Protocol, Value, write};
+use multi_user_server::wire::transport;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -112,10 +113,17 @@ proptest! {
         let limits = NodeLimits { payload: 2000, ..LIMITS };
         let up = encode_update(dialect, &identity, &update);
         prop_assert_eq!(assemble(dialect, up, &limits), vec![expected.clone()]);
-        let down = match &update {
-            Update::Node(node) => node_messages(dialect, node),
-            Update::Delta(delta) => delta_messages(dialect, delta),
+        let (down, written) = match &update {
+            Update::Node(node) => {
+                (node_messages(dialect, node), encode_node(dialect, node.as_ref()))
+            }
+            Update::Delta(delta) => {
+                let stored = NodeRef { payload: &delta.delta, ..node.as_ref() };
+                (delta_messages(dialect, delta), encode_delta(dialect, stored))
+            }
         };
+        let encoded = transport::encode(dialect.ports, &down);
+        prop_assert_eq!(written.segments().concat(), encoded.segments().concat());
         prop_assert_eq!(assemble(dialect, down, &limits), vec![expected]);
     }
 

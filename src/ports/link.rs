@@ -26,7 +26,7 @@ use crate::wire::zmtp;
 const BATCH: usize = 32;
 /// After a message of so many bytes what else has come is read as well, before it goes on…
 const BULK: usize = 32 * 1024;
-/// …up to so many bytes: the system takes half as long for few long writes as for many of 64 KiB.
+/// …until it is so many bytes: the system takes half as long for few long writes as for many of 64 KiB.
 /// As much as a fast line is given at a time (`ports::write`).
 const TOGETHER: usize = 768 * 1024;
 /// A link on which nothing came for so long was idle: what comes next was sent just now.
@@ -167,7 +167,10 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                             take(Received { message, began });
                         }
                         Ok(None) => {}
-                        Err(error) => return Err(misused(context, peer, error)),
+                        Err(error) => {
+                            let end = misused(context, peer, error);
+                            return self.end(messages, bytes, end).await;
+                        }
                     }
                     if messages >= BATCH {
                         return Ok(self.pay(messages, bytes).await);
@@ -181,17 +184,30 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                     limits = current_limits(peer, link, context, permit);
                 }
                 Ok(None) => {
+                    let enough = TOGETHER.min(self.budget_units.saturating_mul(UNIT));
                     if longest < BULK
-                        || bytes >= TOGETHER
+                        || bytes >= enough
                         || !self.read_on(peer, link, context, permit).await
                     {
                         return Ok(self.pay(messages, bytes).await);
                     }
                     limits = current_limits(peer, link, context, permit);
                 }
-                Err(error) => return Err(misused(context, peer, error)),
+                Err(error) => {
+                    let end = misused(context, peer, error);
+                    return self.end(messages, bytes, end).await;
+                }
             }
         }
+    }
+
+    /// Ends, once the messages before that have been taken.
+    async fn end(&mut self, messages: usize, bytes: usize, end: End) -> Result<Paid, End> {
+        if messages == 0 {
+            return Err(end);
+        }
+        self.ended = Some(end);
+        Ok(self.pay(messages, bytes).await)
     }
 
     /// Reads what has come already. `false` if that is nothing, or the end, which is for
@@ -218,7 +234,9 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
     }
 
     /// Waits until what was received before has been dealt with far enough.
-    fn pay(&self, messages: usize, bytes: usize) -> impl Future<Output = Paid> + use<R> {
+    fn pay(&mut self, messages: usize, bytes: usize) -> impl Future<Output = Paid> + use<R> {
+        // How long that takes is not for the peer to answer for.
+        self.window = None;
         // Small messages cost more than their bytes.
         let units = bytes
             .div_ceil(UNIT)
@@ -420,6 +438,8 @@ mod tests {
 
         /// How many messages are read together.
         async fn next(&mut self) -> Result<usize, End> {
+            // With all the time a task has: sending took some of it.
+            tokio::task::yield_now().await;
             let (control, _controls) = mpsc::channel(CONTROL);
             let (context, permit) = (&self.ports.context, &self.permit);
             let mut received = 0;
@@ -446,11 +466,13 @@ mod tests {
             linked.send(1).await;
         }
         assert_eq!(linked.next().await, Ok(10), "short ones among them");
-        for _ in 0..2 {
-            linked.send(TOGETHER).await;
-        }
-        for _ in 0..2 {
-            assert_eq!(linked.next().await, Ok(1), "as much as fits");
+        for bytes in [TOGETHER, 6000] {
+            for _ in 0..2 {
+                linked.send(bytes).await;
+            }
+            for _ in 0..2 {
+                assert_eq!(linked.next().await, Ok(1), "enough, or too short");
+            }
         }
     }
 
@@ -464,5 +486,24 @@ mod tests {
         linked.other.shutdown().await.unwrap();
         assert_eq!(linked.next().await, Ok(2));
         assert_eq!(linked.next().await, Err(End::Closed));
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_breach_is_taken() {
+        let mut linked = Linked::new();
+        linked.send(BULK).await;
+        linked.other.write_all(&[2; 9]).await.unwrap();
+        assert_eq!(linked.next().await, Ok(1));
+        assert_eq!(linked.next().await, Err(End::Misused));
+        // Within one message, too.
+        let mut linked = Linked::new();
+        linked.send(5).await;
+        linked
+            .other
+            .write_all(&[1, 0].repeat(20_000))
+            .await
+            .unwrap();
+        assert_eq!(linked.next().await, Ok(1));
+        assert_eq!(linked.next().await, Err(End::Misused));
     }
 }

@@ -26,7 +26,7 @@ use crate::wire::zmtp;
 /// Bytes taken from a queue for one write. What has been taken no longer gives way to newer states.
 const TARGET: usize = 256 * 1024;
 /// The same where a line takes that in no time, as one long write costs the system less. It is less
-/// than what the system holds for a fast line (`net::line`), so that it takes all of it at once.
+/// than what the system holds for a fast line by default (`net::line`), so that it takes all at once.
 const LONG_TARGET: usize = 3 * TARGET;
 /// So many batches in a row prove that. (The first may find room in the system's own buffer.)
 const PROOF: u32 = 2;
@@ -96,7 +96,7 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
                 let segments = merged(batch.segments.drain(..));
                 let result = flush(&mut io, segments, &link, timing, counters).await;
                 let now = Instant::now();
-                pace.wrote(batch.bytes(), now.saturating_duration_since(begun));
+                pace.wrote(batch.bytes(), begun, now);
                 match result {
                     Ok(()) => {
                         let written = peer.outbox.written(lane, &batch, now, peer.window());
@@ -124,17 +124,23 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
 /// How fast the line has been of late.
 #[derive(Debug, Default)]
 struct Pace {
-    /// Full batches in a row that it took at once.
+    /// Full batches, one right after the other, that it took at once.
     quick: u32,
+    /// When the last one of any size had been taken.
+    last: Option<Instant>,
 }
 
 impl Pace {
-    fn wrote(&mut self, bytes: usize, took: Duration) {
-        if took > line::FAST {
+    /// So many bytes were written.
+    fn wrote(&mut self, bytes: usize, begun: Instant, done: Instant) {
+        let within = |from: Instant, to: Instant| to.saturating_duration_since(from) <= line::FAST;
+        if !within(begun, done) {
             self.quick = 0;
         } else if bytes >= TARGET {
-            self.quick = self.quick.saturating_add(1);
+            let follows = self.last.is_some_and(|last| within(last, begun));
+            self.quick = if follows { self.quick } else { 0 }.saturating_add(1);
         }
+        self.last = Some(done);
     }
 
     /// Bytes to take for the next batch.
@@ -386,21 +392,22 @@ mod tests {
     #[test]
     fn fast_lines_are_given_more_at_a_time() {
         let (fast, slow) = (line::FAST, line::FAST + Duration::from_millis(1));
+        let mut now = Instant::now();
         let mut pace = Pace::default();
-        pace.wrote(TARGET, fast);
-        assert_eq!(
-            pace.target(),
-            TARGET,
-            "the system's own buffer may have had room"
-        );
-        for _ in 0..10 {
-            pace.wrote(TARGET - 1, fast);
-            assert_eq!(pace.target(), TARGET, "a little proves nothing");
+        let mut target = |bytes, pause, took| {
+            let begun = now + pause;
+            now = begun + took;
+            pace.wrote(bytes, begun, now);
+            pace.target()
+        };
+        // The system's own buffer may have had room for one, time and again.
+        for _ in 0..5 {
+            assert_eq!(target(TARGET, slow, fast), TARGET);
+            assert_eq!(target(TARGET - 1, fast, fast), TARGET);
         }
-        pace.wrote(TARGET, fast);
-        assert_eq!(pace.target(), LONG_TARGET);
-        pace.wrote(1, slow);
-        assert_eq!(pace.target(), TARGET);
+        assert_eq!(target(TARGET, fast, fast), LONG_TARGET);
+        assert_eq!(target(1, slow, fast), LONG_TARGET);
+        assert_eq!(target(1, fast, slow), TARGET);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::event::Event;
 const USUAL: usize = 32;
 /// Lists that wait for the next events: about what one read of a socket brings.
 const KEPT: usize = 32;
-/// Longer ones are not kept.
+/// Longer ones are not kept, nor are shorter ones.
 const LONGEST: usize = 2 * USUAL;
 
 static SPARE: Mutex<Vec<Vec<Event>>> = Mutex::new(Vec::new());
@@ -61,7 +61,7 @@ impl Drop for Events {
     fn drop(&mut self) {
         let mut list = std::mem::take(&mut self.0);
         list.clear();
-        if (1..=LONGEST).contains(&list.capacity()) {
+        if (USUAL..=LONGEST).contains(&list.capacity()) {
             let mut spare = spare();
             if spare.len() < KEPT {
                 spare.push(list);
@@ -88,7 +88,8 @@ mod tests {
         drop(lists);
         let spare = spare();
         assert!(spare.len() <= KEPT);
-        let good = |list: &Vec<Event>| list.is_empty() && list.capacity() <= LONGEST;
+        let sizes = USUAL..=LONGEST;
+        let good = |list: &Vec<Event>| list.is_empty() && sizes.contains(&list.capacity());
         assert!(!spare.is_empty() && spare.iter().all(good));
     }
 }

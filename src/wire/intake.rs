@@ -203,6 +203,10 @@ impl Intake {
             return;
         };
         let used = room.saturating_sub(spare(&self.buf));
+        if used == 0 {
+            // Nothing had come.
+            return;
+        }
         if used >= offer && offer >= self.chunk / 2 {
             self.chunk = self.chunk.saturating_mul(2).min(self.ceiling);
             self.idle = 0;
