@@ -1,7 +1,7 @@
 //! A client of one of the three generations that count: logs in, brings the scene or fetches it, and
 //! keeps its heartbeat, as the packages do, but looks at nothing that it need not look at.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -24,6 +24,9 @@ use crate::ear::{Ear, Room};
 use crate::foreign;
 use crate::link::{self, Framing, Heads, Reader, Sender};
 use crate::payload::{Content, Purpose, Stamp, Template, uuid};
+
+/// Short pushes are written together until they are so much, as libzmq does.
+const TOGETHER: usize = 8 << 10;
 
 /// Longest frame that is kept whole on the command link before the client works: a long catalog.
 const CATALOG: usize = 8 << 20;
@@ -98,6 +101,8 @@ pub(crate) struct Client {
     identity: Identity,
     commands: Sender,
     up: Up,
+    /// Short pushes that have not been written.
+    waiting: RefCell<Vec<u8>>,
     keep: Rc<Cell<usize>>,
     sent: Cell<u64>,
     _tasks: JoinSet<()>,
@@ -151,6 +156,7 @@ impl Client {
             identity,
             commands,
             up,
+            waiting: RefCell::default(),
             keep,
             sent: Cell::new(0),
             _tasks: tasks,
@@ -304,6 +310,37 @@ impl Client {
         let stamp = self.stamp(Purpose::Live, node);
         self.write(change.filled(&stamp)).await?;
         Ok(stamp.number)
+    }
+
+    /// The same, but short ones are written together, as libzmq does: the last of them with the
+    /// next ones, or by [`flush`](Self::flush).
+    pub(crate) async fn push_soon(&self, change: &mut Template, node: u32) -> Result<()> {
+        let stamp = self.stamp(Purpose::Live, node);
+        let parts = change.filled(&stamp);
+        if parts.iter().map(|part| part.len()).sum::<usize>() >= TOGETHER {
+            self.flush().await?;
+            return self.write(parts).await;
+        }
+        let waiting = {
+            let mut waiting = self.waiting.borrow_mut();
+            parts
+                .iter()
+                .for_each(|part| waiting.extend_from_slice(part));
+            waiting.len()
+        };
+        match waiting >= TOGETHER {
+            true => self.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Writes what waits to be.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let mut waiting = self.waiting.take();
+        self.write([&waiting, &[]]).await?;
+        waiting.clear();
+        self.waiting.replace(waiting);
+        Ok(())
     }
 
     /// Looks elsewhere.

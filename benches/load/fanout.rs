@@ -132,10 +132,12 @@ pub(crate) async fn pump(
     };
     while !lost && goes_on(pushed) {
         if let Some(rate) = pace.rate {
+            from.flush().await?;
             let due = Duration::from_secs_f64(pushed as f64 / rate);
             tokio::time::sleep_until((start + due).into()).await;
         }
         if pushed - known >= window {
+            from.flush().await?;
             known = slowest();
             let room_again = room.within(STALLED, || {
                 known = slowest();
@@ -144,9 +146,10 @@ pub(crate) async fn pump(
             lost = !room_again.await;
         }
         let node = u32::try_from(pushed % pace.among).unwrap();
-        from.push(change, node).await?;
+        from.push_soon(change, node).await?;
         pushed += 1;
     }
+    from.flush().await?;
     room.within(STALLED, || slowest() == pushed).await;
     for client in to {
         ensure!(client.ear.cut.get().is_none(), "a receiver was cut off");
