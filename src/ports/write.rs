@@ -36,6 +36,11 @@ const LARGE: usize = 128 * 1024;
 /// that is awake, and each line in turn, rather than one that was handed megabytes while it slept:
 /// the system takes a third less for the same.
 const HEAD: usize = 2048;
+/// Of more than so many bytes…
+const LONG: usize = 5 * TARGET;
+/// …so many are written at a time, with turns of the others between: to hand over what the system
+/// cannot hold takes it longer.
+const TURN: usize = LONG_TARGET;
 /// Slices handed to the system at once.
 const SLICES: usize = 64;
 /// What is shorter is copied next to others: the system takes longer for a slice than that.
@@ -163,12 +168,16 @@ async fn flush<W: AsyncWrite + Unpin>(
     counters: &Counters,
 ) -> Result<(), End> {
     let mut window = (Instant::now(), 0usize);
-    let bytes = segments.iter().map(Bytes::len).sum::<usize>();
-    let mut room = match bytes >= LARGE {
-        true => HEAD,
-        false => usize::MAX,
-    };
+    let mut left = segments.iter().map(Bytes::len).sum::<usize>();
+    let mut first = true;
     while !segments.is_empty() {
+        let room = if first && left >= LARGE {
+            HEAD
+        } else if left > LONG {
+            TURN
+        } else {
+            usize::MAX
+        };
         let written = {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let used = fill(&mut slices, &segments, room);
@@ -195,6 +204,8 @@ async fn flush<W: AsyncWrite + Unpin>(
             }
         };
         consume(&mut segments, written);
+        left = left.saturating_sub(written);
+        first = false;
         window.1 = window.1.saturating_add(written);
         let now = Instant::now();
         if now >= window.0 + timing.rate_window {
@@ -204,8 +215,7 @@ async fn flush<W: AsyncWrite + Unpin>(
             }
             window = (now, 0);
         }
-        if room == HEAD {
-            room = usize::MAX;
+        if room != usize::MAX {
             tokio::task::yield_now().await;
         }
     }
@@ -387,6 +397,18 @@ mod tests {
         // What it is made of does not matter.
         let many = [LARGE / 4; 4];
         assert_eq!(written(&many, all).await, [HEAD, LARGE - HEAD]);
+    }
+
+    #[tokio::test]
+    async fn what_is_long_is_written_in_turns() {
+        let all = usize::MAX;
+        assert_eq!(written(&[HEAD + LONG], all).await, [HEAD, LONG]);
+        let two = HEAD + TURN + LONG;
+        assert_eq!(written(&[two - 1], all).await, [HEAD, TURN, LONG - 1]);
+        assert_eq!(
+            written(&[80, two], all).await,
+            [HEAD, TURN, TURN, 80 + LONG - TURN]
+        );
     }
 
     #[test]
