@@ -1,0 +1,136 @@
+//! Read from one end of a pipe, what somebody wrote to the other.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::ports::Ports;
+use crate::session::outlet::Outlet;
+use crate::session::{self, Settings};
+use crate::wire::dialect::for_version;
+use crate::wire::identity::Identity;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The data link of a user of 0.9.11, as it is read here, and its other end.
+struct Linked {
+    reader: Reader<DuplexStream>,
+    peer: Arc<Peer>,
+    link: Arc<Link>,
+    ports: Ports,
+    permit: Permit,
+    other: DuplexStream,
+}
+
+impl Linked {
+    fn new() -> Self {
+        let (config, counters) = (Config::default(), Arc::new(Counters::default()));
+        let settings = Settings::new(&config, 1 << 30, 1 << 28);
+        let (backups, _) = mpsc::channel(1);
+        let session = session::spawn(settings, Arc::clone(&counters), None, backups);
+        let ports = Ports::start(&config, 1 << 28, session, counters, None, Vec::new());
+        let context = &ports.context;
+        let (role, token) = (Role::Subscriber, CancellationToken::new());
+        let link = Arc::new(Link::new(1, role, HERE, false, token));
+        let identity = Identity::anonymous();
+        let attached = context.registry.attach(&identity, false, false, &link);
+        let (peer, _) = attached.unwrap();
+        peer.log_in(for_version(Some("0.9.11")).unwrap());
+        let mut decoder = zmtp::Decoder::new();
+        decoder.feed(&zmtp::greeting());
+        decoder.feed(&zmtp::ready(zmtp::SocketType::Dealer, None));
+        let mut decoder = Decoder::Zmtp(decoder);
+        while decoder.next(&Limits::STRANGER).unwrap().is_some() {}
+        let (other, io) = duplex(4 << 20);
+        Self {
+            reader: Reader::new(io, decoder, context),
+            peer,
+            link,
+            permit: context.admission.admit(HERE).unwrap(),
+            ports,
+            other,
+        }
+    }
+
+    /// A message of one frame of so many bytes comes.
+    async fn send(&mut self, bytes: usize) {
+        let message = Message::new(vec![vec![7; bytes].into()]);
+        for segment in zmtp::encode(&message).segments() {
+            self.other.write_all(segment).await.unwrap();
+        }
+    }
+
+    /// How many messages are read together.
+    async fn next(&mut self) -> Result<usize, End> {
+        // With all the time a task has: sending took some of it.
+        tokio::task::yield_now().await;
+        let (control, _controls) = mpsc::channel(CONTROL);
+        let (context, permit) = (&self.ports.context, &self.permit);
+        let mut received = 0;
+        let next = self
+            .reader
+            .next(&self.peer, &self.link, context, permit, &control, |_| {
+                received += 1
+            });
+        next.await.map(|_paid| received)
+    }
+}
+
+#[tokio::test]
+async fn long_messages_are_read_together() {
+    let mut linked = Linked::new();
+    for _ in 0..40 {
+        linked.send(BULK).await;
+    }
+    let most = TOGETHER / BULK;
+    assert_eq!(linked.next().await, Ok(most));
+    assert_eq!(linked.next().await, Ok(40 - most));
+    for _ in 0..5 {
+        linked.send(BULK).await;
+        linked.send(1).await;
+    }
+    assert_eq!(linked.next().await, Ok(10), "short ones among them");
+    for bytes in [TOGETHER, 6000] {
+        for _ in 0..2 {
+            linked.send(bytes).await;
+        }
+        for _ in 0..2 {
+            assert_eq!(linked.next().await, Ok(1), "enough, or too short");
+        }
+    }
+}
+
+/// Reading on must not lose what was read before the end.
+#[tokio::test]
+async fn what_came_before_the_end_is_told_before_the_end() {
+    let mut linked = Linked::new();
+    for _ in 0..2 {
+        linked.send(BULK).await;
+    }
+    linked.other.shutdown().await.unwrap();
+    assert_eq!(linked.next().await, Ok(2));
+    assert_eq!(linked.next().await, Err(End::Closed));
+}
+
+#[tokio::test]
+async fn what_came_before_a_breach_is_taken() {
+    let mut linked = Linked::new();
+    linked.send(BULK).await;
+    linked.other.write_all(&[2; 9]).await.unwrap();
+    assert_eq!(linked.next().await, Ok(1));
+    assert_eq!(linked.next().await, Err(End::Misused));
+    // Within one message, too.
+    let mut linked = Linked::new();
+    linked.send(5).await;
+    linked
+        .other
+        .write_all(&[1, 0].repeat(20_000))
+        .await
+        .unwrap();
+    assert_eq!(linked.next().await, Ok(1));
+    assert_eq!(linked.next().await, Err(End::Misused));
+}
