@@ -340,6 +340,9 @@ impl Outlet for Nowhere {
     fn unseen_whole(&self, _: NodeId, _: Instant) -> bool {
         false
     }
+    fn unseen_right(&self, _: NodeId, _: Instant) -> bool {
+        false
+    }
     fn sent_since(&self, _: Instant) -> Vec<NodeId> {
         Vec::new()
     }

@@ -370,6 +370,10 @@ impl Outlet for Arc<Peer> {
         self.outbox.unseen_whole(node, at, self.window())
     }
 
+    fn unseen_right(&self, node: NodeId, at: Instant) -> bool {
+        self.outbox.unseen_right(node, at, self.window())
+    }
+
     fn sent_since(&self, then: Instant) -> Vec<NodeId> {
         self.outbox.sent_since(then)
     }

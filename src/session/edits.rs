@@ -154,6 +154,7 @@ impl<O: Outlet> Session<O> {
             return;
         };
         let (name, admin) = (Arc::clone(&user.name), user.admin);
+        let outlet = user.outlet.clone();
         let claimed: Arc<str> = owner.into();
         let receiver = self.users.named(owner).and_then(|id| self.users.get(id));
         let owner: Option<Arc<str>> = match receiver {
@@ -190,11 +191,12 @@ impl<O: Outlet> Session<O> {
                             ),
                         );
                     }
-                    // Another's Right on its way to the sender would have the last word there.
+                    // A Right on its way to the sender would have the last word there: another's, or
+                    // one of ours that says once more what was so until now.
                     let recent = replica
                         .former()
                         .is_some_and(|(_, until)| now < until + self.settings.in_flight);
-                    if recent {
+                    if recent || outlet.unseen_right(*id, now) {
                         crossed.push(*id);
                     }
                     permitted.push(*id);

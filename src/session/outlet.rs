@@ -103,6 +103,8 @@ pub trait Outlet: Clone + Send + 'static {
     fn arrived(&self, node: NodeId) -> bool;
     /// As [`Outlet::unseen`] for whole states of the node alone.
     fn unseen_whole(&self, node: NodeId, at: Instant) -> bool;
+    /// As [`Outlet::unseen`] for Rights of the node alone, whoever they are about.
+    fn unseen_right(&self, node: NodeId, at: Instant) -> bool;
     /// Nodes of which anything was written at or after `then`.
     fn sent_since(&self, then: Instant) -> Vec<NodeId>;
     /// Forgets what was written before `then`.

@@ -300,6 +300,18 @@ impl Outbox {
         marks.is_some_and(|marks| state.data_since(marks.whole, then, Instant::now()))
     }
 
+    /// Whether the peer may not have seen a Right of this node that was meant for it.
+    pub(crate) fn unseen_right(&self, node: NodeId, at: Instant, window: Duration) -> bool {
+        let state = self.state();
+        let then = at.checked_sub(window).unwrap_or(at);
+        let queued = state.edits.get(&node).is_some_and(|e| e.right.is_some());
+        queued
+            || state.marks.get(&node).is_some_and(|marks| {
+                let right = marks.edit.filter(|(_, edit)| *edit == Edit::Right);
+                edit_since(right, then)
+            })
+    }
+
     /// Nodes of which anything was written at or after `then`, for a link that was cut.
     pub(crate) fn sent_since(&self, then: Instant) -> Vec<NodeId> {
         let state = self.state();

@@ -375,3 +375,22 @@ async fn a_closed_gate_holds_everything_back() {
     gate.open();
     assert_eq!(next.await.unwrap(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_right_is_unseen_until_a_round_trip_has_passed() {
+    let outbox = queue(1000);
+    let window = Duration::from_millis(100);
+    let unseen = || outbox.unseen_right(node(1), Instant::now(), window);
+    outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
+    assert!(!unseen());
+    outbox.edit(node(1), Edit::Right, bytes("r1"));
+    assert!(unseen(), "it waits for the data");
+    drain(&outbox, Lane::Data, Instant::now());
+    assert_eq!(drain(&outbox, Lane::Command, Instant::now()).0, ["r1"]);
+    assert!(unseen());
+    advance(window + Duration::from_millis(1)).await;
+    assert!(!unseen());
+    outbox.edit(node(1), Edit::Delete, bytes("d1"));
+    drain(&outbox, Lane::Command, Instant::now());
+    assert!(!unseen(), "that is no Right");
+}

@@ -110,6 +110,9 @@ impl Outlet for Line {
     fn unseen_whole(&self, node: NodeId, at: Instant) -> bool {
         self.0.outbox.unseen_whole(node, at, self.window())
     }
+    fn unseen_right(&self, node: NodeId, at: Instant) -> bool {
+        self.0.outbox.unseen_right(node, at, self.window())
+    }
     fn sent_since(&self, then: Instant) -> Vec<NodeId> {
         self.0.outbox.sent_since(then)
     }

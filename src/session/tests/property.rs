@@ -91,3 +91,60 @@ converges! {
     g5_converges_beside_an_attacker: "0.1.26", true, 1 << 20;
     g18_converges_beside_an_attacker: "0.9.11", true, 1 << 20;
 }
+
+/// Found by chance: a Right that says once more what was so crosses one that changes it.
+#[test]
+fn g1_ends_with_the_last_right() {
+    let steps = [
+        Step::Close(4),
+        Step::Pass(11),
+        Step::Act(0, 647178540),
+        Step::Pass(45),
+        Step::Enter(false),
+        Step::Pass(61),
+        Step::Close(4),
+        Step::Pass(77),
+        Step::Pass(2),
+        Step::Pass(14),
+        Step::Pass(64),
+        Step::Pass(312),
+        Step::Act(3, 3618314707),
+        Step::Pass(69),
+        Step::Pass(37),
+        Step::Pass(53),
+        Step::Enter(true),
+        Step::Pass(0),
+        Step::Act(3, 1168307821),
+        Step::Pass(56),
+        Step::Act(3, 3714352682),
+        Step::Act(3, 413323693),
+        Step::Close(4),
+        Step::Pass(44),
+        Step::Act(3, 4178814966),
+        Step::Pass(78),
+        Step::Pass(53),
+        Step::Pass(33),
+        Step::Pass(18),
+        Step::Act(3, 3582123814),
+        Step::Pass(78),
+        Step::Act(3, 1086409953),
+        Step::Enter(false),
+        Step::Pass(48),
+        Step::Act(2, 3084995118),
+        Step::Act(2, 2996995675),
+        Step::Close(5),
+        Step::Act(2, 1028691256),
+        Step::Pass(66),
+        Step::Pass(11),
+        Step::Pass(1),
+        Step::Pass(209),
+        Step::Pass(46),
+        Step::Enter(false),
+        Step::Act(3, 3388276993),
+        Step::Pass(45),
+        Step::Pass(37),
+        Step::Act(3, 2296134103),
+        Step::Act(3, 1568206774),
+    ];
+    play("0.0.3", 4422239642628089589, 1 << 20, false, &steps);
+}

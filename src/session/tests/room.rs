@@ -369,6 +369,9 @@ impl Outlet for Recorder {
     fn unseen_whole(&self, node: NodeId, at: Instant) -> bool {
         self.unseen(node, at)
     }
+    fn unseen_right(&self, _: NodeId, _: Instant) -> bool {
+        false
+    }
     fn sent_since(&self, then: Instant) -> Vec<NodeId> {
         let state = self.state();
         let mut nodes: Vec<_> = state
