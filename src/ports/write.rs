@@ -27,7 +27,7 @@ use crate::wire::zmtp;
 const TARGET: usize = 256 * 1024;
 /// The same where a line takes that in no time, as one long write costs the system less. It is less
 /// than what the system holds for a fast line by default (`net::line`), so that it takes all at once.
-const LONG_TARGET: usize = 3 * TARGET;
+pub(super) const LONG_TARGET: usize = 3 * TARGET;
 /// So many batches in a row prove that. (The first may find room in the system's own buffer.)
 const PROOF: u32 = 2;
 /// Batches of so many bytes are large.

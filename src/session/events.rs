@@ -12,7 +12,7 @@ use super::event::Event;
 const USUAL: usize = 32;
 /// Lists that wait for the next events: about what one read of a socket brings.
 const KEPT: usize = 32;
-/// Longer ones are not kept, nor are shorter ones.
+/// Only lists with room for the usual number to this one are kept.
 const LONGEST: usize = 2 * USUAL;
 
 static SPARE: Mutex<Vec<Vec<Event>>> = Mutex::new(Vec::new());

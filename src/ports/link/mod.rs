@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::context::Context;
 use super::peer::{Link, Peer, Standing};
+use super::write::LONG_TARGET;
 use crate::counters::Count;
 use crate::net::admission::Permit;
 use crate::net::handshake::{Decoder, Item};
@@ -30,8 +31,8 @@ const BATCH: usize = 32;
 /// After a message of so many bytes what else has come is read as well, before it goes on…
 const BULK: usize = 32 * 1024;
 /// …until it is so many bytes: the system takes half as long for few long writes as for many of 64 KiB.
-/// As much as a fast line is given at a time (`ports::write`).
-const TOGETHER: usize = 768 * 1024;
+/// As much as a fast line is given at a time.
+const TOGETHER: usize = LONG_TARGET;
 /// A link on which nothing came for so long was idle: what comes next was sent just now.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A message of which so much is there is a large one.
