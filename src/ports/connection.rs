@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::CommandSpeech;
 use super::context::Context;
-use super::link::{CONTROL, Reader};
 use super::outbox::Lane;
 use super::peer::{Link, Peer, Standing};
 use super::publisher::PublisherSpeech;
+use super::read::{CONTROL, Reader};
 use super::role::{Letter, Opened as Entered, Speech};
 use super::subscriber::SubscriberSpeech;
 use super::ttl::Heartbeats;

@@ -3,18 +3,18 @@
 //!
 //! An accepted connection is admitted and opened (`connection`), entered with the task of its
 //! role (`role`) under its identity (`peer`), and then read and written by tasks of its own
-//! (`link`, `write`). What it receives goes through its role's task, which turns frames into session
+//! (`read`, `write`). What it receives goes through its role's task, which turns frames into session
 //! events; what the session says goes into the peer's [`outbox`], from which the connection's
 //! writer takes it.
 
 mod command;
 mod connection;
 mod context;
-mod link;
 mod nodes;
 pub mod outbox;
 mod peer;
 mod publisher;
+mod read;
 mod role;
 mod subscriber;
 mod ttl;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::link::Received;
 use super::peer::Peer;
+use super::read::Received;
 use crate::counters::Count;
 use crate::session::Event;
 use crate::session::outlet::Outlet;

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::link::Received;
 use super::nodes::Nodes;
 use super::peer::{Link, Peer};
+use super::read::Received;
 use super::role::Speech;
 use crate::counters::Count;
 use crate::session::Event;

@@ -11,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::debug;
 
 use super::context::Context;
-use super::link::Received;
 use super::peer::{Link, Peer};
+use super::read::Received;
 use crate::config::SameAddress;
 use crate::counters::Count;
 use crate::session::Event;

@@ -1,5 +1,5 @@
-//! What users say of themselves: cursor, selection, frame. Merged per user, and told to the others the
-//! way their generation expects it.
+//! What is told of users. What they say of themselves (cursor, selection, frame) is merged per user, and
+//! told to the others the way their generation expects it; how far away they are is measured.
 
 use std::sync::Arc;
 
@@ -69,6 +69,22 @@ impl<O: Outlet> Session<O> {
             };
             let slot = Slot::Metadata(Arc::clone(&name));
             other.outlet.command(slot, bytes.clone());
+        }
+    }
+
+    /// Takes over the round trips measured since the last tick.
+    pub(super) fn refresh_latencies(&mut self) {
+        for (_, user) in self.users.iter_mut() {
+            let Some(round_trip) = user.outlet.round_trip() else {
+                continue;
+            };
+            let latency = i64::try_from(round_trip.as_millis()).unwrap_or(i64::MAX);
+            // Jitter is no news: everybody would get the whole dict every second.
+            let moved = (latency - user.latency).abs();
+            if moved > 5.max(user.latency / 4) {
+                user.latency = latency;
+                self.users_changed = true;
+            }
         }
     }
 }

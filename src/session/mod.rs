@@ -1,8 +1,8 @@
 //! The session: who is there, which nodes exist, who owns what, and who is told what.
 //!
 //! [`Session`] is plain single-owner data with pure transitions; the modules beside it hold those
-//! by subject: `login`, `upload`, `join`, `live`, `metadata`, `edits`, `folding`, `leave`,
-//! `quarantine`, `wipe`. `actor` runs it: the ports send [`Event`]s through a [`Handle`], one task
+//! by subject: `login`, `upload`, `join`, `live`, `relay`, `metadata`, `edits`, `folding`,
+//! `leave`, `quarantine`, `wipe`. `actor` runs it: the ports send [`Event`]s through a [`Handle`], one task
 //! applies them in order. The session never waits for a peer; what it says goes into the peers'
 //! [`outlet`]s. Nor does it wait for the disk (`keeping`).
 
@@ -24,6 +24,7 @@ mod notice;
 pub mod operator;
 pub mod outlet;
 pub mod quarantine;
+mod relay;
 pub mod replicas;
 pub mod settings;
 pub mod snapshot;

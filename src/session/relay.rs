@@ -1,0 +1,158 @@
+//! Who is told what became of a node: changes go to everybody but their sender, the truth to whoever was
+//! refused, or edited at the same time as another.
+//!
+//! `live`, `edits` and `folding` decide; what a user is behind on is noted in `users`.
+
+use tokio::time::Instant;
+
+use super::join::{encode_right, send_missing};
+use super::outlet::{Edit, Joins, Outlet};
+use super::state::{Session, Timer};
+use super::users::{Behind, Missing};
+use crate::counters::Count;
+use crate::wire::identity::{Identity, NodeId};
+use crate::wire::node;
+
+impl<O: Outlet> Session<O> {
+    /// Relays the node's present whole state to everybody but `who`.
+    pub(super) fn relay_whole(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
+            return;
+        };
+        let mut bytes = None;
+        let change = Behind {
+            data: Some(Missing::Whole),
+            right: false,
+        };
+        for user in self.users.others_mut(who) {
+            if Self::note_changed(user, id, change) {
+                let bytes = bytes.get_or_insert_with(|| {
+                    node::encode_node(dialect, replica.with(&id, replica.base()))
+                });
+                user.outlet.data(
+                    id,
+                    Joins::Renews,
+                    replica.dependencies(),
+                    bytes.clone(),
+                    now,
+                );
+                self.counters.add(Count::UpdatesRelayed);
+            }
+        }
+    }
+
+    /// Relays the node's last delta to everybody but `who`.
+    pub(super) fn relay_delta(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
+            return;
+        };
+        let Some(delta) = replica.tail().last() else {
+            return;
+        };
+        let bytes = node::encode_delta(dialect, replica.with(&id, delta));
+        let from = replica.tail_end().saturating_sub(1);
+        let missing = Missing::Deltas {
+            version: replica.version(),
+            from,
+        };
+        let change = Behind {
+            data: Some(missing),
+            right: false,
+        };
+        let most = self.settings.queued_changes;
+        for user in self.users.others_mut(who) {
+            if Self::note_changed(user, id, change) {
+                let queued = user.outlet.data(
+                    id,
+                    Joins::Follows,
+                    replica.dependencies(),
+                    bytes.clone(),
+                    now,
+                );
+                let costs = replica.payload_bytes();
+                if queued > most.max(bytes.len()).max(costs) {
+                    send_missing(dialect, user, id, replica, Missing::Whole);
+                }
+                self.counters.add(Count::UpdatesRelayed);
+            }
+        }
+    }
+
+    /// Puts the node's true state in the place of what a refused sender made of it.
+    pub(super) fn correct(&mut self, who: &Identity, id: NodeId) {
+        if let Some(user) = self.users.get_mut(who) {
+            user.corrected.insert(id);
+        }
+        self.send_whole(who, id);
+        self.correct_owner(who, &[id]);
+    }
+
+    /// Sends one user the whole state of a node.
+    pub(super) fn send_whole(&mut self, who: &Identity, id: NodeId) {
+        let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let change = Behind {
+            data: Some(Missing::Whole),
+            right: false,
+        };
+        if Self::note_changed(user, id, change) {
+            send_missing(dialect, user, id, replica, Missing::Whole);
+        }
+    }
+
+    /// Tells one user who owns these nodes.
+    pub(super) fn correct_owner(&mut self, who: &Identity, nodes: &[NodeId]) {
+        let Some(dialect) = self.dialect() else {
+            return;
+        };
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        for id in nodes {
+            let Some(replica) = self.replicas.get(*id) else {
+                continue;
+            };
+            let bytes = encode_right(dialect, "server", &[*id], replica.owner());
+            user.outlet.edit(*id, Edit::Right, bytes);
+        }
+    }
+
+    /// Sends the outcome to somebody who edited at the same time as another, as soon as that
+    /// artist pauses: earlier it would throw the node back under their hands, and cross their
+    /// next edit.
+    pub(super) fn converge_later(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let due = now + user.outlet.window();
+        if user.behind.get(id).is_some_and(|b| b.data.is_some()) {
+            // What it lacks now includes its own change, which must not come back as a delta.
+            user.behind.entry(id).data = Some(Missing::Whole);
+        }
+        if user.converging.insert(id, due).is_none() {
+            self.at(due, Timer::Converge(who.clone(), id));
+        }
+    }
+
+    pub(super) fn converge(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        match user.converging.get(&id) {
+            Some(due) if *due > now => {
+                let due = *due;
+                self.at(due, Timer::Converge(who.clone(), id));
+            }
+            Some(_) => {
+                user.converging.remove(&id);
+                self.counters.add(Count::Converged);
+                self.send_whole(who, id);
+            }
+            None => {}
+        }
+    }
+}
