@@ -43,6 +43,8 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::console::Console;
+#[cfg(unix)]
+use crate::platform::files;
 use crate::platform::signals::{self, Signals};
 use crate::platform::{attached, service};
 use crate::server::{Server, StartError};
@@ -56,6 +58,8 @@ const CONSOLE_HISTORY: &str = "console-history";
 ///
 /// If it cannot start.
 pub fn run(config: Config) -> Result<(), StartError> {
+    #[cfg(unix)]
+    files::allow(config.net.max_connections);
     let threads = config.runtime.worker_threads.resolve();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

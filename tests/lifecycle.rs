@@ -63,6 +63,22 @@ async fn clients_that_stay_do_not_delay_the_end() {
     drop((stranger, half, alice));
 }
 
+/// Shells allow 1024 open files to begin with, which a full session has more of.
+#[test]
+fn as_many_files_may_be_open_as_there_may_be_connections() {
+    let keys = [
+        ("session.max_users", "300"),
+        ("net.max_connections", "1200"),
+    ];
+    let raised = Program::start_after("ulimit -S -n 200", &keys);
+    assert!(raised.open_files() >= 1200, "{}", raised.open_files());
+    assert!(!raised.log().concat().contains("files may be open"));
+
+    let limited = Program::start_after("ulimit -n 200", &keys);
+    limited.wait_for_line("the limit", "no more than 200 files may be open");
+    assert_eq!(limited.open_files(), 200);
+}
+
 /// Something that is opened and never read: whoever tries waits.
 fn stuck(path: &std::path::Path) {
     let made = Command::new("mkfifo").arg(path).status().unwrap();

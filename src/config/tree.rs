@@ -200,7 +200,7 @@ impl Default for SessionConfig {
             max_values: 8_388_608,
             extra_globals: Vec::new(),
             max_session: MemoryLimit::Share(60),
-            max_users: 128,
+            max_users: 512,
             when_empty: WhenEmpty::Keep,
             upload_stall: Duration::from_secs(30),
             metadata_max: ByteSize::mib(1),

@@ -191,3 +191,33 @@ fn admission_config(config: &Config, shared_addresses: Vec<IpAddr>) -> Admission
         shared_logins: rate(net.connections_burst, net.connections_per_minute, minute),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::net::admission::Permit;
+
+    /// At a school, or through a tunnel.
+    #[test]
+    fn a_full_session_may_come_from_one_address_at_once() {
+        let (config, here) = (Config::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        for shared in [Vec::new(), vec![here]] {
+            let admission = Admission::new(admission_config(&config, shared));
+            let mut permits = Vec::new();
+            for user in 0..config.session.max_users {
+                let identity = user.to_be_bytes();
+                for link in 0..4 {
+                    let permit = admission.admit(here).unwrap();
+                    permit.identify(&identity, link > 0).unwrap();
+                    permits.push(permit);
+                }
+                admission.login_attempt(here, &identity).unwrap();
+                permits.iter().for_each(Permit::promote);
+            }
+            let elsewhere = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+            assert!(admission.admit(elsewhere).is_ok());
+        }
+    }
+}

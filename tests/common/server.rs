@@ -169,8 +169,34 @@ impl Program {
         Self::start_in(Arc::clone(&self.data), &all)
     }
 
+    /// Starts it from a shell in which this was said before.
+    pub(crate) fn start_after(words: &str, keys: &[(&str, &str)]) -> Self {
+        let data = Arc::new(tempfile::tempdir().unwrap());
+        let program = command(data.path(), keys);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("{words}; exec \"$0\"")])
+            .arg(program.get_program())
+            .current_dir(data.path())
+            .env_clear()
+            .envs(
+                program
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        Self::spawned(shell, data)
+    }
+
     fn start_in(data: Arc<tempfile::TempDir>, keys: &[(&str, &str)]) -> Self {
-        let mut child = command(data.path(), keys).spawn().unwrap();
+        let command = command(data.path(), keys);
+        Self::spawned(command, data)
+    }
+
+    fn spawned(mut command: Command, data: Arc<tempfile::TempDir>) -> Self {
+        let mut child = command.spawn().unwrap();
         let log = Arc::new(Log::default());
         log.follow(child.stderr.take().unwrap());
         let addresses: Vec<SocketAddr> = log.wait("listening on four ports", |lines| {
@@ -214,6 +240,16 @@ impl Program {
     /// All lines of the log so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().0.clone()
+    }
+
+    /// How many files it may have open.
+    pub(crate) fn open_files(&self) -> u64 {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"))
+            .unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     pub(crate) fn signal(&self, name: &str) {
