@@ -199,33 +199,42 @@ impl State {
         let Some(item) = self.commands.pop_front() else {
             return false;
         };
-        let mut taken = Vec::with_capacity(2);
         match item {
-            Queued::Plain(bytes) => taken.push(bytes),
-            Queued::Users => taken.extend(self.users.take()),
-            Queued::Metadata(name) => taken.extend(self.metadata.remove(&name)),
+            Queued::Plain(bytes) => self.start(bytes, batch),
+            Queued::Users => {
+                if let Some(bytes) = self.users.take() {
+                    self.start(bytes, batch);
+                }
+            }
+            Queued::Metadata(name) => {
+                if let Some(bytes) = self.metadata.remove(&name) {
+                    self.start(bytes, batch);
+                }
+            }
             Queued::Edit(node) => {
-                if let Some(pending) = self.edits.remove(&node) {
-                    let edit = match (&pending.delete, &pending.right) {
-                        (Some(_), None) => Some(Edit::Delete),
-                        (_, Some(_)) => Some(Edit::Right),
-                        (None, None) => None,
-                    };
-                    taken.extend(pending.delete);
-                    taken.extend(pending.right);
-                    if let Some(edit) = edit {
-                        self.marks.entry(node).or_default().edit = Some((Mark::Writing, edit));
-                        batch.nodes.push((node, Some(edit)));
-                    }
+                let pending = self.edits.remove(&node).unwrap_or_default();
+                let edit = match (&pending.delete, &pending.right) {
+                    (Some(_), None) => Some(Edit::Delete),
+                    (_, Some(_)) => Some(Edit::Right),
+                    (None, None) => None,
+                };
+                if let Some(edit) = edit {
+                    self.marks.entry(node).or_default().edit = Some((Mark::Writing, edit));
+                    batch.nodes.push((node, Some(edit)));
+                }
+                for bytes in [pending.delete, pending.right].into_iter().flatten() {
+                    self.start(bytes, batch);
                 }
             }
         }
-        for bytes in taken {
-            self.started(bytes.len());
-            batch.bytes = batch.bytes.saturating_add(bytes.len());
-            bytes.append_to(&mut batch.segments);
-        }
         true
+    }
+
+    /// Puts a command into the batch.
+    fn start(&mut self, bytes: Encoded, batch: &mut Batch) {
+        self.started(bytes.len());
+        batch.bytes = batch.bytes.saturating_add(bytes.len());
+        bytes.append_to(&mut batch.segments);
     }
 
     /// Takes the next group, after whatever it depends on that is queued as well; no more of them
