@@ -21,7 +21,7 @@ pub(crate) fn allow(connections: usize) {
     let raised = setrlimit(Resource::RLIMIT_NOFILE, allowed, most);
     if raised.is_err() || allowed < wanted {
         let files = if raised.is_ok() { allowed } else { usual };
-        warn!(name: "server.open_files", "no more than {files} files may be open here, which are fewer \
-            connections than net.max_connections: raise the hard limit (ulimit -n, LimitNOFILE)");
+        warn!(name: "server.open_files", "no more than {files} files may be open here, too few for \
+            net.max_connections: raise the hard limit (ulimit -n, LimitNOFILE)");
     }
 }

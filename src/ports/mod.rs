@@ -208,13 +208,18 @@ mod tests {
             let mut permits = Vec::new();
             for user in 0..config.session.max_users {
                 let identity = user.to_be_bytes();
-                for link in 0..4 {
+                let links: [Permit; 4] = std::array::from_fn(|link| {
                     let permit = admission.admit(here).unwrap();
                     permit.identify(&identity, link > 0).unwrap();
-                    permits.push(permit);
-                }
+                    permit
+                });
                 admission.login_attempt(here, &identity).unwrap();
-                permits.iter().for_each(Permit::promote);
+                // On the publisher's port nobody is known before the first node.
+                let [command, subscriber, _publisher, ttl] = &links;
+                [command, subscriber, ttl]
+                    .into_iter()
+                    .for_each(Permit::promote);
+                permits.push(links);
             }
             let elsewhere = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
             assert!(admission.admit(elsewhere).is_ok());

@@ -2,7 +2,7 @@
 //!
 //! The sender of an update is not echoed. If it may not have seen another's update of the same
 //! node when it sent its own, the two artists would end apart; then the resulting whole state
-//! goes to the sender, too, once it has paused for a round trip.
+//! goes to the sender, too, once it has paused for a round trip (`relay`).
 
 use std::time::Duration;
 

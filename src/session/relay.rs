@@ -1,7 +1,7 @@
 //! Who is told what became of a node: changes go to everybody but their sender, the truth to whoever was
 //! refused, or edited at the same time as another.
 //!
-//! `live`, `edits` and `folding` decide; what a user is behind on is noted in `users`.
+//! `live`, `edits`, `folding` and `quarantine` decide; what a user is behind on is noted in `users`.
 
 use tokio::time::Instant;
 

@@ -200,15 +200,15 @@ impl State {
             return false;
         };
         match item {
-            Queued::Plain(bytes) => self.start(bytes, batch),
+            Queued::Plain(bytes) => self.hand_out(bytes, batch),
             Queued::Users => {
                 if let Some(bytes) = self.users.take() {
-                    self.start(bytes, batch);
+                    self.hand_out(bytes, batch);
                 }
             }
             Queued::Metadata(name) => {
                 if let Some(bytes) = self.metadata.remove(&name) {
-                    self.start(bytes, batch);
+                    self.hand_out(bytes, batch);
                 }
             }
             Queued::Edit(node) => {
@@ -223,7 +223,7 @@ impl State {
                     batch.nodes.push((node, Some(edit)));
                 }
                 for bytes in [pending.delete, pending.right].into_iter().flatten() {
-                    self.start(bytes, batch);
+                    self.hand_out(bytes, batch);
                 }
             }
         }
@@ -231,7 +231,7 @@ impl State {
     }
 
     /// Puts a command into the batch.
-    fn start(&mut self, bytes: Encoded, batch: &mut Batch) {
+    fn hand_out(&mut self, bytes: Encoded, batch: &mut Batch) {
         self.started(bytes.len());
         batch.bytes = batch.bytes.saturating_add(bytes.len());
         bytes.append_to(&mut batch.segments);

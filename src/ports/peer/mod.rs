@@ -1,7 +1,7 @@
 //! Everybody who has a link open: what the links of one identity share.
 //!
 //! A [`Peer`] exists from its first link to its last (or its logout, if that is later). It is the
-//! session's [`Outlet`]; connections ask it whether they belong to a user and tell it when bytes
+//! session's [`Outlet`](crate::session::Outlet); connections ask it whether they belong to a user and tell it when bytes
 //! arrive.
 
 mod link;
