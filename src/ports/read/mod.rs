@@ -21,6 +21,7 @@ use crate::counters::Count;
 use crate::net::admission::Permit;
 use crate::net::handshake::{Decoder, Item};
 use crate::session::event::End;
+use crate::wire::intake::BIG;
 use crate::wire::limits::{Assembler, Limits};
 use crate::wire::message::Message;
 use crate::wire::role::Role;
@@ -28,8 +29,9 @@ use crate::wire::zmtp;
 
 /// Messages handed to the role task at once: few enough that lists of them are cheap to come by.
 const BATCH: usize = 32;
-/// After a message of so many bytes what else has come is read as well, before it goes on…
-const BULK: usize = 32 * 1024;
+/// After a message of more bytes what else has come is read as well, before it goes on: such come one by
+/// one, as each is read into memory of its own, while a read brings many of those that are shorter…
+const BULK: usize = BIG;
 /// …until it is so many bytes: the system takes half as long for few long writes as for many of 64 KiB.
 /// As much as a fast line is given at a time.
 const TOGETHER: usize = LONG_TARGET;
@@ -189,7 +191,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                 }
                 Ok(None) => {
                     let enough = TOGETHER.min(self.budget_units.saturating_mul(UNIT));
-                    if longest < BULK
+                    if longest <= BULK
                         || bytes >= enough
                         || !self.read_on(peer, link, context, permit).await
                     {

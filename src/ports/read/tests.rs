@@ -14,6 +14,9 @@ use crate::session::{self, Settings};
 use crate::wire::dialect::for_version;
 use crate::wire::identity::Identity;
 
+/// A message that is read into memory of its own, of which some, but fewer than a batch has, are enough.
+const LONG: usize = 2 * BULK;
+
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The data link of a user of 0.9.11, as it is read here, and its other end.
@@ -84,16 +87,23 @@ impl Linked {
 async fn long_messages_are_read_together() {
     let mut linked = Linked::new();
     for _ in 0..40 {
-        linked.send(BULK).await;
+        linked.send(LONG).await;
     }
-    let most = TOGETHER / BULK;
+    let most = TOGETHER / LONG;
     assert_eq!(linked.next().await, Ok(most));
     assert_eq!(linked.next().await, Ok(40 - most));
     for _ in 0..5 {
-        linked.send(BULK).await;
+        linked.send(LONG).await;
         linked.send(1).await;
     }
     assert_eq!(linked.next().await, Ok(10), "short ones among them");
+    for (bytes, together) in [(BULK + 1, 2), (BULK, 1)] {
+        for _ in 0..2 {
+            linked.send(bytes).await;
+        }
+        assert_eq!(linked.next().await, Ok(together), "{bytes}");
+    }
+    assert_eq!(linked.next().await, Ok(1));
     for bytes in [TOGETHER, 6000] {
         for _ in 0..2 {
             linked.send(bytes).await;
@@ -109,7 +119,7 @@ async fn long_messages_are_read_together() {
 async fn what_came_before_the_end_is_told_before_the_end() {
     let mut linked = Linked::new();
     for _ in 0..2 {
-        linked.send(BULK).await;
+        linked.send(LONG).await;
     }
     linked.other.shutdown().await.unwrap();
     assert_eq!(linked.next().await, Ok(2));
@@ -119,7 +129,7 @@ async fn what_came_before_the_end_is_told_before_the_end() {
 #[tokio::test]
 async fn what_came_before_a_breach_is_taken() {
     let mut linked = Linked::new();
-    linked.send(BULK).await;
+    linked.send(LONG).await;
     linked.other.write_all(&[2; 9]).await.unwrap();
     assert_eq!(linked.next().await, Ok(1));
     assert_eq!(linked.next().await, Err(End::Misused));
