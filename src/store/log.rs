@@ -311,6 +311,7 @@ impl Log {
         let path = segment::path(&self.session, self.number);
         let file = self.disk.open(&path, How::Anew);
         let file = file.map_err(|error| self.write_error(error))?;
+        self.file.begin_sync();
         self.ended.push(std::mem::replace(&mut self.file, file));
         self.unsynced = self.unsynced.saturating_add(before);
         self.is_new = true;
