@@ -5,7 +5,7 @@
 //! shared bytes, and hands it to the thread that owns the [`Store`](crate::store::Store). So
 //! batches are states after prefixes of what happened; what changes twice between two of them is
 //! written once; and a slow disk costs no memory but for what is being written. While an upload
-//! arrives and nothing else is to be written, its large nodes are handed over (`ahead`).
+//! arrives and nothing else is to be written, its nodes are handed over (`ahead`).
 
 use std::time::{Duration, SystemTime};
 
@@ -130,7 +130,7 @@ impl Keeping {
         let mut task = session.ahead.void();
         // A disk that takes no batches is left alone.
         if task.is_none() && self.trouble.is_none() {
-            task = session.ahead.next();
+            task = session.ahead.next(now);
         }
         if let Some(task) = task {
             // If the thread is gone, the next batch tells.

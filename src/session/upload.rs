@@ -2,7 +2,7 @@
 //!
 //! An upload is a transaction. Nothing of it is visible until the last announced node is there;
 //! if the uploader leaves or stalls, all of it is dropped and those in the lobby wait on. What
-//! anybody pushes meanwhile outside the announced set waits until it is done. Large nodes are
+//! anybody pushes meanwhile outside the announced set waits until it is done. Nodes are
 //! written to the disk as they arrive (`ahead`), since the host waits until all of it is safe.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use super::state::{Phase, Session, Timer};
 use super::users::{STATUS_ACTIVE, Stage};
 use crate::config::Upload as Uploaders;
 use crate::counters::Count;
-use crate::store::Upcoming;
+use crate::store::Stored;
 use crate::text::shown;
 use crate::wire::command::Answer;
 use crate::wire::dialect::Ports;
@@ -49,6 +49,21 @@ pub(super) struct Upload {
     /// Everything else that came meanwhile, in order.
     early: Vec<Early>,
     early_bytes: usize,
+}
+
+/// What the disk will be told of a node, if it gets this version.
+fn upcoming(node: &NodeState, version: u64) -> Stored {
+    Stored {
+        place: version,
+        owner: node.owner.as_str().into(),
+        kind: node.kind.clone(),
+        dependencies: node.dependencies.clone(),
+        version,
+        base: node.payload.clone(),
+        tail_start: 0,
+        tail: Vec::new(),
+        aside: None,
+    }
 }
 
 /// What has to wait for the end of an upload.
@@ -252,11 +267,7 @@ impl<O: Outlet> Session<O> {
         let version = upload.missing.remove(&node.id);
         upload.progress = now;
         if let Some(version) = version.filter(|_| self.keeps) {
-            self.ahead.add(Upcoming {
-                id: node.id,
-                version,
-                base: node.payload.clone(),
-            });
+            self.ahead.add((node.id, upcoming(&node, version)), now);
         }
         upload.received.insert(node.id, node);
         self.complete_upload(now);

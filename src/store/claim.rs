@@ -10,6 +10,7 @@ use super::disk::{Disk, DiskFile, How, SystemDisk};
 use super::known::Nodes;
 use super::log::Log;
 use super::payloads::Payloads;
+use super::staged::Rows;
 use super::{Meta, Options, Store, StoreError, Stored, format, legacy};
 use crate::wire::identity::NodeId;
 
@@ -80,6 +81,7 @@ impl Claim {
             log: None,
             payloads,
             nodes: Nodes::default(),
+            rows: Rows::default(),
             meta: Meta::default(),
             sequence: 0,
             acknowledged: None,

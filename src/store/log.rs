@@ -278,7 +278,11 @@ impl Log {
         segment.map_or(0, |segment| segment.len)
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
+    /// Hands all rows to the system.
+    pub(super) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
         let offset = self.len().saturating_sub(self.buffer.len() as u64);
         let written = self.file.write_at(offset, &self.buffer);
         written.map_err(|error| self.write_error(error))?;

@@ -8,11 +8,11 @@
 //! - `format`, a number that every version understands (`format`),
 //! - `log/`, rows in the order in which they were written (`log`, `segment`, `row`, `content`),
 //! - `mark`, how far the log goes (`mark`),
-//! - `nodes/`, a file for each large base or delta (`payloads`; of an upload some are written ahead
-//!   of their batch, `staged`),
+//! - `nodes/`, a file for each large base or delta (`payloads`),
 //! - `lock`, held by the server that uses it (`claim`).
 //!
 //! `known` remembers what of each node is on disk and where, so that only what is new is written.
+//! The nodes of an upload are written ahead of their batch (`staged`).
 //! `recover` copies what can be read of a damaged store. Damage is always an error, never a smaller
 //! scene. `legacy` reads what earlier versions wrote.
 
@@ -53,6 +53,7 @@ use self::known::{Nodes, Scan, Target};
 use self::log::{Log, Reading};
 use self::payloads::Payloads;
 pub use self::recover::{Report, recover};
+use self::staged::Rows;
 pub use self::staged::Upcoming;
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
@@ -158,6 +159,8 @@ pub struct Store {
     log: Option<Log>,
     payloads: Payloads,
     nodes: Nodes,
+    /// Those of them that are written ahead of their batch.
+    rows: Rows,
     meta: Meta,
     sequence: u64,
     /// The last commit that was acknowledged.
@@ -221,6 +224,7 @@ impl Store {
         self.acknowledged = Some(commit.number);
         (self.meta, self.sequence) = (commit.meta, commit.sequence);
         (self.nodes, self.log, self.spoilt) = (nodes, Some(log), false);
+        self.rows.clear();
         Ok(())
     }
 
@@ -230,11 +234,13 @@ impl Store {
     /// If it could not be written. Until the server ends, the store is as before the batch; after
     /// that it is as before or after it. The next batch must contain at least the same nodes.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if self.log.is_none() {
+        if self.log.is_none() || !self.goes_on(batch) {
+            self.log = None;
             self.reopen()?;
         }
         match self.write(batch) {
             Ok(orphans) => {
+                self.rows.clear();
                 for number in orphans {
                     self.payloads.remove(number);
                 }
@@ -281,7 +287,9 @@ impl Store {
 
     /// Whether [`Self::tidy`] has something to do.
     pub fn is_wasteful(&self) -> bool {
-        !self.spoilt && self.log.as_ref().is_some_and(Log::is_wasteful)
+        // Giving it back is a batch, which has nothing of what is written ahead.
+        let may_be = !self.spoilt && self.rows.is_empty();
+        may_be && self.log.as_ref().is_some_and(Log::is_wasteful)
     }
 
     /// Gives some space back, in a short time: for when nothing else is to be done.

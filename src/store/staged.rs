@@ -1,31 +1,31 @@
-//! Large bases whose files are written before the batch that speaks of them.
+//! Nodes that are written before the batch that makes them count.
 //!
 //! An upload takes as long as its host's line does, and its host waits until all of it is safe. So
-//! the session has the keeper write the large nodes while the rest is on its way, and its batch
-//! then finds their files here. Nothing that is here is promised to anybody: the log does not speak
-//! of such a file before a batch does, and without one it goes at the next sweep, after a crash or
-//! an error as well.
+//! the session has the keeper write its nodes while the rest is on its way. Nothing of that is
+//! promised to anybody before the batch is:
+//!
+//! - Large bases get their files, which the batch then finds here. The log does not speak of them
+//!   before it does, and without one they go at the next sweep, after a crash or an error as well.
+//! - Other nodes get their rows, behind the mark. The next batch goes on behind them if it has all of
+//!   these nodes; otherwise, and after a crash or an error, they are cut off as what was begun of any
+//!   batch is.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 
 use super::content::State;
+use super::known::Target;
 use super::payloads::Payloads;
 use super::row::Kind;
-use super::{Store, StoreError};
+use super::{Batch, Store, StoreError, Stored};
 use crate::wire::identity::NodeId;
 
-/// A base that a node will have, as it seems.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upcoming {
-    /// The node.
-    pub id: NodeId,
-    /// The version it will have. If it gets another one, the base is written again.
-    pub version: u64,
-    /// The base.
-    pub base: Bytes,
-}
+/// A new node, and what it will be, as it seems. If it comes otherwise, it is written again.
+pub type Upcoming = (NodeId, Stored);
+
+/// Nodes of which the log has rows that no batch has had, with their versions and bases.
+pub(super) type Rows = HashMap<NodeId, (u64, Bytes)>;
 
 /// What was written ahead and no batch has spoken of.
 #[derive(Debug, Default)]
@@ -39,25 +39,76 @@ struct File {
 }
 
 impl Store {
-    /// Writes large bases ahead of the batch that will have them. What cannot be written now (the
+    /// Writes new nodes ahead of the batch that will have them. What cannot be written now (the
     /// disk may be full) the batch will write, and be heard of if it fails.
-    pub fn stage(&mut self, bases: impl IntoIterator<Item = Upcoming>) {
+    pub fn stage(&mut self, nodes: impl IntoIterator<Item = Upcoming>) {
         // After an error nothing is written before the log has been read again.
-        if self.log.is_some() {
-            let bases = bases.into_iter();
-            let large = bases.filter(|upcoming| upcoming.base.len() >= self.options.large);
-            let _ = self.payloads.stage(large);
+        if self.log.is_none() {
+            return;
         }
+        let is_large = |(_, stored): &Upcoming| stored.base.len() >= self.options.large;
+        let (large, small): (Vec<_>, Vec<_>) = nodes.into_iter().partition(is_large);
+        let _ = self.payloads.stage(large);
+        if self.stage_rows(small).is_err() {
+            self.roll_back();
+        }
+    }
+
+    fn stage_rows(&mut self, nodes: Vec<Upcoming>) -> Result<(), StoreError> {
+        let Some(log) = &mut self.log else {
+            return Ok(());
+        };
+        let mut target = Target {
+            log,
+            payloads: &mut self.payloads,
+            sequence: self.sequence,
+            large: self.options.large,
+            orphans: Vec::new(),
+        };
+        for (id, stored) in nodes {
+            // What is there can only be changed by a batch.
+            if self.nodes.get(id).is_none() {
+                self.nodes.put(id, Some(&stored), &mut target)?;
+                self.rows.insert(id, (stored.version, stored.base));
+            }
+        }
+        log.flush()
+    }
+
+    /// Whether all that the log has ahead of its batch is in this one.
+    pub(super) fn goes_on(&self, batch: &Batch) -> bool {
+        if self.rows.is_empty() {
+            return true;
+        }
+        let is_ahead = |(id, stored): &&(NodeId, Option<Stored>)| {
+            let Some((version, base)) = self.rows.get(id) else {
+                return false;
+            };
+            let stored = stored.as_ref();
+            // (The batch changes what else is different.)
+            stored.is_some_and(|stored| stored.version == *version && is_same(base, &stored.base))
+        };
+        batch.nodes.iter().filter(is_ahead).count() == self.rows.len()
     }
 
     /// Removes what was written ahead and no batch has had.
     pub fn unstage(&mut self) {
+        if !self.rows.is_empty() {
+            self.roll_back();
+        }
         self.payloads.unstage();
+    }
+
+    /// Cuts off what the log has behind the mark.
+    fn roll_back(&mut self) {
+        self.log = None;
+        // If that fails, the next batch does it.
+        let _ = self.reopen();
     }
 }
 
 impl Payloads {
-    fn stage(&mut self, bases: impl Iterator<Item = Upcoming>) -> Result<(), StoreError> {
+    fn stage(&mut self, bases: Vec<Upcoming>) -> Result<(), StoreError> {
         let staged = self.stage_all(bases);
         self.abandon();
         // After an error, some have got their names and others have not.
@@ -67,8 +118,8 @@ impl Payloads {
         staged
     }
 
-    fn stage_all(&mut self, bases: impl Iterator<Item = Upcoming>) -> Result<(), StoreError> {
-        for Upcoming { id, version, base } in bases {
+    fn stage_all(&mut self, bases: Vec<Upcoming>) -> Result<(), StoreError> {
+        for (id, Stored { version, base, .. }) in bases {
             let state = (version, 0);
             let number = self.write(Kind::Base, id, state, &base)?;
             let payload = base;

@@ -325,27 +325,33 @@ fn changes_go_together_and_failed_ones_again() {
     assert_eq!(saved.try_recv(), Ok(Ok(())));
 }
 
-/// A node so large that it is written while the others arrive.
+/// A node that gets a file of its own.
 fn large(n: u32) -> crate::wire::node::NodeState {
     node(n, "COMMON", &[], &n.to_string().repeat(LARGE))
 }
 
 #[test]
-fn what_is_large_is_written_while_the_rest_arrives() {
+fn what_has_arrived_is_written_while_the_rest_arrives() {
     let mut kitchen = Kitchen::new(Duration::from_secs(10));
     let alice = kitchen.room.enter(admin_auth("alice", VERSION));
     kitchen.room.offer(&alice, &[3, 1, 2, 3, 4]);
     kitchen.room.pass(200);
     assert!(kitchen.task().is_none());
-    kitchen.room.bring(&alice, node(1, "COMMON", &[], "small"));
-    assert!(kitchen.task().is_none());
+    kitchen.room.bring(&alice, node(1, "alice", &[3], "small"));
     kitchen.room.bring(&alice, large(2));
+    // What little comes at once can wait.
+    kitchen.room.pass(249);
+    assert!(kitchen.task().is_none());
+    kitchen.room.pass(1);
     let mut ahead = kitchen.ahead();
-    // One thing at a time, and then all that waits together.
+    assert_eq!(ahead.len(), 2);
+    // One thing at a time.
     kitchen.room.bring(&alice, large(3));
+    kitchen.room.pass(250);
     assert!(kitchen.task().is_none());
     kitchen.hear(Written::Ahead);
     ahead.extend(kitchen.ahead());
+    assert_eq!(ahead.len(), 3);
     assert_eq!(kitchen.room.session.node_count(), 0, "nobody sees it");
 
     // The batch does not wait until it can be handed over.
@@ -353,11 +359,11 @@ fn what_is_large_is_written_while_the_rest_arrives() {
     kitchen.room.hush(&[&alice]);
     let batch = kitchen.step().unwrap();
     assert_eq!(batch.nodes.len(), 4);
-    for upcoming in ahead {
+    for (id, upcoming) in ahead {
         let mut nodes = batch.nodes.iter();
-        let (_, stored) = nodes.find(|(id, _)| *id == upcoming.id).unwrap();
+        let (_, stored) = nodes.find(|(other, _)| *other == id).unwrap();
         let stored = stored.as_ref().unwrap();
-        assert_eq!((stored.version, stored.tail_start), (upcoming.version, 0));
+        assert_eq!(*stored, upcoming);
         assert_eq!(stored.base.as_ptr(), upcoming.base.as_ptr());
     }
     kitchen.hear(Written::Ahead);
@@ -381,6 +387,7 @@ fn of_an_upload_that_breaks_off_nothing_is_written_any_more() {
         kitchen.room.offer(&alice, &[1, 2, 3]);
         kitchen.room.pass(200);
         kitchen.room.bring(&alice, large(1));
+        kitchen.room.pass(250);
         let ahead = kitchen.ahead();
         assert_eq!(ahead.len(), 1);
         kitchen.room.bring(&alice, large(2));
@@ -398,9 +405,10 @@ fn of_an_upload_that_breaks_off_nothing_is_written_any_more() {
         assert!(matches!(kitchen.task(), Some(Task::Unstage)));
         kitchen.hear(Written::Ahead);
     }
+    kitchen.room.pass(250);
     let ahead = kitchen.ahead();
     assert_eq!(ahead.len(), 1);
-    assert_eq!(ahead[0].id, id(2));
+    assert_eq!(ahead[0].0, id(2));
 }
 
 /// One that was never begun has nothing to be removed, and without a store nothing waits.
@@ -411,7 +419,8 @@ fn where_nothing_is_kept_nothing_is_written_ahead() {
     room.offer(&alice, &[1, 2]);
     room.pass(200);
     room.bring(&alice, large(1));
-    assert!(room.session.ahead.next().is_none());
+    let later = room.now() + Duration::from_secs(1);
+    assert!(room.session.ahead.next(later).is_none());
     room.bring(&alice, large(2));
     assert!(room.session.ahead.void().is_none());
     assert_eq!(room.session.node_count(), 2);

@@ -10,27 +10,37 @@ use crate::store::{Task, Written, keeper};
 const NODES: u64 = 6;
 
 fn upcoming(n: u64) -> Upcoming {
-    Upcoming {
-        id: id(n),
-        version: n,
-        base: vec![n as u8; LARGE + n as usize].into(),
-    }
+    (id(n), node(n, &vec![n as u8; LARGE + n as usize]))
+}
+
+fn small(n: u64) -> Upcoming {
+    (id(n), node(n, &vec![n as u8; LARGE / 2]))
+}
+
+/// An upload of these nodes.
+fn upload_of(nodes: impl IntoIterator<Item = Upcoming>) -> Batch {
+    let nodes = nodes.into_iter().map(|(id, stored)| (id, Some(stored)));
+    batch(1, nodes.collect())
 }
 
 /// An upload of large nodes, and a small one.
 fn upload() -> Batch {
-    let large = (1..=NODES).map(|n| {
-        let mut stored = node(n, b"");
-        stored.base = upcoming(n).base;
-        (id(n), Some(stored))
-    });
-    let small = (id(NODES + 1), Some(node(NODES + 1, b"small")));
-    batch(1, large.chain([small]).collect())
+    let small = (id(NODES + 1), node(NODES + 1, b"small"));
+    upload_of((1..=NODES).map(upcoming).chain([small]))
+}
+
+/// One of many small ones.
+fn small_upload() -> Batch {
+    upload_of((1..=NODES).map(small))
+}
+
+fn state(batch: Batch) -> State {
+    let nodes = batch.nodes.into_iter();
+    nodes.map(|(id, node)| (id, node.unwrap())).collect()
 }
 
 fn whole() -> State {
-    let nodes = upload().nodes.into_iter();
-    nodes.map(|(id, node)| (id, node.unwrap())).collect()
+    state(upload())
 }
 
 fn files(disk: &MemoryDisk) -> Vec<String> {
@@ -86,19 +96,15 @@ fn what_came_otherwise_is_written_again() {
     let disk = MemoryDisk::new(2);
     let mut store = open(&disk).unwrap();
     let mut others: Vec<_> = (1..=5).map(upcoming).collect();
-    others[0].version = 77;
-    others[1].id = id(77);
-    others[2].base = vec![9; LARGE + 3].into();
-    others[3].base = vec![4; LARGE].into();
+    others[0].1.version = 77;
+    others[1].0 = id(77);
+    others[2].1.base = vec![9; LARGE + 3].into();
+    others[3].1.base = vec![4; LARGE].into();
     store.stage(others);
     // The same node twice: the later counts, and the earlier takes no space.
     let mut last = upcoming(5);
-    last.base = vec![6; LARGE].into();
+    last.1.base = vec![6; LARGE].into();
     store.stage([last]);
-    // What has no file of its own in a batch has none before.
-    let mut small = upcoming(6);
-    small.base = vec![6; LARGE - 1].into();
-    store.stage([small]);
     assert_eq!(files(&disk).len(), 5);
     assert_eq!(store.disk_bytes(), bytes(&disk));
     let staged = files(&disk);
@@ -110,6 +116,75 @@ fn what_came_otherwise_is_written_again() {
     assert!(files(&disk).iter().all(|name| !staged.contains(name)));
     assert_eq!(store.disk_bytes(), bytes(&disk));
     assert_eq!(loaded(&mut store).0, whole());
+}
+
+/// What has no file of its own has rows, which count with the batch alone.
+#[test]
+fn the_batch_goes_on_behind_the_rows_that_are_there() {
+    let disk = MemoryDisk::new(1);
+    let mut store = open(&disk).unwrap();
+    let empty = bytes(&disk);
+    store.stage((1..NODES).map(small));
+    let staged = bytes(&disk) - empty;
+    assert!(staged >= 5 * LARGE as u64 / 2, "{staged}");
+    assert_eq!(store.disk_bytes(), bytes(&disk));
+    assert_eq!(loaded(&mut store).0, State::new());
+    assert!(!store.is_wasteful());
+
+    // Of one the batch knows more, of another better.
+    let mut nodes: Vec<_> = (1..=NODES).map(small).collect();
+    nodes[0].1.tail.push(Bytes::from_static(b"delta"));
+    nodes[1].1.owner = "alice".into();
+    nodes[1].1.dependencies.clear();
+    let upload = upload_of(nodes);
+    store.commit(&upload).unwrap();
+    let rest = bytes(&disk) - empty - staged;
+    assert!(rest < LARGE as u64, "{rest}");
+    store.unstage();
+    assert_eq!(store.disk_bytes(), bytes(&disk));
+    assert_eq!(loaded(&mut store).0, state(upload.clone()));
+    drop(store);
+    assert_eq!(loaded(&mut open(&disk).unwrap()).0, state(upload));
+}
+
+/// Whatever the batch does not have as it was foreseen is nowhere.
+#[test]
+fn rows_that_came_otherwise_are_cut_off() {
+    let others: [fn(&mut Upcoming); 3] = [
+        |upcoming| upcoming.0 = id(77),
+        |upcoming| upcoming.1.version = 77,
+        |upcoming| upcoming.1.base = vec![9; LARGE / 2].into(),
+    ];
+    for change in others {
+        for at in [0, NODES as usize - 1] {
+            let disk = MemoryDisk::new(2);
+            let mut store = open(&disk).unwrap();
+            let mut nodes: Vec<_> = (1..=NODES).map(small).collect();
+            change(&mut nodes[at]);
+            store.stage(nodes);
+            store.commit(&small_upload()).unwrap();
+            assert_eq!(loaded(&mut store).0, state(small_upload()));
+            assert_eq!(store.node_count(), NODES as usize);
+            assert_eq!(store.disk_bytes(), bytes(&disk));
+            drop(store);
+            assert_eq!(loaded(&mut open(&disk).unwrap()).0, state(small_upload()));
+        }
+    }
+    // Another batch, or none; and what is there already is for a batch to change.
+    let disk = MemoryDisk::new(3);
+    let mut store = open(&disk).unwrap();
+    let other = upload_of([small(50)]);
+    store.stage((1..=NODES).map(small));
+    store.commit(&other).unwrap();
+    assert_eq!(loaded(&mut store).0, state(other.clone()));
+    let before = bytes(&disk);
+    store.stage((1..=NODES).map(small));
+    store.stage([(id(50), node(99, b"another"))]);
+    store.unstage();
+    assert_eq!((store.disk_bytes(), bytes(&disk)), (before, before));
+    assert_eq!(loaded(&mut store).0, state(other));
+    store.commit(&small_upload()).unwrap();
+    assert_eq!(store.node_count(), 1 + NODES as usize);
 }
 
 #[test]
@@ -178,37 +253,44 @@ fn a_disk_that_is_full_meanwhile_is_got_over() {
 /// The power fails at every operation, with everything written ahead or all but the last.
 #[test]
 fn a_power_cut_leaves_an_upload_whole_or_nothing_of_it() {
-    let work = |disk: &MemoryDisk, ahead: u64| {
+    let work = |disk: &MemoryDisk, upload: &Batch, ahead: u64| {
         let mut store = open(disk)?;
-        for n in 1..=ahead {
-            store.stage([upcoming(n)]);
+        for (id, stored) in upload.nodes.iter().take(ahead as usize) {
+            store.stage([(*id, stored.clone().unwrap())]);
         }
-        store.commit(&upload())?;
+        store.commit(upload)?;
         // The system does not shut down in good order.
         std::mem::forget(store);
         Ok::<_, StoreError>(())
     };
-    for ahead in [0, NODES - 1, NODES] {
+    let runs = [(upload(), NODES), (small_upload(), 0)]
+        .into_iter()
+        .flat_map(|run| [0, NODES - 1, NODES].map(|ahead| (run.clone(), ahead)));
+    for ((upload, count), ahead) in runs {
         let whole_run = MemoryDisk::new(0);
-        work(&whole_run, ahead).unwrap();
+        work(&whole_run, &upload, ahead).unwrap();
         for at in 0..=whole_run.done() {
             for seed in 0..8 {
                 let disk = MemoryDisk::new(seed * 1000 + at as u64);
                 disk.fail_at(at, Fault::Cut);
-                let done = work(&disk, ahead).is_ok();
+                let done = work(&disk, &upload, ahead).is_ok();
                 disk.cut_power();
                 let mut store = open(&disk).unwrap();
                 let (state, _, sequence) = loaded(&mut store);
                 let where_ = format!("{ahead} ahead, operation {at}, seed {seed}");
                 assert!(sequence == 1 || !done, "{where_}");
                 let (expected, count) = match sequence {
-                    1 => (whole(), 6),
+                    1 => (self::state(upload.clone()), count),
                     _ => (State::new(), 0),
                 };
                 assert_eq!(state, expected, "{where_}");
-                assert_eq!(files(&disk).len(), count, "{where_}");
-                store.commit(&upload()).unwrap();
-                assert_eq!(loaded(&mut store).0, whole(), "{where_}");
+                assert_eq!(files(&disk).len() as u64, count, "{where_}");
+                store.commit(&upload).unwrap();
+                assert_eq!(
+                    loaded(&mut store).0,
+                    self::state(upload.clone()),
+                    "{where_}"
+                );
             }
         }
     }
@@ -221,12 +303,8 @@ fn many_large_nodes_may_come_at_once() {
     let mut store = Store::open(directory.path(), options()).unwrap();
     let nodes = (0..1500).map(|n| (id(n), node(n + 1, &[n as u8; LARGE])));
     let state: State = nodes.collect();
-    let some = state.iter().take(200).map(|(id, node)| Upcoming {
-        id: *id,
-        version: node.version,
-        base: node.base.clone(),
-    });
-    store.stage(some);
+    let some = state.iter().take(200);
+    store.stage(some.map(|(id, node)| (*id, node.clone())));
     let all = state.iter().map(|(id, node)| (*id, Some(node.clone())));
     store.commit(&batch(1, all.collect())).unwrap();
     assert_eq!(loaded(&mut store).0, state);
@@ -260,19 +338,17 @@ fn what_was_staged_goes_with_the_thread_that_writes() {
 pub(super) fn guess(store: &mut Store, batch: &Batch, random: &mut StdRng) {
     for (id, stored) in &batch.nodes {
         let Some(stored) = stored else { continue };
-        let mut upcoming = Upcoming {
-            id: *id,
-            version: stored.version,
-            base: stored.base.clone(),
-        };
-        match random.random_range(0..10) {
+        let mut upcoming = stored.clone();
+        match random.random_range(0..12) {
             0..6 => {}
             6 => upcoming.version += 1,
             7 => upcoming.base = vec![7; LARGE].into(),
-            8 => store.unstage(),
+            8 => upcoming.base = vec![7; LARGE - 1].into(),
+            9 => upcoming.owner = "somebody".into(),
+            10 => store.unstage(),
             _ => continue,
         }
-        store.stage([upcoming]);
+        store.stage([(*id, upcoming)]);
     }
 }
 
