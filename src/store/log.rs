@@ -1,10 +1,10 @@
 //! The log: rows, one after the other, in segments that are files of a bounded size.
 //!
-//! A commit appends rows, ends with one that says so, is synced, and is then
-//! [marked](super::mark). Nothing that was committed is ever overwritten. What rows later in the log
-//! say replaces what earlier ones said. Only the oldest segment is ever given up, once the rows in
-//! it that still count have been copied to the end: so of everything that is said in the log, what
-//! replaced it is there as well.
+//! A commit appends rows (some may be there before it comes, `staged`), ends with one that says so,
+//! is synced, and is then [marked](super::mark). Nothing that was committed is ever overwritten. What
+//! rows later in the log say replaces what earlier ones said. Only the oldest segment is ever given
+//! up, once the rows in it that still count have been copied to the end: so of everything that is
+//! said in the log, what replaced it is there as well.
 //!
 //! The store owns it, and tells it which rows count (`known`).
 

@@ -54,6 +54,12 @@ fn child() {
     let mut out = std::io::stdout();
     loop {
         sequence += 1;
+        // Some of it is there before, now and then with something that never comes.
+        let nodes = numbered(sequence).into_iter();
+        store.stage(nodes.filter_map(|(id, stored)| Some((id, stored?))));
+        if sequence.is_multiple_of(4) {
+            store.stage([(id(99), node(sequence, b"never"))]);
+        }
         store.commit(&batch(sequence, numbered(sequence))).unwrap();
         writeln!(out, "\nacknowledged {sequence}").unwrap();
         out.flush().unwrap();
