@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::room::{Room, admin_auth, auth, delta, id, node, number, without_users};
 use crate::counters::Count;
 use crate::session::keeping::Keeping;
-use crate::store::{Batch, Kept, LARGE, Stored, Task, Upcoming, Written};
+use crate::store::{Batch, Kept, Stored, Task, Upcoming, Written};
 use crate::wire::command::Request;
 use crate::wire::identity::NodeId;
 
@@ -325,11 +325,6 @@ fn changes_go_together_and_failed_ones_again() {
     assert_eq!(saved.try_recv(), Ok(Ok(())));
 }
 
-/// A node that gets a file of its own.
-fn large(n: u32) -> crate::wire::node::NodeState {
-    node(n, "COMMON", &[], &n.to_string().repeat(LARGE))
-}
-
 #[test]
 fn what_has_arrived_is_written_while_the_rest_arrives() {
     let mut kitchen = Kitchen::new(Duration::from_secs(10));
@@ -338,7 +333,7 @@ fn what_has_arrived_is_written_while_the_rest_arrives() {
     kitchen.room.pass(200);
     assert!(kitchen.task().is_none());
     kitchen.room.bring(&alice, node(1, "alice", &[3], "small"));
-    kitchen.room.bring(&alice, large(2));
+    kitchen.room.bring(&alice, node(2, "COMMON", &[], "some"));
     // What little comes at once can wait.
     kitchen.room.pass(249);
     assert!(kitchen.task().is_none());
@@ -346,7 +341,7 @@ fn what_has_arrived_is_written_while_the_rest_arrives() {
     let mut ahead = kitchen.ahead();
     assert_eq!(ahead.len(), 2);
     // One thing at a time.
-    kitchen.room.bring(&alice, large(3));
+    kitchen.room.bring(&alice, node(3, "COMMON", &[], "some"));
     kitchen.room.pass(250);
     assert!(kitchen.task().is_none());
     kitchen.hear(Written::Ahead);
@@ -355,7 +350,7 @@ fn what_has_arrived_is_written_while_the_rest_arrives() {
     assert_eq!(kitchen.room.session.node_count(), 0, "nobody sees it");
 
     // The batch does not wait until it can be handed over.
-    kitchen.room.bring(&alice, large(4));
+    kitchen.room.bring(&alice, node(4, "COMMON", &[], "some"));
     kitchen.room.hush(&[&alice]);
     let batch = kitchen.step().unwrap();
     assert_eq!(batch.nodes.len(), 4);
@@ -386,11 +381,11 @@ fn of_an_upload_that_breaks_off_nothing_is_written_any_more() {
         let alice = kitchen.room.enter(admin_auth("alice", VERSION));
         kitchen.room.offer(&alice, &[1, 2, 3]);
         kitchen.room.pass(200);
-        kitchen.room.bring(&alice, large(1));
+        kitchen.room.bring(&alice, node(1, "COMMON", &[], "some"));
         kitchen.room.pass(250);
         let ahead = kitchen.ahead();
         assert_eq!(ahead.len(), 1);
-        kitchen.room.bring(&alice, large(2));
+        kitchen.room.bring(&alice, node(2, "COMMON", &[], "some"));
         kitchen.room.unlink(&alice, role, closed);
         kitchen.room.pass(2000);
         if again {
@@ -398,7 +393,7 @@ fn of_an_upload_that_breaks_off_nothing_is_written_any_more() {
             let bob = kitchen.room.enter(admin_auth("bob", VERSION));
             kitchen.room.offer(&bob, &[1, 2]);
             kitchen.room.pass(200);
-            kitchen.room.bring(&bob, large(2));
+            kitchen.room.bring(&bob, node(2, "COMMON", &[], "some"));
         }
         assert!(kitchen.task().is_none(), "one thing at a time");
         kitchen.hear(Written::Ahead);
@@ -418,10 +413,10 @@ fn where_nothing_is_kept_nothing_is_written_ahead() {
     let alice = room.enter(admin_auth("alice", VERSION));
     room.offer(&alice, &[1, 2]);
     room.pass(200);
-    room.bring(&alice, large(1));
+    room.bring(&alice, node(1, "COMMON", &[], "some"));
     let later = room.now() + Duration::from_secs(1);
     assert!(room.session.ahead.next(later).is_none());
-    room.bring(&alice, large(2));
+    room.bring(&alice, node(2, "COMMON", &[], "some"));
     assert!(room.session.ahead.void().is_none());
     assert_eq!(room.session.node_count(), 2);
 }
