@@ -42,7 +42,8 @@ impl Ahead {
 
     /// All have: the batch has those that were not handed over.
     pub(super) fn complete(&mut self) {
-        self.waiting.clear();
+        // (Its memory goes as well: an upload of many nodes is rare.)
+        self.waiting = VecDeque::new();
         (self.bytes, self.since) = (0, None);
     }
 

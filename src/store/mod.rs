@@ -225,7 +225,7 @@ impl Store {
         self.acknowledged = Some(commit.number);
         (self.meta, self.sequence) = (commit.meta, commit.sequence);
         (self.nodes, self.log, self.spoilt) = (nodes, Some(log), false);
-        self.rows.clear();
+        self.rows = Rows::default();
         Ok(())
     }
 
@@ -241,7 +241,7 @@ impl Store {
         }
         match self.write(batch) {
             Ok(orphans) => {
-                self.rows.clear();
+                self.rows = Rows::default();
                 for number in orphans {
                     self.payloads.remove(number);
                 }
