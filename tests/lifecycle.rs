@@ -90,7 +90,7 @@ fn stuck(path: &std::path::Path) {
 async fn told_to_stop_while_it_loads_it_ends_at_once() {
     let mut program = Program::start(&[]);
     let mut alice = Client::enter(&program.ports, VERSIONS[2], Via::Hand, "alice", As::Admin).await;
-    let mut large = node(uuid(1), "COMMON", "x".repeat(300_000));
+    let mut large = node(uuid(1), "COMMON", "x".repeat(1_200_000));
     large.kind.clear();
     alice.upload(&[large]).await;
     drop(alice);
