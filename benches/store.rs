@@ -58,6 +58,8 @@ fn writes(dir: &Path, part: usize) {
     edits(dir, (2000, 2000), 100_000 / part, 2 * KIB);
     edits(dir, (2000, 20), 100_000 / part, 2 * KIB);
     edits(dir, (2000, 2000), 100_000 / part / part, 20 * KIB);
+    edits(dir, (400, 400), 4_000 / part, 256 * KIB);
+    edits(dir, (400, 8), 4_000 / part, 256 * KIB);
     large(dir, 100 / part);
     at_once(dir, 2000, 20 * KIB);
     deltas(dir, 20_000 / part, 200);
