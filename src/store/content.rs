@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Meta;
 use super::legacy::Head;
-use super::row::{From, Kind, open, seal};
+use super::row::{self, END, From, Kind, open, seal};
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
 
@@ -248,22 +248,36 @@ pub(super) fn gone(id: NodeId) -> Vec<u8> {
     seal(Kind::Gone, Some(id), &[])
 }
 
-/// The start of the body of a base or delta.
-pub(super) fn state((version, number): State) -> [u8; STATE] {
-    let mut start = [0; STATE];
-    let (first, second) = start.split_at_mut(8);
-    first.copy_from_slice(&version.to_le_bytes());
-    second.copy_from_slice(&number.to_le_bytes());
-    start
-}
-
 pub(super) fn read_state(from: &mut From<'_>) -> Option<State> {
     Some((from.u64()?, from.u64()?))
 }
 
-/// The row of a [base](Kind::Base) or [delta](Kind::Delta).
-pub(super) fn payload(kind: Kind, id: NodeId, of: State, payload: &[u8]) -> Vec<u8> {
-    seal(kind, Some(id), &[&state(of), payload])
+/// The row of a [base](Kind::Base) or [delta](Kind::Delta), in parts: its payload, which may be
+/// large, stays where it is.
+pub(super) struct PayloadRow<'p> {
+    start: Vec<u8>,
+    payload: &'p [u8],
+    sum: [u8; END],
+}
+
+impl<'p> PayloadRow<'p> {
+    pub(super) fn new(kind: Kind, id: NodeId, (version, number): State, payload: &'p [u8]) -> Self {
+        let body = STATE.saturating_add(payload.len());
+        let mut start = row::start(kind, Some(id), body).to_vec();
+        start.extend(numbers([version, number]));
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&start);
+        sum.update(payload);
+        Self {
+            start,
+            payload,
+            sum: sum.finalize().to_le_bytes(),
+        }
+    }
+
+    pub(super) fn parts(&self) -> [&[u8]; 3] {
+        [&self.start, self.payload, &self.sum]
+    }
 }
 
 fn here<'a>(from: &mut From<'a>) -> Content<'a> {
@@ -272,7 +286,8 @@ fn here<'a>(from: &mut From<'a>) -> Content<'a> {
 
 /// The row that says in which file a base or delta is, and how long its payload is.
 pub(super) fn in_file(kind: Kind, id: NodeId, of: State, file: u64, bytes: u64) -> Vec<u8> {
-    seal(kind, Some(id), &[&state(of), &numbers([file, bytes])])
+    let (version, number) = of;
+    seal(kind, Some(id), &[&numbers([version, number, file, bytes])])
 }
 
 fn read_file<'a>(from: &mut From<'a>) -> Option<Content<'a>> {

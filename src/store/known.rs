@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::content::{self, About, Content, Links, Said, State};
+use super::content::{self, About, Content, Links, PayloadRow, Said, State};
 use super::log::Log;
 use super::payloads::Payloads;
 use super::row::Kind;
@@ -328,7 +328,7 @@ impl Nodes {
         let known = self.nodes.remove(&id);
         let Some(stored) = stored else {
             if let Some(known) = known {
-                target.log.append(&content::gone(id))?;
+                target.log.append(&[&content::gone(id)])?;
                 target.gone(known.rows(), known.pieces());
             }
             return Ok(());
@@ -346,7 +346,7 @@ impl Nodes {
         let known = match known {
             // Deltas of the same version which are on disk are none of it any more.
             Some(known) if folded.is_none() && known.version == stored.version => {
-                target.log.append(&content::gone(id))?;
+                target.log.append(&[&content::gone(id)])?;
                 target.gone(known.rows(), known.pieces());
                 None
             }
@@ -366,7 +366,7 @@ impl Nodes {
                 let about = stored.about();
                 if known.about != about {
                     target.gone([known.about_at], []);
-                    known.about_at = target.row(&about.row(id))?;
+                    known.about_at = target.row(&[&about.row(id)])?;
                     known.about = about;
                 }
                 if known.links != links {
@@ -378,7 +378,7 @@ impl Nodes {
             None => {
                 let about = stored.about();
                 Known {
-                    about_at: target.row(&about.row(id))?,
+                    about_at: target.row(&[&about.row(id)])?,
                     about,
                     links,
                     links_at: target.links(id, stored)?,
@@ -418,7 +418,7 @@ impl Stored {
 }
 
 impl Target<'_> {
-    fn row(&mut self, row: &[u8]) -> Result<At, StoreError> {
+    fn row(&mut self, row: &[&[u8]]) -> Result<At, StoreError> {
         let at = self.log.append(row)?;
         self.log.counts(at);
         Ok(at)
@@ -426,12 +426,8 @@ impl Target<'_> {
 
     fn links(&mut self, id: NodeId, stored: &Stored) -> Result<At, StoreError> {
         let aside = stored.aside.as_deref();
-        self.row(&content::links(
-            id,
-            self.sequence,
-            &stored.dependencies,
-            aside,
-        ))
+        let row = content::links(id, self.sequence, &stored.dependencies, aside);
+        self.row(&[&row])
     }
 
     fn base(&mut self, id: NodeId, stored: &Stored) -> Result<Piece, StoreError> {
@@ -447,8 +443,9 @@ impl Target<'_> {
         payload: &Bytes,
     ) -> Result<Piece, StoreError> {
         let bytes = payload.len() as u64;
-        let (row, file) = if payload.len() < self.large {
-            (content::payload(kind, id, state, payload), None)
+        let (at, file) = if payload.len() < self.large {
+            let row = PayloadRow::new(kind, id, state, payload);
+            (self.row(&row.parts())?, None)
         } else {
             let number = match self.payloads.take_staged(kind, id, state, payload) {
                 Some(number) => number,
@@ -459,9 +456,8 @@ impl Target<'_> {
                 _ => Kind::BaseFile,
             };
             let row = content::in_file(named, id, state, number, bytes);
-            (row, Some(number))
+            (self.row(&[&row])?, Some(number))
         };
-        let at = self.row(&row)?;
         Ok(Piece { at, file, bytes })
     }
 

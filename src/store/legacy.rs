@@ -16,7 +16,7 @@ use redb::{
     StorageBackend, TableDefinition,
 };
 
-use super::content::{self, About, Content, Links, Said, State};
+use super::content::{self, About, Content, Links, PayloadRow, Said, State};
 use super::disk::{Disk, DiskFile, How};
 use super::error::StoreError;
 use super::known::Scan;
@@ -222,42 +222,35 @@ pub(super) fn to_log(disk: &Arc<dyn Disk>, session: &Path) -> Result<(), StoreEr
         session,
         reading,
         false,
-        Options::default().segment,
+        &Options::default(),
     )?;
     index.each(|id, old| {
         let damaged = |what: &str| index.damaged(&format!("{what} of node {id}"));
         let links = old.links.ok_or_else(|| damaged("what is needed"))?;
-        log.append(&old.head.about.row(id))?;
+        log.append(&[&old.head.about.row(id)])?;
         let Links {
             sequence,
             dependencies,
             aside,
         } = links;
-        log.append(&content::links(
-            id,
-            sequence,
-            &dependencies,
-            aside.as_deref(),
-        ))?;
+        let row = content::links(id, sequence, &dependencies, aside.as_deref());
+        log.append(&[&row])?;
         let state = old.head.state;
-        let row = match (old.head.file, old.base) {
+        match (old.head.file, old.base) {
             (Some(file), _) => {
                 // If it cannot be read, that is said when the node is.
                 let bytes = payloads::len(&**disk, session, file).unwrap_or_default();
-                content::in_file(Kind::BaseFile, id, state, file, bytes)
+                log.append(&[&content::in_file(Kind::BaseFile, id, state, file, bytes)])?;
             }
-            (None, Some(base)) => content::payload(Kind::Base, id, state, &base),
+            (None, Some(base)) => {
+                log.append(&PayloadRow::new(Kind::Base, id, state, &base).parts())?;
+            }
             (None, None) => return Err(damaged("the content")),
-        };
-        log.append(&row)?;
+        }
         let (version, start) = state;
         for (number, delta) in (start..).zip(old.tail) {
-            log.append(&content::payload(
-                Kind::Delta,
-                id,
-                (version, number),
-                &delta,
-            ))?;
+            let row = PayloadRow::new(Kind::Delta, id, (version, number), &delta);
+            log.append(&row.parts())?;
         }
         Ok(())
     })?;

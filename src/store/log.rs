@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Meta;
 use super::content::{self, Commit, Mark, Said};
 use super::disk::{Disk, DiskFile, How};
 use super::error::StoreError;
 use super::mark;
 use super::segment::{self, At, DIRECTORY, Rows};
+use super::{Meta, Options};
 use crate::wire::identity::NodeId;
 
 /// Bytes that are written at once.
@@ -54,6 +54,8 @@ pub(super) struct Log {
     session: PathBuf,
     /// Bytes that the smallest segment has.
     least: u64,
+    /// Parts of rows of this length are written from where they are.
+    apart: usize,
     mark: Mark,
     mark_file: Box<dyn DiskFile>,
     /// Those that count; the last is the one that is written.
@@ -200,7 +202,7 @@ impl Log {
         session: &Path,
         reading: Reading,
         in_doubt: bool,
-        least: u64,
+        options: &Options,
     ) -> Result<Self, StoreError> {
         let Reading {
             mark,
@@ -232,7 +234,8 @@ impl Log {
         Ok(Self {
             disk,
             session: session.to_owned(),
-            least,
+            least: options.segment,
+            apart: options.apart,
             mark,
             mark_file,
             segments,
@@ -248,28 +251,42 @@ impl Log {
         })
     }
 
-    /// Writes a row at the end, or soon.
-    pub(super) fn append(&mut self, row: &[u8]) -> Result<At, StoreError> {
+    /// Writes a row, in parts, at the end, or soon.
+    pub(super) fn append(&mut self, row: &[&[u8]]) -> Result<At, StoreError> {
         if self.len() >= (self.live / 8).min(SEGMENT).max(self.least) {
             self.end_segment()?;
         }
         self.push(row)
     }
 
-    fn push(&mut self, row: &[u8]) -> Result<At, StoreError> {
-        let at = At {
-            segment: self.number,
-            offset: self.len(),
-            len: row.len() as u64,
-        };
-        self.buffer.extend_from_slice(row);
+    fn push(&mut self, row: &[&[u8]]) -> Result<At, StoreError> {
+        let offset = self.len();
+        for part in row {
+            self.push_part(part)?;
+        }
+        let (segment, len) = (self.number, self.len().saturating_sub(offset));
+        Ok(At {
+            segment,
+            offset,
+            len,
+        })
+    }
+
+    fn push_part(&mut self, part: &[u8]) -> Result<(), StoreError> {
+        if part.len() >= self.apart {
+            self.flush()?;
+            let written = self.file.write_at(self.len(), part);
+            written.map_err(|error| self.write_error(error))?;
+        } else {
+            self.buffer.extend_from_slice(part);
+        }
         let segment = self.segments.entry(self.number).or_default();
-        segment.len = segment.len.saturating_add(at.len);
-        self.total = self.total.saturating_add(at.len);
+        segment.len = segment.len.saturating_add(part.len() as u64);
+        self.total = self.total.saturating_add(part.len() as u64);
         if self.buffer.len() >= PIECE {
             self.flush()?;
         }
-        Ok(at)
+        Ok(())
     }
 
     /// Length of the last segment, with what is yet to be written.
@@ -319,7 +336,7 @@ impl Log {
         self.ended.push(std::mem::replace(&mut self.file, file));
         self.unsynced = self.unsynced.saturating_add(before);
         self.is_new = true;
-        self.push(&content::segment(self.number, before))?;
+        self.push(&[&content::segment(self.number, before)])?;
         if self.ended.len() >= OPEN || self.unsynced >= UNSYNCED {
             self.sync()?;
         }
@@ -337,7 +354,7 @@ impl Log {
             sequence,
             meta: meta.clone(),
         };
-        self.push(&commit.row())?;
+        self.push(&[&commit.row()])?;
         self.sync()?;
         if self.is_new {
             let dir = self.session.join(DIRECTORY);

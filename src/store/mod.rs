@@ -124,6 +124,9 @@ pub struct Options {
     pub large: usize,
     /// Size of the smallest parts of the log.
     pub segment: u64,
+    /// Shorter ones of the others are gathered to be written together; a copy of longer ones would
+    /// cost more than writing them from where they are.
+    pub apart: usize,
 }
 
 impl Default for Options {
@@ -131,6 +134,7 @@ impl Default for Options {
         Self {
             large: LARGE,
             segment: 128 * 1024,
+            apart: 64 * 1024,
         }
     }
 }
@@ -218,7 +222,7 @@ impl Store {
         let commit = reading.commit.clone();
         let in_doubt = self.acknowledged.is_some_and(|last| last != commit.number);
         let disk = Arc::clone(&self.disk);
-        let mut log = Log::open(disk, &self.dir, reading, in_doubt, self.options.segment)?;
+        let mut log = Log::open(disk, &self.dir, reading, in_doubt, &self.options)?;
         nodes.count_in(&mut log);
         self.payloads.sweep(&nodes.files());
         legacy::remove(&*self.disk, &self.dir);
@@ -357,7 +361,7 @@ fn copy_old(log: &mut Log, nodes: &mut Nodes) -> Result<Option<StoreError>, Stor
                 return Ok(Some(segment::damaged(&path, at.offset)));
             };
             if let Some(id) = id.filter(|id| nodes.has(at, *id, &said)) {
-                let to = log.append(row)?;
+                let to = log.append(&[row])?;
                 nodes.moved(id, &said, to);
                 log.counts(to);
                 log.counts_no_more(at);

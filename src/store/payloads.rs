@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::content::{self, STATE, State};
+use super::content::{self, PayloadRow, STATE, State};
 use super::disk::{Disk, DiskFile, How};
 use super::error::StoreError;
 use super::row::{self, END, From, Kind, START};
@@ -126,13 +126,8 @@ impl Payloads {
         (kind, id, state): (Kind, NodeId, State),
         payload: &Bytes,
     ) -> std::io::Result<(Box<dyn DiskFile>, u64)> {
-        let body = STATE.saturating_add(payload.len());
-        let mut start = row::start(kind, Some(id), body).to_vec();
-        start.extend_from_slice(&content::state(state));
-        let mut sum = crc32fast::Hasher::new();
-        sum.update(&start);
-        sum.update(payload);
-        let parts: [&[u8]; 3] = [&start, payload, &sum.finalize().to_le_bytes()];
+        let row = PayloadRow::new(kind, id, state, payload);
+        let parts = row.parts();
         let len = parts.iter().map(|part| part.len() as u64).sum();
         Ok((self.disk.write_anew(path, &parts)?, len))
     }

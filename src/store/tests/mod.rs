@@ -30,6 +30,7 @@ fn options() -> Options {
     Options {
         large: LARGE,
         segment: 4096,
+        apart: 400,
     }
 }
 

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::store::content::{self, About, Commit, Content, Mark, Said};
+use crate::store::content::{self, About, Commit, Content, Mark, PayloadRow, Said};
 use crate::store::row::Kind;
 
 #[test]
@@ -200,7 +200,7 @@ fn broken_rows_are_not_read() {
         sequence: 3,
         meta: meta(3),
     };
-    let here = content::payload(Kind::Delta, id(1), (3, 4), b"delta");
+    let here = PayloadRow::new(Kind::Delta, id(1), (3, 4), b"delta");
     let file = content::in_file(Kind::BaseFile, id(1), (3, 4), 5, 6);
     let in_file = Content::File {
         number: 5,
@@ -208,7 +208,10 @@ fn broken_rows_are_not_read() {
     };
     let rows = [
         (about.row(id(1)), Said::About(about)),
-        (here, Said::Delta((3, 4), Content::Here(b"delta"))),
+        (
+            here.parts().concat(),
+            Said::Delta((3, 4), Content::Here(b"delta")),
+        ),
         (file, Said::Base((3, 4), in_file)),
         (content::gone(id(1)), Said::Gone),
     ];
