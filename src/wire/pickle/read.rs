@@ -1,5 +1,7 @@
 //! Reads pickles into values. Called by the codecs for everything whose content matters to us.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use super::{
@@ -11,6 +13,7 @@ use super::{
     items::Items,
     machine,
     meta::Kind,
+    stack::Scratch,
     text::{NotText, Str},
     value::Value,
 };
@@ -56,6 +59,14 @@ fn plain(input: &Bytes, budget: &Budget, reader: Reader<'_>) -> Result<Value, Pi
     }
 }
 
+/// Entries of scratch memory that are worth keeping: as many as what is read all the time takes.
+const KEPT: usize = 256;
+
+thread_local! {
+    /// What the last one used: musl's allocator would map and unmap a page for each.
+    static SCRATCH: Cell<Scratch<Value>> = Cell::default();
+}
+
 pub(super) struct Reader<'a> {
     input: &'a Bytes,
     /// Bytes from this length on share the memory of the input.
@@ -79,6 +90,17 @@ impl<'a> Reader<'a> {
 
 impl Builder for Reader<'_> {
     type Item = Value;
+
+    fn scratch(&self) -> Scratch<Value> {
+        SCRATCH.try_with(Cell::take).unwrap_or_default()
+    }
+
+    fn keep(&self, scratch: Scratch<Value>) {
+        if scratch.entries() <= KEPT {
+            // Only while the thread ends there is none; then it is dropped.
+            let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+        }
+    }
 
     fn atom(&mut self, atom: Atom<'_>) -> Value {
         match atom {

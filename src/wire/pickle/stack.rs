@@ -70,6 +70,14 @@ impl<I> Default for Scratch<I> {
     }
 }
 
+impl<I> Scratch<I> {
+    /// Entries it has room for.
+    pub(super) fn entries(&self) -> usize {
+        let stack = self.slots.capacity().max(self.marks.capacity());
+        stack.max(self.memo.capacity())
+    }
+}
+
 impl<'a, I: Clone + Default> Stack<'a, I> {
     pub(super) fn new(budget: &'a Budget, scratch: Scratch<I>) -> Self {
         let Scratch { slots, marks, memo } = scratch;
@@ -88,14 +96,15 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
 
     /// Its memory, emptied, unless that is too much to keep.
     pub(super) fn into_scratch(self) -> Scratch<I> {
-        let (mut slots, mut marks, mut memo) = (self.slots, self.marks, self.memo);
-        if slots.capacity().max(marks.capacity()).max(memo.capacity()) > KEPT {
+        let (slots, marks, memo) = (self.slots, self.marks, self.memo);
+        let mut scratch = Scratch { slots, marks, memo };
+        if scratch.entries() > KEPT {
             return Scratch::default();
         }
-        slots.clear();
-        marks.clear();
-        memo.clear();
-        Scratch { slots, marks, memo }
+        scratch.slots.clear();
+        scratch.marks.clear();
+        scratch.memo.clear();
+        scratch
     }
 
     /// Number of values on the stack.
