@@ -126,6 +126,8 @@ impl<B: Builder> Machine<'_, B> {
             0 => {}
             left => return Err(PickleError::Trailing(left)),
         }
+        self.stack.op = op;
+        self.stack.at = self.cursor.at();
         let Slot { meta, item, .. } = self.stack.finish()?;
         let outcome = Outcome {
             item,

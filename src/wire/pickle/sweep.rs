@@ -227,6 +227,16 @@ mod tests {
         assert!(machine::run(&input, &enough, &[], Scanner { input: &input }).is_ok());
     }
 
+    /// What is wrong with the result shows at the end, whatever was before it.
+    #[test]
+    fn errors_are_where_they_show() {
+        let input = Bytes::from_static(b"\x80\x04cbuiltins\nbytearray\nq\x00.");
+        compare(&input, &roomy(), || Scanner { input: &input }).unwrap();
+        compare(&input, &roomy(), || Reader::new(&input)).unwrap();
+        let error = machine::run(&input, &roomy(), &[], Reader::new(&input)).err();
+        assert!(matches!(error, Some(PickleError::Call { at: 24, .. })));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
