@@ -17,6 +17,7 @@ use common::link::Via;
 use common::scene::{self, payloads};
 use common::server::{Program, command, run};
 use common::{PATIENCE, node, uuid};
+use multi_user_server::store::LARGE;
 use multi_user_server::wire::client::OwnedAnswer;
 use multi_user_server::wire::identity::NodeId;
 use multi_user_server::wire::node::NodeState;
@@ -287,8 +288,8 @@ async fn who_is_killed_while_the_session_is_replaced_has_one_or_the_other() {
     const KILLS: usize = 12;
     let program = Program::start(&[]);
     let mut alice = Client::enter(&program.ports, VERSION, Via::Hand, "alice", As::Admin).await;
-    // Files of their own beside rows of the index, and something to do.
-    let large = |n: u32| made(n, &n.to_string().repeat(300_000));
+    // Files of their own beside rows of the log, and something to do.
+    let large = |n: u32| made(n, &n.to_string().repeat(LARGE));
     let nodes = [made(1, "one"), made(2, "two"), large(3), large(4)];
     alice.upload(&nodes).await;
     let mut scenes = vec![None, scene(&program).await];

@@ -12,6 +12,7 @@ use common::link::Via;
 use common::scene::{host, joined, made, payloads};
 use common::server::Program;
 use common::uuid;
+use multi_user_server::store::LARGE;
 use multi_user_server::wire::client::OwnedAnswer;
 use multi_user_server::wire::command::Request;
 use multi_user_server::wire::dialect::Transfer;
@@ -75,7 +76,7 @@ async fn nobody_is_told_of_what_is_not_safe() {
 /// Large nodes are on the disk before the last has arrived, and gone if that never comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_breaks_off_leaves_nothing_on_the_disk() {
-    let large = "large ".repeat(200_000);
+    let large = "x".repeat(LARGE);
     for version in VERSIONS {
         for flush in ["60s", "0"] {
             let flush = [("durability.flush", flush)];

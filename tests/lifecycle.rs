@@ -14,6 +14,7 @@ use common::client::{As, Client};
 use common::link::Via;
 use common::server::{self, Local, Program};
 use common::{PATIENCE, node, uuid};
+use multi_user_server::store::LARGE;
 use multi_user_server::wire::client::OwnedAnswer;
 
 /// Clients of three eras: four ports without and with the users dict at login, three ports.
@@ -90,7 +91,7 @@ fn stuck(path: &std::path::Path) {
 async fn told_to_stop_while_it_loads_it_ends_at_once() {
     let mut program = Program::start(&[]);
     let mut alice = Client::enter(&program.ports, VERSIONS[2], Via::Hand, "alice", As::Admin).await;
-    let mut large = node(uuid(1), "COMMON", "x".repeat(1_200_000));
+    let mut large = node(uuid(1), "COMMON", "x".repeat(LARGE));
     large.kind.clear();
     alice.upload(&[large]).await;
     drop(alice);

@@ -12,6 +12,7 @@ use common::link::Via;
 use common::scene::{host, joined, made};
 use common::server::{Program, command, run};
 use common::{PATIENCE, uuid};
+use multi_user_server::store::LARGE;
 use multi_user_server::wire::node::NodeState;
 use serde_json::Value;
 
@@ -201,7 +202,7 @@ fn what_is_not_there_is_said() {
 async fn a_damaged_session_is_recovered() {
     let program = Program::start(&[]);
     let mut alice = Client::enter(&program.ports, "0.9.11", Via::Hand, "alice", As::Admin).await;
-    let large = "x".repeat(1_200_000);
+    let large = "x".repeat(LARGE);
     let nodes = [made(&alice, 1, "one"), made(&alice, 2, &large)];
     alice.upload(&nodes).await;
     drop(alice);

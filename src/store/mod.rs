@@ -60,7 +60,7 @@ use crate::wire::identity::NodeId;
 
 /// Payloads of this size and larger have a file of their own, and are never copied to give space back.
 /// Of shorter ones the file would cost more than what is in it.
-pub const LARGE: usize = 1024 * 1024;
+pub const LARGE: usize = 2 * 1024 * 1024;
 /// Bytes that a commit copies at most, about, to give space back.
 const COPIED: u64 = 8 << 20;
 
