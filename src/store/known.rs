@@ -49,12 +49,12 @@ pub(super) struct Nodes {
 
 /// Where nodes are written.
 pub(super) struct Target<'s> {
-    pub(super) log: &'s mut Log,
-    pub(super) payloads: &'s mut Payloads,
+    log: &'s mut Log,
+    payloads: &'s mut Payloads,
     /// The batch.
-    pub(super) sequence: u64,
+    sequence: u64,
     /// Payloads of this size and larger have a file of their own.
-    pub(super) large: usize,
+    large: usize,
     /// Files that nothing refers to once it is written.
     pub(super) orphans: Vec<u64>,
 }
@@ -417,7 +417,23 @@ impl Stored {
     }
 }
 
-impl Target<'_> {
+impl<'s> Target<'s> {
+    /// For a batch, of which nothing is written yet.
+    pub(super) fn new(
+        log: &'s mut Log,
+        payloads: &'s mut Payloads,
+        sequence: u64,
+        large: usize,
+    ) -> Self {
+        Self {
+            log,
+            payloads,
+            sequence,
+            large,
+            orphans: Vec::new(),
+        }
+    }
+
     fn row(&mut self, row: &[&[u8]]) -> Result<At, StoreError> {
         let at = self.log.append(row)?;
         self.log.counts(at);

@@ -266,13 +266,8 @@ impl Store {
         let Some(log) = &mut self.log else {
             return Err(StoreError::damaged(&self.dir, "there is no log"));
         };
-        let mut target = Target {
-            log,
-            payloads: &mut self.payloads,
-            sequence: batch.sequence,
-            large: self.options.large,
-            orphans: Vec::new(),
-        };
+        let large = self.options.large;
+        let mut target = Target::new(log, &mut self.payloads, batch.sequence, large);
         for (id, stored) in &batch.nodes {
             self.nodes.put(*id, stored.as_ref(), &mut target)?;
         }

@@ -58,13 +58,8 @@ impl Store {
         let Some(log) = &mut self.log else {
             return Ok(());
         };
-        let mut target = Target {
-            log,
-            payloads: &mut self.payloads,
-            sequence: self.sequence,
-            large: self.options.large,
-            orphans: Vec::new(),
-        };
+        let large = self.options.large;
+        let mut target = Target::new(log, &mut self.payloads, self.sequence, large);
         for (id, stored) in nodes {
             // What is there can only be changed by a batch.
             if self.nodes.get(id).is_none() {
