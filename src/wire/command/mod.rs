@@ -1,6 +1,6 @@
 //! Commands: what clients ask on the command link, and what the server answers there.
 //!
-//! The command port decodes with [`decode`], which needs no dialect because a stranger has none
+//! The command port decodes with [`decode`](fn@decode), which needs no dialect because a stranger has none
 //! yet; the session's answers are encoded by a [`Dialect`](super::dialect::Dialect).
 
 mod decode;

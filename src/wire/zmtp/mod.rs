@@ -1,8 +1,8 @@
 //! ZeroMQ's protocol ZMTP 3 with the NULL mechanism, as a listening peer speaks it.
 //!
 //! The transport of generations G1 to G18. `net` reads a socket into [`Decoder::space`], takes
-//! [`Item`]s from [`Decoder::next`] until there are none, and writes what [`greeting`], [`ready`],
-//! [`ping`], [`pong`] and [`encode`] return. Nothing here does I/O.
+//! [`Item`]s from [`Decoder::next`] until there are none, and writes what [`greeting`](fn@greeting), [`ready`],
+//! [`ping`], [`pong`] and [`encode`](fn@encode) return. Nothing here does I/O.
 //!
 //! libzmq sends the first bytes of its greeting and waits for ours before it sends the rest, so
 //! ours has to leave as soon as a peer is known to speak this protocol. Each side then sends its
