@@ -7,11 +7,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::content::{self, About, Content, Links, PayloadRow, Said, State};
+use super::content::{About, Content, Links, Said, State};
 use super::log::Log;
-use super::payloads::Payloads;
 use super::row::Kind;
 use super::segment::At;
+use super::target::Target;
 use super::{StoreError, Stored};
 use crate::wire::identity::NodeId;
 
@@ -45,18 +45,6 @@ pub(super) struct Piece {
 pub(super) struct Nodes {
     nodes: HashMap<NodeId, Known>,
     hasher: RandomState,
-}
-
-/// Where nodes are written.
-pub(super) struct Target<'s> {
-    log: &'s mut Log,
-    payloads: &'s mut Payloads,
-    /// The batch.
-    sequence: u64,
-    /// Payloads of this size and larger have a file of their own.
-    large: usize,
-    /// Files that nothing refers to once it is written.
-    pub(super) orphans: Vec<u64>,
 }
 
 /// What of a node is kept in the log alone.
@@ -328,8 +316,7 @@ impl Nodes {
         let known = self.nodes.remove(&id);
         let Some(stored) = stored else {
             if let Some(known) = known {
-                target.log.append(&[&content::gone(id)])?;
-                target.gone(known.rows(), known.pieces());
+                target.void(id, known.rows(), known.pieces())?;
             }
             return Ok(());
         };
@@ -346,8 +333,7 @@ impl Nodes {
         let known = match known {
             // Deltas of the same version which are on disk are none of it any more.
             Some(known) if folded.is_none() && known.version == stored.version => {
-                target.log.append(&[&content::gone(id)])?;
-                target.gone(known.rows(), known.pieces());
+                target.void(id, known.rows(), known.pieces())?;
                 None
             }
             known => known,
@@ -414,80 +400,6 @@ impl Stored {
             owner: self.owner.clone(),
             kind: self.kind.clone(),
         }
-    }
-}
-
-impl<'s> Target<'s> {
-    /// For a batch, of which nothing is written yet.
-    pub(super) fn new(
-        log: &'s mut Log,
-        payloads: &'s mut Payloads,
-        sequence: u64,
-        large: usize,
-    ) -> Self {
-        Self {
-            log,
-            payloads,
-            sequence,
-            large,
-            orphans: Vec::new(),
-        }
-    }
-
-    fn row(&mut self, row: &[&[u8]]) -> Result<At, StoreError> {
-        let at = self.log.append(row)?;
-        self.log.counts(at);
-        Ok(at)
-    }
-
-    fn links(&mut self, id: NodeId, stored: &Stored) -> Result<At, StoreError> {
-        let aside = stored.aside.as_deref();
-        let row = content::links(id, self.sequence, &stored.dependencies, aside);
-        self.row(&[&row])
-    }
-
-    fn base(&mut self, id: NodeId, stored: &Stored) -> Result<Piece, StoreError> {
-        let state = (stored.version, stored.tail_start as u64);
-        self.payload(Kind::Base, id, state, &stored.base)
-    }
-
-    fn payload(
-        &mut self,
-        kind: Kind,
-        id: NodeId,
-        state: State,
-        payload: &Bytes,
-    ) -> Result<Piece, StoreError> {
-        let bytes = payload.len() as u64;
-        let (at, file) = if payload.len() < self.large {
-            let row = PayloadRow::new(kind, id, state, payload);
-            (self.row(&row.parts())?, None)
-        } else {
-            let number = match self.payloads.take_staged(kind, id, state, payload) {
-                Some(number) => number,
-                None => self.payloads.write(kind, id, state, payload)?,
-            };
-            let named = match kind {
-                Kind::Delta => Kind::DeltaFile,
-                _ => Kind::BaseFile,
-            };
-            let row = content::in_file(named, id, state, number, bytes);
-            (self.row(&[&row])?, Some(number))
-        };
-        Ok(Piece { at, file, bytes })
-    }
-
-    /// These rows and payloads do not count any more.
-    fn gone<'p>(
-        &mut self,
-        rows: impl IntoIterator<Item = At>,
-        pieces: impl IntoIterator<Item = &'p Piece>,
-    ) {
-        for row in rows {
-            self.log.counts_no_more(row);
-        }
-        let files = pieces.into_iter().filter_map(|piece| piece.file);
-        self.orphans.extend(files);
     }
 }
 

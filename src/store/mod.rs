@@ -11,7 +11,8 @@
 //! - `nodes/`, a file for each large base or delta (`payloads`),
 //! - `lock`, held by the server that uses it (`claim`).
 //!
-//! `known` remembers what of each node is on disk and where, so that only what is new is written.
+//! `known` remembers what of each node is on disk and where, so that only what is new is written
+//! (`target`).
 //! The nodes of an upload are written ahead of their batch (`staged`).
 //! `recover` copies what can be read of a damaged store. Damage is always an error, never a smaller
 //! scene. `legacy` reads what earlier versions wrote.
@@ -34,6 +35,7 @@ mod recover;
 mod row;
 mod segment;
 mod staged;
+mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -49,12 +51,13 @@ pub(crate) use self::disk::SystemDisk;
 use self::disk::{Disk, DiskFile};
 pub use self::error::StoreError;
 pub use self::keeper::{Health, Keeper, Kept, Task, Written, start};
-use self::known::{Nodes, Scan, Target};
+use self::known::{Nodes, Scan};
 use self::log::{Log, Reading};
 use self::payloads::Payloads;
 pub use self::recover::{Report, recover};
 use self::staged::Rows;
 pub use self::staged::Upcoming;
+use self::target::Target;
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
 

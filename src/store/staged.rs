@@ -15,9 +15,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::content::State;
-use super::known::Target;
 use super::payloads::Payloads;
 use super::row::Kind;
+use super::target::Target;
 use super::{Batch, Store, StoreError, Stored};
 use crate::wire::identity::NodeId;
 
