@@ -254,7 +254,8 @@ fn payloads_of_clients_are_dicts_of_plain_data() {
             };
             seen += 1;
             if dialect.family == Family::Marshal {
-                assert_eq!(marshal::scan(&payload, &Budget::NODE), Ok(()), "{place}");
+                let scanned = marshal::scan(&payload, &Budget::NODE);
+                assert!(scanned.is_ok(), "{place}: {scanned:?}");
                 continue;
             }
             let scanned = scan(&payload, &ScanPolicy::NODE);

@@ -19,7 +19,7 @@ use super::read::{CONTROL, Reader};
 use super::role::{Letter, Opened as Entered, Speech};
 use super::subscriber::SubscriberSpeech;
 use super::ttl::Heartbeats;
-use super::vet::vet;
+use super::vet::Vetting;
 use super::write::write;
 use crate::counters::Count;
 use crate::net::admission::Permit;
@@ -233,6 +233,7 @@ impl Connection {
     ) -> End {
         let inbox = self.roles.inbox(self.link.role);
         let mut speech = speech(self.link.role);
+        let mut vetting = Vetting::new(Arc::clone(peer), self.context.clone());
         let mut cancelled = pin!(self.link.cancel.cancelled());
         loop {
             let mut events = Events::default();
@@ -249,9 +250,7 @@ impl Connection {
                 Ok(paid) => paid,
                 Err(end) => return end,
             };
-            for event in events.iter_mut() {
-                vet(event, peer, &self.context).await;
-            }
+            let events = vetting.vet(events).await;
             let letter = Letter::Said {
                 peer: Arc::clone(peer),
                 events,

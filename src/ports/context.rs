@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::peer::{Peer, Registry};
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) timing: Arc<Timing>,
     pub(crate) same_address: SameAddress,
     pub(crate) offered: Offered,
+    /// Held by who has messages looked into on another processor.
+    pub(crate) helpers: Arc<Semaphore>,
 }
 
 impl Context {

@@ -81,6 +81,7 @@ impl Ports {
                 zmtp: config.session.clients.zmtp(),
                 framed: config.session.clients.framed(),
             },
+            helpers: vet::helpers(config.runtime.worker_threads),
         };
         let roles = Roles {
             command: role::spawn(Role::Command, context.clone()),

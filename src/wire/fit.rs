@@ -58,6 +58,8 @@ pub struct Looked {
     pub rewritten: Option<Bytes>,
     /// Whether it is a delta that needs no look at the node.
     pub plain: bool,
+    /// Number of values when written out; in a pickle every 64 bytes of long strings count as one more.
+    pub values: usize,
 }
 
 /// Checks a payload of a family, some of whose generations change nodes by `deltas`.
@@ -91,8 +93,11 @@ pub fn look_briefly(
 ) -> Result<Option<Looked>, Unfit> {
     let budget = policy.budget;
     if family == Family::Marshal {
-        marshal::scan(payload, &budget)?;
-        return Ok(Some(Looked::default()));
+        let values = marshal::scan(payload, &budget)?;
+        return Ok(Some(Looked {
+            values,
+            ..Looked::default()
+        }));
     }
     let scanned = scan(payload, policy)?;
     if !may_be(scanned.top, part, deltas) {
@@ -104,7 +109,10 @@ pub fn look_briefly(
         return Err(PickleError::OfDeltas(what).into());
     }
     let rewrite = scanned.dated || (scanned.shared && deltas);
-    let mut looked = Looked::default();
+    let mut looked = Looked {
+        values: scanned.items,
+        ..Looked::default()
+    };
     if rewrite || part == Part::Delta {
         if scanned.items > values {
             return Ok(None);

@@ -15,11 +15,11 @@ pub use error::MarshalError;
 use super::pickle::{Budget, is_text};
 
 /// Checks that this is a dict of plain data that every Python loads, within the budget (whose
-/// `stack` has no meaning here: nothing waits for its container).
+/// `stack` has no meaning here: nothing waits for its container). Returns the number of values.
 ///
 /// # Errors
 /// If it is not.
-pub fn scan(input: &[u8], budget: &Budget) -> Result<(), MarshalError> {
+pub fn scan(input: &[u8], budget: &Budget) -> Result<usize, MarshalError> {
     if input.len() > budget.bytes {
         return Err(MarshalError::TooLong {
             len: input.len(),
@@ -103,7 +103,7 @@ enum Step {
 }
 
 impl Scanner<'_> {
-    fn run(mut self) -> Result<(), MarshalError> {
+    fn run(mut self) -> Result<usize, MarshalError> {
         match self.input.first().map(|byte| byte & !FLAG) {
             Some(b'{') => {}
             Some(_) => return Err(MarshalError::NoDict),
@@ -120,7 +120,7 @@ impl Scanner<'_> {
                 let at = self.at;
                 let Some(top) = self.open.last_mut() else {
                     return match self.input.len().saturating_sub(self.next) {
-                        0 => Ok(()),
+                        0 => Ok(self.items),
                         left => Err(MarshalError::Trailing(left)),
                     };
                 };

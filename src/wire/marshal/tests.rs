@@ -1,7 +1,7 @@
 use super::*;
 
 fn check(input: &[u8]) -> Result<(), MarshalError> {
-    scan(input, &Budget::NODE)
+    scan(input, &Budget::NODE).map(drop)
 }
 
 /// A dict whose one value is this.
@@ -12,6 +12,14 @@ fn holding(value: &[u8]) -> Vec<u8> {
 fn refused(value: &[u8]) -> MarshalError {
     let input = holding(value);
     check(&input).expect_err(&input.escape_ascii().to_string())
+}
+
+#[test]
+fn values_are_counted() {
+    assert_eq!(scan(b"{0", &Budget::NODE), Ok(1));
+    let list = b"[\x03\0\0\0NNN";
+    // The dict, its key, the list and what is in it.
+    assert_eq!(scan(&holding(list), &Budget::NODE), Ok(6));
 }
 
 #[test]
@@ -185,7 +193,10 @@ fn budgets_hold() {
         memo: 1,
         ..Budget::NODE
     };
-    assert_eq!(scan(&holding(b"\xfa\0"), &small), budget("references", 1));
+    assert_eq!(
+        scan(&holding(b"\xfa\0"), &small).map(drop),
+        budget("references", 1)
+    );
     let (len, max) = (2, 1);
     let short = Budget { bytes: 1, ..small };
     assert_eq!(scan(b"{0", &short), Err(MarshalError::TooLong { len, max }));
