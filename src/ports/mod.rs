@@ -33,6 +33,7 @@ use self::connection::Roles;
 use self::context::{Context, PortLimits, Timing};
 pub(crate) use self::peer::Peer;
 use self::peer::Registry;
+use crate::beat::Clockwork;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::memory::{pages, spare};
@@ -57,14 +58,14 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Starts the role tasks. Heartbeats run on `heartbeats` if it is given; `shared_addresses` are
-    /// those under which many clients may appear.
+    /// Starts the role tasks. `shared_addresses` are those under which many clients may
+    /// appear.
     pub(crate) fn start(
         config: &Config,
         max_node: usize,
         session: Handle<Arc<Peer>>,
         counters: Arc<Counters>,
-        heartbeats: Option<tokio::runtime::Handle>,
+        clockwork: Clockwork,
         shared_addresses: Vec<IpAddr>,
     ) -> Self {
         let queue_budget = config.net.peer_queue.as_usize();
@@ -75,7 +76,7 @@ impl Ports {
             admission: Admission::new(admission_config(config, shared_addresses)),
             counters,
             limits: Arc::new(PortLimits::new(config, max_node)),
-            timing: Arc::new(Timing::new(config)),
+            timing: Arc::new(Timing::new(config, clockwork.beat)),
             same_address: config.net.same_address,
             offered: Offered {
                 zmtp: config.session.clients.zmtp(),
@@ -88,7 +89,7 @@ impl Ports {
             subscriber: role::spawn(Role::Subscriber, context.clone()),
             publisher: role::spawn(Role::Publisher, context.clone()),
             ttl: role::spawn(Role::Ttl, context.clone()),
-            heartbeats,
+            heartbeats: clockwork.heartbeats,
         };
         let ports = Self {
             context,

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::command::tell_stranger;
 use super::context::Context;
 use super::peer::{Link, Peer};
+use crate::beat::SECOND;
 use crate::counters::Count;
 use crate::net::admission::Permit;
 use crate::net::handshake::{Decoder, Item};
@@ -30,11 +31,6 @@ use crate::wire::message::Message;
 use crate::wire::role::Role;
 use crate::wire::transport;
 
-/// The pace from G3 on.
-const SECOND: Duration = Duration::from_secs(1);
-/// Links whose pings are due so close to each other are pinged at one moment: the thread wakes up
-/// once for all of them, and once for most of their answers.
-const TOGETHER: Duration = Duration::from_millis(100);
 /// The pace before the dialect is known: G1–G2 clients want it fast, the others do not mind.
 const UNKNOWN: Duration = Duration::from_millis(250);
 /// How long G1–G2 clients wait before they answer.
@@ -99,14 +95,18 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
         let mut standings = self.peer.standings();
         let link = Arc::clone(&self.link);
         let mut cancelled = pin!(link.cancel.cancelled());
+        let mut pause = pin!(sleep_until(self.next_ping(&clock, context)));
         loop {
             let due = self.next_ping(&clock, context);
+            if pause.deadline() != due || pause.is_elapsed() {
+                pause.as_mut().reset(due);
+            }
             let deadline = context.login_deadline(opened);
             let late = self.peer.is_stranger();
             let heard = tokio::select! {
                 biased;
                 () = &mut cancelled => return link.end(),
-                () = sleep_until(due) => {
+                () = &mut pause => {
                     if let Err(end) = self.ping(&ping, &mut clock).await {
                         return end;
                     }
@@ -163,7 +163,9 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
     fn next_ping(&self, clock: &Clock, context: &Context) -> Instant {
         let last = clock.frame.max(clock.ping);
         match self.peer.heartbeat() {
-            Some(_) => together(last + SECOND, context.timing.started),
+            // The pace from G3 on. The thread wakes up once for all links that are due at about the same
+            // time, and once for most of their answers.
+            Some(_) => context.timing.beat.last(last + SECOND),
             None => last + UNKNOWN,
         }
     }
@@ -242,13 +244,6 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
     }
 }
 
-/// The last moment up to `due` at which pings are sent, counted from `start`.
-fn together(due: Instant, start: Instant) -> Instant {
-    let since = due.saturating_duration_since(start).as_nanos();
-    let early = since % TOGETHER.as_nanos();
-    due - Duration::from_nanos(u64::try_from(early).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,20 +256,5 @@ mod tests {
         assert_eq!(jitter, [30, 30, 30, 30, 31, 31, 31]);
         assert_eq!([80, 85, 81, 82].map(&mut shown), [31, 31, 60, 80]);
         assert_eq!(shown(10), 10);
-    }
-
-    #[test]
-    fn links_are_pinged_at_the_same_moments() {
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(together(at(1000), start), at(1000));
-        assert_eq!(together(at(1001), start), at(1000));
-        assert_eq!(together(at(1099), start), at(1000));
-        assert_eq!(together(at(1100), start), at(1100));
-        // An answer that takes its time delays no beat, up to a limit.
-        let beat = at(5300);
-        let answered = beat + Duration::from_millis(80);
-        assert_eq!(together(answered + SECOND, start), beat + SECOND);
-        assert_eq!(together(start, at(70)), start);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::beat::Beat;
 use crate::config::{Clients, Config, NewerClients, Secret, Upload};
 use crate::wire::dialect::Ports;
 use crate::wire::pickle::Budget;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub idle_version: Option<String>,
     /// The ports people have to forward begin here.
     pub base_port: u16,
+    /// When it looks around.
+    pub beat: Beat,
 }
 
 impl Settings {
@@ -90,6 +93,7 @@ impl Settings {
             newer_clients: session.newer_clients,
             idle_version: session.idle_version.clone(),
             base_port: config.port,
+            beat: Beat::begin(),
         }
     }
 

@@ -6,6 +6,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::beat::Clockwork;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::ports::Ports;
@@ -35,7 +36,14 @@ impl Linked {
         let settings = Settings::new(&config, 1 << 30, 1 << 28);
         let (backups, _) = mpsc::channel(1);
         let session = session::spawn(settings, Arc::clone(&counters), None, backups);
-        let ports = Ports::start(&config, 1 << 28, session, counters, None, Vec::new());
+        let ports = Ports::start(
+            &config,
+            1 << 28,
+            session,
+            counters,
+            Clockwork::default(),
+            Vec::new(),
+        );
         let context = &ports.context;
         let (role, token) = (Role::Subscriber, CancellationToken::new());
         let link = Arc::new(Link::new(1, role, HERE, false, token));

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::advance;
 use tokio_util::sync::CancellationToken;
 
+use crate::beat::Clockwork;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::ports::Ports;
@@ -31,7 +32,14 @@ fn vetting(helpers: usize) -> (Vetting, Ports) {
     let settings = Settings::new(&config, 1 << 30, 1 << 28);
     let (backups, _) = mpsc::channel(1);
     let session = session::spawn(settings, Arc::clone(&counters), None, backups);
-    let ports = Ports::start(&config, 1 << 28, session, counters, None, Vec::new());
+    let ports = Ports::start(
+        &config,
+        1 << 28,
+        session,
+        counters,
+        Clockwork::default(),
+        Vec::new(),
+    );
     let (role, token) = (Role::Subscriber, CancellationToken::new());
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let link = Arc::new(Link::new(1, role, here, false, token));
