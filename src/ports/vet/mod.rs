@@ -183,8 +183,13 @@ impl Looker {
             drop(helper);
             (events, seen)
         };
-        // It does not come back only when the server ends.
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+        match tokio::task::spawn_blocking(look).await {
+            Ok(looked) => looked,
+            // It ends the connection here as well: whoever pushed them must not believe that they went on.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The server ends.
+            Err(_) => Default::default(),
+        }
     }
 
     /// Lets an event pass, or not.
