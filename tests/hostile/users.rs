@@ -1,6 +1,7 @@
 //! What a user does who is logged in and means no good.
 
 use bytes::Bytes;
+use multi_user_server::counters::Count;
 use multi_user_server::wire::client::{OwnedAnswer, encode_request, encode_update};
 use multi_user_server::wire::command::Request;
 use multi_user_server::wire::identity::NodeId;
@@ -211,6 +212,42 @@ async fn payloads_that_would_do_harm_go_nowhere() {
     let counters = team.judge(PICKLES).await;
     assert_eq!(counters.get("refused_payloads"), 2 * count);
     assert_eq!(counters.get("leaves"), 0);
+}
+
+/// The same among nodes of many values that come in a row, into which another processor looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn harm_among_many_values_goes_nowhere() {
+    let local = Local::start(|_| {}).await;
+    let mut alice = Client::enter(&local.ports, VERSION, Via::Hand, "alice", As::Admin).await;
+    alice.upload(&[node(uuid(0), "alice", "x")]).await;
+    let mut mallory = Client::enter(&local.ports, VERSION, Via::Hand, "mallory", As::User).await;
+    mallory.join().await;
+    // {'a': [1, 1, …], 'b': …}
+    let ones = b"K\x01".repeat(12_000);
+    let dict = |value: &[u8]| {
+        let before = b"\x80\x04}(\x8c\x01a](".as_slice();
+        [before, &ones, b"e\x8c\x01b", value, b"u."].concat()
+    };
+    let (fit, unfit) = (dict(b"N"), dict(b"cos\nsystem\nX\x05\0\0\0owned\x85R"));
+    let is_fit = |n: &u32| !n.is_multiple_of(7);
+    let pushed = 1..400;
+    for n in pushed.clone() {
+        let payload = if is_fit(&n) { &fit } else { &unfit };
+        let update = Update::Node(node(uuid(n), "mallory", payload.clone()));
+        for message in encode_update(mallory.dialect, &mallory.identity, &update) {
+            mallory.publish(message);
+        }
+    }
+    let arrive: Vec<_> = pushed.clone().filter(is_fit).map(uuid).collect();
+    alice
+        .until("all that is fit", |alice| {
+            arrive.iter().all(|id| alice.nodes.contains_key(id))
+        })
+        .await;
+    assert_eq!(alice.nodes.len(), 1 + arrive.len());
+    assert!(arrive.iter().all(|id| alice.nodes[id].payload == fit));
+    let refused = local.server.counters().value(Count::RefusedPayload);
+    assert_eq!(refused, pushed.count() as u64 - arrive.len() as u64);
 }
 
 /// Joins and uploads out of turn.
