@@ -10,6 +10,8 @@
 mod command;
 mod connection;
 mod context;
+#[cfg(test)]
+mod linked;
 mod nodes;
 pub mod outbox;
 mod peer;

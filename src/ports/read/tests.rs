@@ -1,24 +1,13 @@
 //! Read from one end of a pipe, what somebody wrote to the other.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::beat::Clockwork;
-use crate::config::Config;
-use crate::counters::Counters;
 use crate::ports::Ports;
-use crate::session::outlet::Outlet;
-use crate::session::{self, Settings};
-use crate::wire::dialect::for_version;
-use crate::wire::identity::Identity;
+use crate::ports::linked::{HERE, linked};
 
 /// A message that is read into memory of its own, of which some, but fewer than a batch has, are enough.
 const LONG: usize = 2 * BULK;
-
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The data link of a user of 0.9.11, as it is read here, and its other end.
 struct Linked {
@@ -32,25 +21,8 @@ struct Linked {
 
 impl Linked {
     fn new() -> Self {
-        let (config, counters) = (Config::default(), Arc::new(Counters::default()));
-        let settings = Settings::new(&config, 1 << 30, 1 << 28);
-        let (backups, _) = mpsc::channel(1);
-        let session = session::spawn(settings, Arc::clone(&counters), None, backups);
-        let ports = Ports::start(
-            &config,
-            1 << 28,
-            session,
-            counters,
-            Clockwork::default(),
-            Vec::new(),
-        );
+        let (ports, peer, link) = linked();
         let context = &ports.context;
-        let (role, token) = (Role::Subscriber, CancellationToken::new());
-        let link = Arc::new(Link::new(1, role, HERE, false, token));
-        let identity = Identity::anonymous();
-        let attached = context.registry.attach(&identity, false, false, &link);
-        let (peer, _) = attached.unwrap();
-        peer.log_in(for_version(Some("0.9.11")).unwrap());
         let mut decoder = zmtp::Decoder::new();
         decoder.feed(&zmtp::greeting());
         decoder.feed(&zmtp::ready(zmtp::SocketType::Dealer, None));

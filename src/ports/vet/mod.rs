@@ -133,11 +133,7 @@ impl Looker {
     async fn here(&self, mut events: Events) -> (Events, Seen) {
         let mut seen = Seen::default();
         for event in events.iter_mut() {
-            let Some((node, payload, part)) = payload(event) else {
-                continue;
-            };
-            let Some(dialect) = self.peer.dialect() else {
-                *event = Event::Unfit(node);
+            let Some((payload, part, dialect)) = self.subject(event) else {
                 continue;
             };
             let limits = &self.context.limits;
@@ -170,11 +166,7 @@ impl Looker {
         let look = move || {
             let mut seen = Seen::default();
             for event in events.iter_mut() {
-                let Some((node, payload, part)) = payload(event) else {
-                    continue;
-                };
-                let Some(dialect) = looker.peer.dialect() else {
-                    *event = Event::Unfit(node);
+                let Some((payload, part, dialect)) = looker.subject(event) else {
                     continue;
                 };
                 let looked = guarded(payload, part, dialect, &looker.context.limits);
@@ -190,6 +182,19 @@ impl Looker {
             // The server ends.
             Err(_) => Default::default(),
         }
+    }
+
+    /// What there is to look into, what it is part of, and whose it is. Who is not logged in, or is
+    /// leaving, has nothing to push.
+    fn subject<'a>(&self, event: &'a mut Event) -> Option<(&'a mut Bytes, Part, &'static Dialect)> {
+        let Some(dialect) = self.peer.dialect() else {
+            if let Some((node, ..)) = payload(event) {
+                *event = Event::Unfit(node);
+            }
+            return None;
+        };
+        let (_, payload, part) = payload(event)?;
+        Some((payload, part, dialect))
     }
 
     /// Lets an event pass, or not.

@@ -1,26 +1,16 @@
 //! On which thread messages are looked into.
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::task::Poll;
 
-use tokio::sync::mpsc;
 use tokio::time::advance;
-use tokio_util::sync::CancellationToken;
 
-use crate::beat::Clockwork;
-use crate::config::Config;
-use crate::counters::Counters;
 use crate::ports::Ports;
-use crate::ports::peer::Link;
+use crate::ports::linked::linked;
 use crate::ports::vet::*;
-use crate::session::{self, Settings};
 use crate::wire::dialect::Framing;
-use crate::wire::dialect::for_version;
-use crate::wire::identity::Identity;
 use crate::wire::node::{Delta, NodeState};
-use crate::wire::role::Role;
 
 const DICT: &[u8] = b"\x80\x04}.";
 /// With one list in two places.
@@ -28,25 +18,7 @@ const TWICE: &[u8] = b"\x80\x04}\x94(\x8c\x01a]\x94K\x01a\x8c\x01bh\x01u.";
 
 /// A user who pushes nodes, where so many may help.
 fn vetting(helpers: usize) -> (Vetting, Ports) {
-    let (config, counters) = (Config::default(), Arc::new(Counters::default()));
-    let settings = Settings::new(&config, 1 << 30, 1 << 28);
-    let (backups, _) = mpsc::channel(1);
-    let session = session::spawn(settings, Arc::clone(&counters), None, backups);
-    let ports = Ports::start(
-        &config,
-        1 << 28,
-        session,
-        counters,
-        Clockwork::default(),
-        Vec::new(),
-    );
-    let (role, token) = (Role::Subscriber, CancellationToken::new());
-    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let link = Arc::new(Link::new(1, role, here, false, token));
-    let registry = &ports.context.registry;
-    let attached = registry.attach(&Identity::anonymous(), false, false, &link);
-    let (peer, _) = attached.unwrap();
-    peer.log_in(for_version(Some("0.9.11")).unwrap());
+    let (ports, peer, _) = linked();
     let mut context = ports.context.clone();
     context.helpers = Arc::new(Semaphore::new(helpers));
     (Vetting::new(peer, context), ports)

@@ -1,0 +1,44 @@
+//! Ports with one user on them, for tests of what is done with its link.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Ports;
+use super::peer::{Link, Peer};
+use crate::beat::Clockwork;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::session::outlet::Outlet;
+use crate::session::{self, Settings};
+use crate::wire::dialect::for_version;
+use crate::wire::identity::Identity;
+use crate::wire::role::Role;
+
+/// Where the user is.
+pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The data link of a user of 0.9.11, behind which nobody is.
+pub(super) fn linked() -> (Ports, Arc<Peer>, Arc<Link>) {
+    let (config, counters) = (Config::default(), Arc::new(Counters::default()));
+    let settings = Settings::new(&config, 1 << 30, 1 << 28);
+    let (backups, _) = mpsc::channel(1);
+    let session = session::spawn(settings, Arc::clone(&counters), None, backups);
+    let ports = Ports::start(
+        &config,
+        1 << 28,
+        session,
+        counters,
+        Clockwork::default(),
+        Vec::new(),
+    );
+    let (role, token) = (Role::Subscriber, CancellationToken::new());
+    let link = Arc::new(Link::new(1, role, HERE, false, token));
+    let registry = &ports.context.registry;
+    let attached = registry.attach(&Identity::anonymous(), false, false, &link);
+    let (peer, _) = attached.unwrap();
+    peer.log_in(for_version(Some("0.9.11")).unwrap());
+    (ports, peer, link)
+}
