@@ -163,6 +163,8 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
     fn next_ping(&self, clock: &Clock, context: &Context) -> Instant {
         let last = clock.frame.max(clock.ping);
         match self.peer.heartbeat() {
+            // What it answered before its login was not answered in turn.
+            Some(Heartbeat::Echo50ms) if clock.asked.is_none() => last + UNKNOWN,
             // The pace from G3 on. The thread wakes up once for all links that are due at about the same
             // time, and once for most of their answers.
             Some(_) => context.timing.beat.last(last + SECOND),
@@ -246,7 +248,12 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, duplex};
+
     use super::*;
+    use crate::ports::linked::{HERE, linked};
+    use crate::wire::dialect::for_version;
+    use crate::wire::zmtp::{self, SocketType};
 
     #[test]
     fn what_holds_up_single_heartbeats_is_not_shown() {
@@ -256,5 +263,41 @@ mod tests {
         assert_eq!(jitter, [30, 30, 30, 30, 31, 31, 31]);
         assert_eq!([80, 85, 81, 82].map(&mut shown), [31, 31, 60, 80]);
         assert_eq!(shown(10), 10);
+    }
+
+    /// Clients of G1 end themselves after a second without a PING.
+    #[tokio::test(start_paused = true)]
+    async fn who_answered_before_its_login_is_not_kept_waiting() {
+        let (ports, peer, link) = linked();
+        let mut decoder = zmtp::Decoder::new();
+        decoder.feed(&zmtp::greeting());
+        decoder.feed(&zmtp::ready(SocketType::Dealer, None));
+        let mut decoder = Decoder::Zmtp(decoder);
+        while decoder.next(&Limits::STRANGER).unwrap().is_some() {}
+        let (mut other, io) = duplex(64);
+        let beats = Heartbeats {
+            io,
+            decoder,
+            peer: Arc::clone(&peer),
+            link,
+            port: 3,
+        };
+        let context = ports.context.clone();
+        tokio::spawn(async move {
+            let permit = context.admission.admit(HERE).unwrap();
+            beats.run(&context, &permit).await
+        });
+        let mut ping = [0; 6];
+        other.write_all(b"\0\x04INIT").await.unwrap();
+        other.read_exact(&mut ping).await.unwrap();
+        assert_eq!(&ping, b"\0\x04PING");
+        other.write_all(b"\0\x04PONG").await.unwrap();
+        while peer.round_trip().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let answered = Instant::now();
+        peer.log_in(for_version(Some("0.0.9")).unwrap());
+        other.read_exact(&mut ping).await.unwrap();
+        assert!(answered.elapsed() <= UNKNOWN, "{:?}", answered.elapsed());
     }
 }
