@@ -1,4 +1,4 @@
-//! The moments at which what is done again and again is done: heartbeats, and the session's look around.
+//! The moments at which what is done again and again is done: the session's look around.
 //!
 //! All of it in one process counts from the same moment, so that one wake-up serves many.
 

@@ -78,7 +78,7 @@ impl Ports {
             admission: Admission::new(admission_config(config, shared_addresses)),
             counters,
             limits: Arc::new(PortLimits::new(config, max_node)),
-            timing: Arc::new(Timing::new(config, clockwork.beat)),
+            timing: Arc::new(Timing::new(config)),
             same_address: config.net.same_address,
             offered: Offered {
                 zmtp: config.session.clients.zmtp(),

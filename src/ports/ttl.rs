@@ -19,7 +19,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::command::tell_stranger;
 use super::context::Context;
 use super::peer::{Link, Peer};
-use crate::beat::SECOND;
 use crate::counters::Count;
 use crate::net::admission::Permit;
 use crate::net::handshake::{Decoder, Item};
@@ -31,6 +30,11 @@ use crate::wire::message::Message;
 use crate::wire::role::Role;
 use crate::wire::transport;
 
+/// The pace from G3 on.
+const SECOND: Duration = Duration::from_secs(1);
+/// Links whose pings are due so close to each other are pinged at one moment: the thread wakes up
+/// once for all of them, and once for most of their answers.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// The pace before the dialect is known: G1–G2 clients want it fast, the others do not mind.
 const UNKNOWN: Duration = Duration::from_millis(250);
 /// How long G1–G2 clients wait before they answer.
@@ -95,18 +99,14 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
         let mut standings = self.peer.standings();
         let link = Arc::clone(&self.link);
         let mut cancelled = pin!(link.cancel.cancelled());
-        let mut pause = pin!(sleep_until(self.next_ping(&clock, context)));
         loop {
             let due = self.next_ping(&clock, context);
-            if pause.deadline() != due || pause.is_elapsed() {
-                pause.as_mut().reset(due);
-            }
             let deadline = context.login_deadline(opened);
             let late = self.peer.is_stranger();
             let heard = tokio::select! {
                 biased;
                 () = &mut cancelled => return link.end(),
-                () = &mut pause => {
+                () = sleep_until(due) => {
                     if let Err(end) = self.ping(&ping, &mut clock).await {
                         return end;
                     }
@@ -163,11 +163,7 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
     fn next_ping(&self, clock: &Clock, context: &Context) -> Instant {
         let last = clock.frame.max(clock.ping);
         match self.peer.heartbeat() {
-            // What it answered before its login was not answered in turn.
-            Some(Heartbeat::Echo50ms) if clock.asked.is_none() => last + UNKNOWN,
-            // The pace from G3 on. The thread wakes up once for all links that are due at about the same
-            // time, and once for most of their answers.
-            Some(_) => context.timing.beat.last(last + SECOND),
+            Some(_) => together(last + SECOND, context.timing.started),
             None => last + UNKNOWN,
         }
     }
@@ -246,14 +242,16 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
     }
 }
 
+/// The last moment up to `due` at which pings are sent, counted from `start`.
+fn together(due: Instant, start: Instant) -> Instant {
+    let since = due.saturating_duration_since(start).as_nanos();
+    let early = since % TOGETHER.as_nanos();
+    due - Duration::from_nanos(u64::try_from(early).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, duplex};
-
     use super::*;
-    use crate::ports::linked::{HERE, linked};
-    use crate::wire::dialect::for_version;
-    use crate::wire::zmtp::{self, SocketType};
 
     #[test]
     fn what_holds_up_single_heartbeats_is_not_shown() {
@@ -265,39 +263,18 @@ mod tests {
         assert_eq!(shown(10), 10);
     }
 
-    /// Clients of G1 end themselves after a second without a PING.
-    #[tokio::test(start_paused = true)]
-    async fn who_answered_before_its_login_is_not_kept_waiting() {
-        let (ports, peer, link) = linked();
-        let mut decoder = zmtp::Decoder::new();
-        decoder.feed(&zmtp::greeting());
-        decoder.feed(&zmtp::ready(SocketType::Dealer, None));
-        let mut decoder = Decoder::Zmtp(decoder);
-        while decoder.next(&Limits::STRANGER).unwrap().is_some() {}
-        let (mut other, io) = duplex(64);
-        let beats = Heartbeats {
-            io,
-            decoder,
-            peer: Arc::clone(&peer),
-            link,
-            port: 3,
-        };
-        let context = ports.context.clone();
-        tokio::spawn(async move {
-            let permit = context.admission.admit(HERE).unwrap();
-            beats.run(&context, &permit).await
-        });
-        let mut ping = [0; 6];
-        other.write_all(b"\0\x04INIT").await.unwrap();
-        other.read_exact(&mut ping).await.unwrap();
-        assert_eq!(&ping, b"\0\x04PING");
-        other.write_all(b"\0\x04PONG").await.unwrap();
-        while peer.round_trip().is_none() {
-            tokio::task::yield_now().await;
-        }
-        let answered = Instant::now();
-        peer.log_in(for_version(Some("0.0.9")).unwrap());
-        other.read_exact(&mut ping).await.unwrap();
-        assert!(answered.elapsed() <= UNKNOWN, "{:?}", answered.elapsed());
+    #[test]
+    fn links_are_pinged_at_the_same_moments() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(together(at(1000), start), at(1000));
+        assert_eq!(together(at(1001), start), at(1000));
+        assert_eq!(together(at(1099), start), at(1000));
+        assert_eq!(together(at(1100), start), at(1100));
+        // An answer that takes its time delays no beat, up to a limit.
+        let beat = at(5300);
+        let answered = beat + Duration::from_millis(80);
+        assert_eq!(together(answered + SECOND, start), beat + SECOND);
+        assert_eq!(together(start, at(70)), start);
     }
 }

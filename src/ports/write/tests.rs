@@ -5,7 +5,6 @@ use std::task::{self, Poll};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::beat::Beat;
 use crate::config::Config;
 use crate::wire::role::Role;
 
@@ -70,10 +69,7 @@ impl AsyncWrite for Sink {
 
 /// The lengths of what was written when the system takes so much at a time.
 async fn written(lengths: &[usize], takes: usize) -> Vec<usize> {
-    let (timing, counters) = (
-        Timing::new(&Config::default(), Beat::begin()),
-        Counters::default(),
-    );
+    let (timing, counters) = (Timing::new(&Config::default()), Counters::default());
     let link = Link::new(
         1,
         Role::Publisher,
