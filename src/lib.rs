@@ -20,7 +20,6 @@
 pub mod admin;
 pub mod admin_password;
 pub mod backup;
-pub mod beat;
 pub mod cli;
 pub mod config;
 mod console;
@@ -42,7 +41,6 @@ use std::io;
 
 use tracing::info;
 
-use crate::beat::{Beat, Clockwork};
 use crate::config::Config;
 use crate::console::Console;
 #[cfg(unix)]
@@ -63,7 +61,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
     #[cfg(unix)]
     files::allow(config.net.max_connections);
     let threads = config.runtime.worker_threads.resolve();
-    let beat = Beat::begin();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("session")
@@ -75,17 +72,14 @@ pub fn run(config: Config) -> Result<(), StartError> {
         .thread_name("heartbeats")
         .enable_all()
         .build()?;
-    let clockwork = Clockwork {
-        beat,
-        heartbeats: Some(heartbeats.handle().clone()),
-    };
+    let handle = heartbeats.handle().clone();
     let result = runtime.block_on(async {
         let attached = config.runtime.attached;
         let history = config.data_dir.join(CONSOLE_HISTORY);
         #[cfg(unix)]
         let socket = admin::socket_path(&config.data_dir, &config.session.name);
         let console = config.runtime.console;
-        let server = Server::start(config, clockwork).await?;
+        let server = Server::start(config, Some(handle)).await?;
         let session = server.session();
         #[cfg(unix)]
         let socket = open_socket(socket, server.desk());

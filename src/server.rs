@@ -16,7 +16,6 @@ use tracing::{info, warn};
 use crate::admin::{Desk, sessions};
 use crate::admin_password::{self, AdminPasswordError};
 use crate::backup::{self, Backups, Policy};
-use crate::beat::Clockwork;
 use crate::config::{Clients, Config, Era, Flush, available_memory};
 use crate::counters::Counters;
 use crate::net::listen::{BindError, Listener, bind};
@@ -84,12 +83,15 @@ impl Server {
     /// # Errors
     ///
     /// If a port or the data directory cannot be used.
-    pub async fn start(config: Config, clockwork: Clockwork) -> Result<Self, StartError> {
+    pub async fn start(
+        config: Config,
+        heartbeats: Option<tokio::runtime::Handle>,
+    ) -> Result<Self, StartError> {
         let mut listeners = service::sockets(config.port)?;
         if listeners.is_empty() {
             listeners = open(&config)?;
         }
-        Self::with_listeners(config, listeners, clockwork)
+        Self::with_listeners(config, listeners, heartbeats)
     }
 
     /// Serves on these listeners; each comes with the distance of its port from the base port.
@@ -100,7 +102,7 @@ impl Server {
     pub fn with_listeners<L: Listener>(
         mut config: Config,
         listeners: Vec<(L, u16)>,
-        clockwork: Clockwork,
+        heartbeats: Option<tokio::runtime::Handle>,
     ) -> Result<Self, StartError> {
         if config.session.admin_password.is_none() {
             let password = admin_password::load_or_create(&config.data_dir)?;
@@ -115,9 +117,7 @@ impl Server {
             }
         }
         let limits = config.session.limits(available_memory());
-        let mut settings =
-            Settings::new(&config, limits.session.as_usize(), limits.node.as_usize());
-        settings.beat = clockwork.beat;
+        let settings = Settings::new(&config, limits.session.as_usize(), limits.node.as_usize());
         let counters = Arc::new(Counters::new(config.log.repeat));
         let kept = match config.durability.flush {
             Flush::Off => None,
@@ -146,7 +146,7 @@ impl Server {
             limits.node.as_usize(),
             session,
             Arc::clone(&counters),
-            clockwork,
+            heartbeats,
             shared_addresses,
         );
         let mut addresses = Vec::with_capacity(listeners.len());

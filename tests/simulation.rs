@@ -22,7 +22,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use multi_user_server::beat::Clockwork;
 use multi_user_server::config::{Config, Flush, Secret};
 use multi_user_server::counters::Count;
 use multi_user_server::net::listen::Listener;
@@ -667,7 +666,7 @@ async fn simulate(version: &'static str, seed: u64) {
     // The disk is no part of it.
     config.durability.flush = Flush::Off;
     config.session.admin_password = Some(Secret::new("sesame"));
-    let server = Server::with_listeners(config, listeners, Clockwork::default()).unwrap();
+    let server = Server::with_listeners(config, listeners, None).unwrap();
 
     // Over a link that is cut its own edits would be lost unnoticed, as with libzmq; where pushes
     // have a link of their own the others can be cut all the same.

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ports;
 use super::peer::{Link, Peer};
-use crate::beat::Clockwork;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::session::outlet::Outlet;
@@ -26,14 +25,7 @@ pub(super) fn linked() -> (Ports, Arc<Peer>, Arc<Link>) {
     let settings = Settings::new(&config, 1 << 30, 1 << 28);
     let (backups, _) = mpsc::channel(1);
     let session = session::spawn(settings, Arc::clone(&counters), None, backups);
-    let ports = Ports::start(
-        &config,
-        1 << 28,
-        session,
-        counters,
-        Clockwork::default(),
-        Vec::new(),
-    );
+    let ports = Ports::start(&config, 1 << 28, session, counters, None, Vec::new());
     let (role, token) = (Role::Subscriber, CancellationToken::new());
     let link = Arc::new(Link::new(1, role, HERE, false, token));
     let registry = &ports.context.registry;

@@ -35,7 +35,6 @@ use self::connection::Roles;
 use self::context::{Context, PortLimits, Timing};
 pub(crate) use self::peer::Peer;
 use self::peer::Registry;
-use crate::beat::Clockwork;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::memory::{pages, spare};
@@ -60,14 +59,14 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Starts the role tasks. `shared_addresses` are those under which many clients may
-    /// appear.
+    /// Starts the role tasks. Heartbeats run on `heartbeats` if it is given; `shared_addresses` are
+    /// those under which many clients may appear.
     pub(crate) fn start(
         config: &Config,
         max_node: usize,
         session: Handle<Arc<Peer>>,
         counters: Arc<Counters>,
-        clockwork: Clockwork,
+        heartbeats: Option<tokio::runtime::Handle>,
         shared_addresses: Vec<IpAddr>,
     ) -> Self {
         let queue_budget = config.net.peer_queue.as_usize();
@@ -91,7 +90,7 @@ impl Ports {
             subscriber: role::spawn(Role::Subscriber, context.clone()),
             publisher: role::spawn(Role::Publisher, context.clone()),
             ttl: role::spawn(Role::Ttl, context.clone()),
-            heartbeats: clockwork.heartbeats,
+            heartbeats,
         };
         let ports = Self {
             context,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::beat::Beat;
 use crate::config::{Clients, Config, NewerClients, Secret, Upload};
 use crate::wire::dialect::Ports;
 use crate::wire::pickle::Budget;
@@ -60,8 +59,6 @@ pub struct Settings {
     pub idle_version: Option<String>,
     /// The ports people have to forward begin here.
     pub base_port: u16,
-    /// When it looks around.
-    pub beat: Beat,
 }
 
 impl Settings {
@@ -93,7 +90,6 @@ impl Settings {
             newer_clients: session.newer_clients,
             idle_version: session.idle_version.clone(),
             base_port: config.port,
-            beat: Beat::begin(),
         }
     }
 

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use multi_user_server::beat::Clockwork;
 use multi_user_server::config::{Config, Flush, Secret};
 use multi_user_server::server::Server;
 use serde_json::Value;
@@ -385,7 +384,7 @@ impl Local {
         config.session.admin_password = Some(Secret::new(ADMIN.to_owned()));
         config.durability.flush = Flush::Off;
         change(&mut config);
-        let server = Server::start(config, Clockwork::default()).await.unwrap();
+        let server = Server::start(config, None).await.unwrap();
         Self {
             ports: Ports::new(server.addresses()),
             server,
