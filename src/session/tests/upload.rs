@@ -293,7 +293,7 @@ fn an_empty_upload_makes_an_empty_session_that_can_be_joined_later() {
         let alice = room.enter(admin_auth("alice", version));
         let bob = room.enter(auth("bob", version));
         room.hush(&[&alice, &bob]);
-        room.upload_nothing(&alice);
+        room.upload(&alice, &[]);
         let told = without_users(room.told(&bob));
         if version == "0.9.11" {
             assert_eq!(told, ["catalog 0"], "a placeholder");
@@ -316,7 +316,7 @@ fn an_empty_session_without_active_users_can_be_filled_again() {
     for version in VERSIONS.into_iter().filter(|v| *v != "0.9.11") {
         let mut room = Room::new(version);
         let alice = room.enter(admin_auth("alice", version));
-        room.upload_nothing(&alice);
+        room.upload(&alice, &[]);
         let bob = room.enter(admin_auth("bob", version));
         room.ask(&bob, Request::CatalogRequest);
         room.unlink(&alice, Role::Command, End::Closed);
