@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::authority;
-use super::join::encode_right;
+use super::behind::encode_right;
 use super::live::is_unseen;
 use super::outlet::{Edit, Outlet, Slot};
 use super::replicas::{COMMON, Replica};

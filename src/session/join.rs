@@ -1,26 +1,19 @@
-//! Late joiners and everybody who has fallen behind: the catalog, one node at a time, and then
-//! whatever changed meanwhile.
-//!
-//! A change that cannot go to a user right now (it is still joining, or its queue is full) is not
-//! queued but noted in [`User::behind`]; the node's *present* state is sent when it can be. So a
-//! slow peer costs one mark per node, nothing is lost and nothing comes twice.
+//! Late joiners: the catalog, one node at a time, and then whatever changed meanwhile (`behind`).
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::info;
 
-use super::outlet::{Edit, Joins, Outlet, Slot};
-use super::replicas::{Replica, Replicas};
+use super::outlet::{Joins, Outlet, Slot};
+use super::replicas::Replica;
 use super::state::{Phase, Session, Timer, encode, past};
-use super::users::{Behind, Fetching, Missing, Stage, User};
+use super::users::{Fetching, Missing, Stage, User};
 use crate::counters::Count;
 use crate::text::shown;
 use crate::wire::command::{self, Answer};
 use crate::wire::dialect::{Dialect, MissingNode, Transfer};
 use crate::wire::identity::{Identity, NodeId};
-use crate::wire::message::Encoded;
 use crate::wire::node::{self, NodeState};
 
 /// How often it is looked after whether the last node of a join has arrived.
@@ -247,60 +240,6 @@ impl<O: Outlet> Session<O> {
         self.send_backlog(who);
     }
 
-    fn send_backlog(&mut self, who: &Identity) {
-        let Some(dialect) = self.dialect() else {
-            return;
-        };
-        let Some(user) = self.users.get_mut(who) else {
-            return;
-        };
-        if !user.is_active() {
-            return;
-        }
-        while user.outlet.has_room() {
-            let Some(id) = next_behind(&self.replicas, user) else {
-                break;
-            };
-            let Some(behind) = user.behind.remove(id) else {
-                break;
-            };
-            let Some(replica) = self.replicas.get(id) else {
-                continue;
-            };
-            match behind.data {
-                Some(missing) => send_missing(dialect, user, id, replica, missing),
-                None if !behind.right => continue,
-                None => {}
-            }
-            if behind.right {
-                let right = encode_right(dialect, "server", &[id], replica.owner());
-                user.outlet.edit(id, Edit::Right, right);
-            }
-        }
-    }
-
-    /// What may have been overtaken by a frame on another link is sent once more.
-    pub(super) fn settle(&mut self, who: &Identity, id: NodeId, data: bool, now: Instant) {
-        let exists = self.replicas.contains(id);
-        let Some(user) = self.users.get_mut(who) else {
-            return;
-        };
-        if !user.is_active() {
-            return;
-        }
-        if exists {
-            user.doomed.remove(&id);
-            let behind = user.behind.entry(id);
-            behind.right = true;
-            if data {
-                behind.data = Some(Missing::Whole);
-            }
-            self.send_backlog(who);
-        } else {
-            self.send_delete(who, id, now);
-        }
-    }
-
     /// A node is gone: what that means for those who are still fetching. Returns whether the user
     /// is to be told now.
     pub(super) fn note_deleted(user: &mut User<O>, id: NodeId, replica: Option<&Replica>) -> bool {
@@ -338,32 +277,6 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// A node changed while the user cannot be told. Returns whether it can be told now.
-    pub(super) fn note_changed(user: &mut User<O>, id: NodeId, change: Behind) -> bool {
-        let later = match &user.stage {
-            Stage::Active => !user.behind.is_empty() || !user.outlet.has_room(),
-            // Not asked for yet: it will be given the present state.
-            Stage::Fetching(fetching) if fetching.remaining.contains(&id) => return false,
-            Stage::Fetching(_) => true,
-            // Gets a catalog later.
-            Stage::Lobby | Stage::Offering | Stage::Uploading => return false,
-        };
-        if later {
-            let behind = user.behind.entry(id);
-            behind.right |= change.right;
-            behind.data = match (behind.data, change.data) {
-                (old, None) => old,
-                // Deltas to be sent from a cursor on include the new one.
-                (Some(cursor @ Missing::Deltas { .. }), Some(Missing::Deltas { .. })) => {
-                    Some(cursor)
-                }
-                (Some(Missing::Whole), Some(_)) | (_, Some(Missing::Whole)) => Some(Missing::Whole),
-                (None, new) => new,
-            };
-        }
-        !later
-    }
-
     /// Joins in which nothing moves keep what was deleted meanwhile alive: they are ended.
     pub(super) fn find_stalled(&mut self, now: Instant) {
         self.find_stalled_upload(now);
@@ -389,24 +302,6 @@ impl<O: Outlet> Session<O> {
     }
 }
 
-/// The next node to send to somebody who lacks some: one whose own needs are met.
-fn next_behind<O>(replicas: &Replicas, user: &mut User<O>) -> Option<NodeId> {
-    let mut id = user.behind.first()?;
-    let mut seen = HashSet::from([id]);
-    while let Some(dependency) = replicas.get(id).and_then(|replica| {
-        let missing = |d: &&NodeId| user.behind.get(**d).is_some_and(|b| b.data.is_some());
-        replica
-            .dependencies()
-            .iter()
-            .filter(missing)
-            .find(|d| !seen.contains(d))
-    }) {
-        id = *dependency;
-        seen.insert(id);
-    }
-    Some(id)
-}
-
 /// Answers a GET over the link on which this generation expects nodes.
 fn send_requested<O: Outlet>(dialect: &Dialect, outlet: &O, state: &NodeState) {
     match dialect.join {
@@ -419,46 +314,4 @@ fn send_requested<O: Outlet>(dialect: &Dialect, outlet: &O, state: &NodeState) {
             outlet.command(Slot::Plain, bytes);
         }
     }
-}
-
-/// Sends what is missing of a node: its whole state with the deltas since, or the deltas alone.
-pub(super) fn send_missing<O: Outlet>(
-    dialect: &Dialect,
-    user: &User<O>,
-    id: NodeId,
-    replica: &Replica,
-    missing: Missing,
-) {
-    let known = match missing {
-        Missing::Deltas { version, from } if version == replica.version() => {
-            replica.tail_from(from)
-        }
-        _ => None,
-    };
-    let mut parts = Vec::new();
-    let mut joins = Joins::Follows;
-    if known.is_none() {
-        joins = Joins::Replaces;
-        parts.push(node::encode_node(
-            dialect,
-            replica.with(&id, replica.base()),
-        ));
-    }
-    for delta in known.unwrap_or_else(|| replica.tail()) {
-        parts.push(node::encode_delta(dialect, replica.with(&id, delta)));
-    }
-    let now = Instant::now();
-    for part in parts {
-        user.outlet
-            .data(id, joins, replica.dependencies(), part, now);
-        joins = Joins::Follows;
-    }
-}
-
-/// A Right in bytes.
-pub(super) fn encode_right(dialect: &Dialect, by: &str, nodes: &[NodeId], owner: &str) -> Encoded {
-    encode(
-        dialect,
-        &command::encode(dialect, &Answer::Right { by, nodes, owner }),
-    )
 }

@@ -9,6 +9,7 @@
 mod actor;
 mod ahead;
 mod authority;
+mod behind;
 mod edits;
 pub mod event;
 pub mod events;

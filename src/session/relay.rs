@@ -5,7 +5,7 @@
 
 use tokio::time::Instant;
 
-use super::join::{encode_right, send_missing};
+use super::behind::{encode_right, send_missing};
 use super::outlet::{Edit, Joins, Outlet};
 use super::state::{Session, Timer};
 use super::users::{Behind, Missing};

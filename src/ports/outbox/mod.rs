@@ -11,6 +11,7 @@
 //! frame follows the other's by less than the peer's round trip the order on arrival is open, and
 //! [`Outbox::written`] asks for the later one to be repeated.
 
+mod batch;
 mod receipts;
 mod state;
 #[cfg(test)]
@@ -19,18 +20,15 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use self::batch::Batch;
 use self::state::{Group, Mark, Marks, Part, Queued, State};
 use crate::session::gate::Gate;
 use crate::session::outlet::{Edit, Joins, Repeat, Slot};
 use crate::wire::identity::NodeId;
 use crate::wire::message::Encoded;
-
-/// Pieces in one batch, about.
-const SEGMENTS: usize = 256;
 
 /// The two queues of a peer, each drained by the writer of one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,42 +37,6 @@ pub enum Lane {
     Command,
     /// The subscriber (four ports) or data link.
     Data,
-}
-
-/// Bytes to be written in one go. Hand it back by [`Outbox::written`] or `lost`.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// What to write, in order.
-    pub segments: Vec<Bytes>,
-    /// Counts batches of data.
-    number: u64,
-    bytes: usize,
-    /// Whose they are, each once.
-    nodes: Vec<(NodeId, Option<Edit>)>,
-}
-
-impl Batch {
-    /// Bytes in it.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether it is large enough.
-    fn is_full(&self, target: usize) -> bool {
-        self.is_filled(0, target, self.segments.len())
-    }
-
-    /// The same with so many bytes more, and of so many pieces.
-    fn is_filled(&self, more: usize, target: usize, segments: usize) -> bool {
-        self.bytes.saturating_add(more) >= target || segments >= SEGMENTS
-    }
-
-    fn clear(&mut self) {
-        self.segments.clear();
-        self.nodes.clear();
-        self.bytes = 0;
-        self.number = 0;
-    }
 }
 
 /// What became of a batch besides its bytes.

@@ -1,5 +1,6 @@
 //! What a peer gets, in which order.
 
+use bytes::Bytes;
 use tokio::time::advance;
 
 use super::*;

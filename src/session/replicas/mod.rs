@@ -5,6 +5,7 @@
 
 mod aside;
 mod kept;
+mod replica;
 #[cfg(test)]
 mod tests;
 
@@ -16,156 +17,17 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use self::aside::Aside;
+use self::replica::DEPENDENCY;
+pub use self::replica::Replica;
+pub(super) use self::replica::cost;
 use crate::wire::identity::{Identity, NodeId, NodeMap, NodeSet};
-use crate::wire::node::{Delta, NodeRef, NodeState};
+use crate::wire::node::{Delta, NodeState};
 
 /// The owner of what nobody owns.
 pub const COMMON: &str = "COMMON";
 
-/// What a node costs beside its payload, roughly: indices, allocation, uuid.
-const OVERHEAD: usize = 256;
-/// What one dependency costs, with its entry in the index.
-const DEPENDENCY: usize = 200;
 /// Graves kept of nodes that were never there.
 const UNKNOWN_GRAVES: usize = 10_000;
-
-/// What a node's state will cost, about.
-pub(super) fn cost(state: &NodeState) -> usize {
-    let dependencies = state.dependencies.len().saturating_mul(DEPENDENCY);
-    state
-        .payload
-        .len()
-        .saturating_add(dependencies)
-        .saturating_add(OVERHEAD)
-}
-
-/// One node.
-#[derive(Clone, Debug)]
-pub struct Replica {
-    owner: Arc<str>,
-    kind: Bytes,
-    dependencies: Vec<NodeId>,
-    base: Bytes,
-    /// Changes with every whole state; counts over all nodes, so it also tells a node from one
-    /// of the same uuid created anew.
-    version: u64,
-    tail: Vec<Bytes>,
-    tail_bytes: usize,
-    /// Number of the first delta in `tail`, counted from the whole state of this version as it
-    /// came. Those before it are in `base`.
-    tail_start: usize,
-    /// Whether there are tuples in it; `None` until it was looked into.
-    tuples: Option<bool>,
-    /// Its deltas cannot be folded into it.
-    unfoldable: bool,
-    place: u64,
-    /// Who owned it before the present owner, and until when.
-    former: Option<(Arc<str>, Instant)>,
-}
-
-impl Replica {
-    /// [`COMMON`] or a user's name.
-    pub fn owner(&self) -> &Arc<str> {
-        &self.owner
-    }
-
-    /// Who owned it before, and until when.
-    pub fn former(&self) -> Option<(&str, Instant)> {
-        self.former
-            .as_ref()
-            .map(|(owner, until)| (&**owner, *until))
-    }
-
-    /// The nodes it needs.
-    pub fn dependencies(&self) -> &[NodeId] {
-        &self.dependencies
-    }
-
-    /// Number of the whole state its deltas build on.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// The base: the last whole state, or what came of it and some deltas.
-    pub fn base(&self) -> &Bytes {
-        &self.base
-    }
-
-    /// Deltas since the base, oldest first.
-    pub fn tail(&self) -> &[Bytes] {
-        &self.tail
-    }
-
-    /// Number of the first delta of the tail.
-    pub fn tail_start(&self) -> usize {
-        self.tail_start
-    }
-
-    /// Number of the delta that comes next.
-    pub fn tail_end(&self) -> usize {
-        self.tail_start.saturating_add(self.tail.len())
-    }
-
-    /// The deltas from a number on, unless some of them are in the base already.
-    pub fn tail_from(&self, number: usize) -> Option<&[Bytes]> {
-        self.tail.get(number.checked_sub(self.tail_start)?..)
-    }
-
-    /// Bytes of the deltas.
-    pub fn tail_bytes(&self) -> usize {
-        self.tail_bytes
-    }
-
-    /// Whether there are tuples in it, if that is known.
-    pub fn has_tuples(&self) -> Option<bool> {
-        self.tuples
-    }
-
-    /// Whether it has been tried in vain to fold its deltas into it.
-    pub fn is_unfoldable(&self) -> bool {
-        self.unfoldable
-    }
-
-    /// Bytes of the whole state with its deltas.
-    pub fn payload_bytes(&self) -> usize {
-        self.base.len().saturating_add(self.tail_bytes)
-    }
-
-    /// The type name, empty for untyped nodes.
-    pub fn kind(&self) -> &Bytes {
-        &self.kind
-    }
-
-    /// What is said of it beside a payload of its own, which may be its base or one of its deltas.
-    pub fn with<'a>(&'a self, id: &'a NodeId, payload: &'a Bytes) -> NodeRef<'a> {
-        NodeRef {
-            id,
-            owner: &self.owner,
-            kind: &self.kind,
-            dependencies: &self.dependencies,
-            payload,
-        }
-    }
-
-    /// The base, in the shape that travels.
-    pub fn base_state(&self, id: NodeId) -> NodeState {
-        NodeState {
-            id,
-            owner: self.owner.to_string(),
-            kind: self.kind.clone(),
-            dependencies: self.dependencies.clone(),
-            payload: self.base.clone(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.base
-            .len()
-            .saturating_add(self.tail_bytes)
-            .saturating_add(self.dependencies.len().saturating_mul(DEPENDENCY))
-            .saturating_add(OVERHEAD)
-    }
-}
 
 /// Where a deleted node went. Several users may delete it at the same time.
 #[derive(Debug, Default)]

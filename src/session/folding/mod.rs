@@ -8,224 +8,32 @@
 //! [`Done`]. What comes meanwhile for a node that is looked into waits its turn; everything else
 //! goes on.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod job;
+mod queue;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::warn;
 
+pub(super) use self::job::Outcome;
+pub use self::job::{Done, Job};
+pub(super) use self::queue::Folds;
+use self::queue::Running;
 use super::live::{Push, is_unseen};
 use super::outlet::Outlet;
 use super::replicas::Replica;
 use super::state::{Session, past};
 use crate::counters::Count;
-use crate::wire::delta::{self, Checked, FoldError};
+use crate::wire::delta::{Checked, FoldError};
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node::Update;
-use crate::wire::pickle::{Budget, PickleError};
+use crate::wire::pickle::PickleError;
 
 /// A node that nobody has edited for so long is folded: it rests as one state.
 const IDLE: Duration = Duration::from_secs(10);
-
-/// Work on one node.
-#[derive(Debug)]
-pub struct Job {
-    /// The session it belongs to, of those that have taken each other's place.
-    pub(super) age: u64,
-    pub(super) id: NodeId,
-    pub(super) version: u64,
-    pub(super) base: Bytes,
-    pub(super) tail: Vec<Bytes>,
-    /// Number of the delta after the tail.
-    pub(super) end: usize,
-    /// A delta to be looked into; without one the tail is folded into the base.
-    pub(super) delta: Option<Bytes>,
-    pub(super) budget: Budget,
-}
-
-/// A job's outcome.
-#[derive(Debug)]
-pub struct Done {
-    pub(super) age: u64,
-    pub(super) id: NodeId,
-    pub(super) version: u64,
-    pub(super) end: usize,
-    pub(super) outcome: Outcome,
-}
-
-/// What came of a job.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// A delta was looked into.
-    Checked(Result<Checked, FoldError>),
-    /// The tail was folded, but for so many deltas.
-    Folded(Result<(Bytes, usize), FoldError>),
-    /// A fault of ours ended it.
-    Fault,
-}
-
-impl Job {
-    /// Does the work; takes as long as the node is large.
-    pub fn run(self) -> Done {
-        let Self {
-            age,
-            id,
-            version,
-            base,
-            tail,
-            end,
-            delta,
-            budget,
-        } = self;
-        let work = AssertUnwindSafe(|| match &delta {
-            Some(delta) => Outcome::Checked(delta::check(&base, &tail, delta, &budget)),
-            None => Outcome::Folded(delta::fold(&base, &tail, &budget)),
-        });
-        Done {
-            age,
-            id,
-            version,
-            end,
-            outcome: catch_unwind(work).unwrap_or(Outcome::Fault),
-        }
-    }
-}
-
-/// What is under way, and what waits for it.
-#[derive(Debug, Default)]
-pub(super) struct Folds {
-    /// How many sessions there were before this one.
-    age: u64,
-    running: HashMap<NodeId, Running>,
-    /// Deltas to be looked into, of each user first come, first served. The users take turns: one
-    /// who sends many makes nobody else wait for all of them.
-    checks: VecDeque<(Identity, VecDeque<NodeId>)>,
-    /// Nodes to be folded, in order.
-    wanted: VecDeque<NodeId>,
-    is_wanted: HashSet<NodeId>,
-    /// Checks and foldings take turns, too: joiners wait for foldings.
-    fold_next: bool,
-    /// Updates of nodes that are looked into, in order.
-    waiting: HashMap<NodeId, VecDeque<Push>>,
-    /// Bytes of each user's updates that wait or are looked into.
-    bytes: HashMap<Identity, usize>,
-    /// Nodes with a tail, and when it last grew; the longest ago first.
-    grown: BTreeSet<(Instant, NodeId)>,
-    grown_at: HashMap<NodeId, Instant>,
-}
-
-#[derive(Debug)]
-enum Running {
-    Check(Box<Push>),
-    Fold,
-}
-
-impl Folds {
-    /// Gives up all that is under way or waits: it is about another session.
-    pub(super) fn forget(&mut self) {
-        *self = Self {
-            age: self.age.wrapping_add(1),
-            ..Self::default()
-        };
-    }
-
-    fn wait(&mut self, push: Push, first: bool) {
-        self.charge(&push);
-        let queue = self.waiting.entry(push.id()).or_default();
-        if first {
-            queue.push_front(push);
-        } else {
-            queue.push_back(push);
-        }
-    }
-
-    fn next_waiting(&mut self, id: NodeId) -> Option<Push> {
-        let queue = self.waiting.get_mut(&id)?;
-        let push = queue.pop_front();
-        if queue.is_empty() {
-            self.waiting.remove(&id);
-        }
-        let push = push?;
-        self.discharge(&push);
-        Some(push)
-    }
-
-    fn check(&mut self, push: Push) {
-        self.charge(&push);
-        let (who, id) = (push.who.clone(), push.id());
-        self.running.insert(id, Running::Check(Box::new(push)));
-        match self.checks.iter_mut().find(|(user, _)| *user == who) {
-            Some((_, nodes)) => nodes.push_back(id),
-            None => self.checks.push_back((who, VecDeque::from([id]))),
-        }
-    }
-
-    /// The node whose check comes next.
-    fn next_check(&mut self) -> Option<NodeId> {
-        let (who, mut nodes) = self.checks.pop_front()?;
-        let id = nodes.pop_front();
-        if !nodes.is_empty() {
-            self.checks.push_back((who, nodes));
-        }
-        id
-    }
-
-    /// The node whose folding comes next.
-    fn next_fold(&mut self) -> Option<NodeId> {
-        for _ in 0..self.wanted.len() {
-            let id = self.wanted.pop_front()?;
-            if !self.running.contains_key(&id) {
-                self.is_wanted.remove(&id);
-                return Some(id);
-            }
-            self.wanted.push_back(id);
-        }
-        None
-    }
-
-    /// Takes what is under way for a node out.
-    fn end(&mut self, id: NodeId) -> Option<Running> {
-        let running = self.running.remove(&id);
-        if let Some(Running::Check(push)) = &running {
-            self.discharge(push);
-        }
-        running
-    }
-
-    fn charge(&mut self, push: &Push) {
-        let bytes = self.bytes.entry(push.who.clone()).or_default();
-        *bytes = bytes.saturating_add(push.cost());
-    }
-
-    fn discharge(&mut self, push: &Push) {
-        if let Some(bytes) = self.bytes.get_mut(&push.who) {
-            *bytes = bytes.saturating_sub(push.cost());
-            if *bytes == 0 {
-                self.bytes.remove(&push.who);
-            }
-        }
-    }
-
-    /// Whether a user has so much waiting that this is too much.
-    fn is_full(&self, push: &Push, most: usize) -> bool {
-        let bytes = self.bytes.get(&push.who);
-        bytes.is_some_and(|bytes| bytes.saturating_add(push.cost()) > most)
-    }
-
-    fn note_grown(&mut self, id: NodeId, now: Instant) {
-        self.forget_grown(id);
-        self.grown_at.insert(id, now);
-        self.grown.insert((now, id));
-    }
-
-    fn forget_grown(&mut self, id: NodeId) {
-        if let Some(at) = self.grown_at.remove(&id) {
-            self.grown.remove(&(at, id));
-        }
-    }
-}
 
 impl<O: Outlet> Session<O> {
     /// The next work to be done on a node, if there is any.
@@ -434,14 +242,7 @@ impl<O: Outlet> Session<O> {
     /// Whether nothing is under way or waits.
     #[cfg(test)]
     pub(super) fn folds_nothing(&self) -> bool {
-        let Folds {
-            running,
-            checks,
-            waiting,
-            bytes,
-            ..
-        } = &self.folds;
-        running.is_empty() && checks.is_empty() && waiting.is_empty() && bytes.is_empty()
+        self.folds.is_empty()
     }
 
     fn checked(&mut self, push: Push, result: Result<Checked, FoldError>, now: Instant) {
