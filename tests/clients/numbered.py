@@ -173,7 +173,7 @@ class Worker:
         patch = {"step": number, key: {"__blob__": [size, number]}}
         self.sent.append((time.monotonic(), size))
         self.work.changed(number, name, patch)
-        self._sure(lambda: self.artist.edit(uuid=self.uuids[name], patch=patch))
+        self.artist.edit(uuid=self.uuids[name], patch=patch)
 
     def _make(self):
         if len(self.work.deps) >= _MOST:
@@ -184,11 +184,8 @@ class Worker:
         names = list(self.work.deps)
         deps = sorted({names[-1], self.rng.choice(names)})
         self.work.changed(number, name, payload, deps)
-        raced = self._races()
         kind = self.rng.choice(["Mesh", "Thing"])
         self.uuids[name] = self.artist.add(name=name, type=kind, payload=payload, deps=deps)
-        if self._races() > raced:
-            self._sure(lambda: self.artist.edit(uuid=self.uuids[name], patch=payload))
 
     def _delete(self):
         names = self.work.deletable()
@@ -196,17 +193,6 @@ class Worker:
             name = self.rng.choice(names)
             self.work.deleted(name)
             self.artist.delete(uuid=self.uuids[name], deps=False)
-
-    def _sure(self, change):
-        """Does it again if the client has lost it: the oldest commit and push in other threads, and
-        may do so in the wrong order."""
-        raced = None
-        while raced != self._races():
-            raced = self._races()
-            change()
-
-    def _races(self):
-        return sum("Attempting to push" in event.get("text", "") for event in list(self.artist.events))
 
 
 def scene(work, large):

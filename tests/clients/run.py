@@ -126,7 +126,7 @@ class Runner:
                 note += f" — the first try failed: {tries[0]['text'].splitlines()[0][:160]}"
             if tries[-1]["races"]:
                 note += f" — races of the client: {len(tries[-1]['races'])}"
-            print(f"{outcome:8}{version:8}{scenario.name:28}{result['seconds']:6.1f} s{note}", flush=True)
+            print(f"{outcome:8}{version:10}{scenario.name:28}{result['seconds']:6.1f} s{note}", flush=True)
 
     def show_failure(self, version, scenario, number, text, stage, seed):
         """Prints why a try failed, with the logs of everything that took part."""
@@ -217,7 +217,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server-cmd", default=DEFAULT_SERVER)
     parser.add_argument("--reference", action="store_true", help="run each version's own reference server")
-    parser.add_argument("--versions", default=",".join(versions.VERSIONS))
+    parser.add_argument("--versions", default=",".join(versions.VERSIONS), help='separated by commas; "published" for all there are')
     parser.add_argument("--scenarios", default="all", help="names or letters, separated by commas")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", help="write the results to this file")
@@ -247,7 +247,8 @@ def main():
         if unknown:
             parser.error(f"unknown scenarios: {', '.join(unknown)}")
         chosen = [one for one in known.values() if one.name in asked or (one.letter in asked and (options["slow"] or not one.slow))]
-    wanted_versions = options["versions"].split(",")
+    published = options["versions"] == "published"
+    wanted_versions = versions.PUBLISHED if published else options["versions"].split(",")
     venvs.make_all(wanted_versions)
 
     start = time.monotonic()

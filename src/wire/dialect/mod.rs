@@ -74,7 +74,7 @@ pub struct Dialect {
     /// Who drives the TTL channel, and how fast.
     pub heartbeat: Heartbeat,
     /// How much longer than its configured timeout a client waits for a `PING` before it gives up
-    /// (none in G1–G2, 1 s from G3 on).
+    /// (none in G1–G2 and up to 0.0.21a8, 1 s from then on).
     pub client_timeout_slack: Duration,
     /// Answers to a `ServerSnapshot` INIT must come 100 ms after it or later (0.0.3–0.1.26): these
     /// clients change state only after sending, in another thread than the one that receives.
@@ -121,8 +121,8 @@ impl Dialect {
 /// The row for the version text of a login.
 ///
 /// No text is G1, the only generation that sends none. A version before the table gets the first
-/// row; one between two rows (never published) the row before it; an alpha the row of its release;
-/// one after the table the last row ([`Version::is_newer_than_known`] tells).
+/// row; one between two rows (never published) the row before it; one after the table the last row
+/// ([`Version::is_newer_than_known`] tells).
 ///
 /// # Errors
 /// The text is not a version.
@@ -163,7 +163,16 @@ mod tests {
             2,
             "0.0.11 0.0.12 0.0.13 0.0.14 0.0.15 0.0.16 0.0.17 0.0.18 0.0.19 0.0.20",
         ),
-        (3, "0.0.21a15 0.0.21"),
+        (2, "0.0.21a1 0.0.21a2 0.0.21a3"),
+        (
+            3,
+            "0.0.21a4 0.0.21a5 0.0.21a6 0.0.21a7 0.0.21a8 0.0.21a9 0.0.21a10 0.0.21a11 0.0.21a12",
+        ),
+        (
+            3,
+            "0.0.21a13 0.0.21a14 0.0.21a15 0.0.21a16 0.0.21a17 0.0.21a18 0.0.21a19 0.0.21a20",
+        ),
+        (3, "0.0.21a21 0.0.21"),
         (
             4,
             "0.1.1 0.1.2 0.1.3 0.1.4 0.1.5 0.1.6 0.1.7 0.1.8 0.1.9 0.1.10 0.1.11 0.1.12 0.1.13",
@@ -254,6 +263,17 @@ mod tests {
 
     #[test]
     fn traits_that_differ_inside_a_generation() {
+        assert!(!row("0.0.21a3").join_done && row("0.0.21a4").join_done);
+        assert_eq!(row("0.0.21a8").heartbeat, Heartbeat::Echo50ms);
+        assert_eq!(row("0.0.21a9").heartbeat, Heartbeat::EverySecond);
+        for (version, family) in [
+            ("0.0.21a16", Family::Marshal),
+            ("0.0.21a17", Family::TypedPickle),
+            ("0.0.21a19", Family::TypedPickle),
+            ("0.0.21a20", Family::Marshal),
+        ] {
+            assert_eq!(row(version).family, family, "{version}");
+        }
         assert!(row("0.0.15").says_goodbye && !row("0.0.16").says_goodbye);
         assert!(row("0.1.26").slow_answers && !row("0.1.30").slow_answers);
         assert!(row("0.7.2").holds_commits_until_done && !row("0.7.3").holds_commits_until_done);
@@ -272,9 +292,12 @@ mod tests {
         }
 
         #[test]
-        fn versions_round_trip(major in any::<u16>(), minor in any::<u16>(), patch in any::<u16>()) {
+        fn versions_round_trip(numbers in any::<[u16; 4]>(), release in any::<bool>()) {
+            let [major, minor, patch, alpha] = numbers;
             let version = Version::new(major, minor, patch);
+            let version = if release { version } else { version.alpha(alpha) };
             prop_assert_eq!(Version::parse(&version.to_string()), Some(version));
+            prop_assert!(version <= Version::new(major, minor, patch));
         }
     }
 }

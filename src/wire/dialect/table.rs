@@ -9,10 +9,13 @@ use super::{
 use crate::wire::pickle::Protocol;
 
 /// All rows, ordered by version.
-pub(super) static DIALECTS: [Dialect; 23] = [
+pub(super) static DIALECTS: [Dialect; 26] = [
     G1,
     G2_GOODBYE,
     G2,
+    G3_ECHO,
+    G3_EARLY,
+    G3_PICKLE,
     G3,
     G4,
     G5_THREADED,
@@ -78,24 +81,44 @@ const G2_GOODBYE: Dialect = Dialect {
 
 const G2: Dialect = Dialect {
     first: Version::new(0, 0, 16),
-    last: Version::new(0, 0, 20),
+    last: Version::new(0, 0, 21).alpha(3),
     says_goodbye: false,
     ..G2_GOODBYE
 };
 
-const G3: Dialect = Dialect {
+// The alphas of 0.0.21 came to it in steps, and tried pickle for payloads for three days.
+const G3_ECHO: Dialect = Dialect {
     generation: 3,
-    first: Version::new(0, 0, 21),
-    last: Version::new(0, 0, 21),
+    first: Version::new(0, 0, 21).alpha(4),
+    last: Version::new(0, 0, 21).alpha(8),
     login_status: 10,
     users_at_login: UsersAtLogin::BeforeAnswer,
     active_status_on_done: true,
     join_done: true,
     queues_while_joining: true,
-    heartbeat: Heartbeat::EverySecond,
-    client_timeout_slack: Duration::from_secs(1),
     pickle: Protocol::Four,
     ..G2
+};
+
+const G3_EARLY: Dialect = Dialect {
+    first: Version::new(0, 0, 21).alpha(9),
+    last: Version::new(0, 0, 21).alpha(16),
+    heartbeat: Heartbeat::EverySecond,
+    client_timeout_slack: Duration::from_secs(1),
+    ..G3_ECHO
+};
+
+const G3_PICKLE: Dialect = Dialect {
+    first: Version::new(0, 0, 21).alpha(17),
+    last: Version::new(0, 0, 21).alpha(19),
+    family: Family::TypedPickle,
+    ..G3_EARLY
+};
+
+const G3: Dialect = Dialect {
+    first: Version::new(0, 0, 21).alpha(20),
+    last: Version::new(0, 0, 21),
+    ..G3_EARLY
 };
 
 const G4: Dialect = Dialect {

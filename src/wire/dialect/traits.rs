@@ -51,9 +51,9 @@ pub enum Live {
 /// Families of generations whose nodes have the same shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// Python marshal, type name beside it (G1–G3).
+    /// Python marshal, type name beside it (G1–G3, but for 0.0.21a17–a19).
     Marshal,
-    /// Pickle, type name beside it (G4–G10).
+    /// Pickle, type name beside it (G4–G10, and those alphas).
     TypedPickle,
     /// Pickle that contains its type (G11–G19).
     UntypedPickle,
@@ -146,8 +146,10 @@ pub enum MissingNode {
 /// How the TTL channel is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Heartbeat {
-    /// The server answers every frame with a `PING` at once, the client paces it to 50 ms (G1–G2).
+    /// The server answers every frame with a `PING` at once, the client paces it to 50 ms (G1–G2,
+    /// and 0.0.21a4–a8).
     Echo50ms,
-    /// The server sends a `PING` when a second has passed without frame or `PING` (G3–G19).
+    /// The server sends a `PING` when a second has passed without frame or `PING` (G3–G19,
+    /// from 0.0.21a9 on).
     EverySecond,
 }

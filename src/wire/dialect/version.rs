@@ -6,9 +6,8 @@ use thiserror::Error;
 
 use super::DIALECTS;
 
-/// The release number of a client: `major.minor.patch`. Pre-release suffixes are read but not
-/// kept, because an alpha speaks like its release; whether two clients run the same version is
-/// decided on their texts.
+/// The version of a client: `major.minor.patch`, of an alpha with its number. Whether two clients
+/// run the same one is decided on their texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version {
     /// First number.
@@ -17,20 +16,35 @@ pub struct Version {
     pub minor: u16,
     /// Third number.
     pub patch: u16,
+    /// Which alpha it is, if it is no release: those come first.
+    alpha: u16,
 }
 
+/// Stands for a release where alphas have their number.
+const RELEASE: u16 = u16::MAX;
+
 impl Version {
-    /// A version of these numbers.
+    /// The release of these numbers.
     pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
         Self {
             major,
             minor,
             patch,
+            alpha: RELEASE,
+        }
+    }
+
+    /// An alpha of this release: 0.0.21a15 is its fifteenth.
+    pub const fn alpha(self, number: u16) -> Self {
+        Self {
+            alpha: number,
+            ..self
         }
     }
 
     /// Reads texts like `0.10.2` and `0.0.21a15`: three decimal numbers, then at most a suffix
-    /// of letters, digits and dots that starts with a letter or a dot. Anything else is `None`.
+    /// of letters, digits and dots. One that does not tell an alpha is not kept: nothing else was
+    /// ever published. Anything else is `None`.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > ECHO_MAX {
             return None;
@@ -44,7 +58,9 @@ impl Version {
         let suffix_ok = suffix
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'.');
-        suffix_ok.then_some(Self::new(major, minor, number(patch)?))
+        let release = Self::new(major, minor, number(patch)?);
+        let alpha = suffix.strip_prefix('a').and_then(number);
+        suffix_ok.then_some(alpha.map_or(release, |number| release.alpha(number)))
     }
 
     /// Whether it is newer than every version the table knows, so that a warning is due.
@@ -55,7 +71,11 @@ impl Version {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)?;
+        match self.alpha {
+            RELEASE => Ok(()),
+            alpha => write!(f, "a{alpha}"),
+        }
     }
 }
 

@@ -112,7 +112,7 @@ def _marshals(marker):
 
 
 def _crafted(stage, marker, in_delta):
-    if stage.key < (0, 1, 1):
+    if versions.marshal(stage.version):
         return _marshals(marker)
     return _pickles(marker, in_delta)
 
@@ -189,7 +189,7 @@ def malicious_upload(stage):
     mallory = stage.join("mallory", admin=True, state=LOBBY)
     [uuid] = mallory.add_many(blocks=blocks(1), push=False)
     crafted = _crafted(stage, marker, False)
-    mallory.forge_upload(uuid=uuid, data=crafted["code" if stage.key < (0, 1, 1) else "reduce"].hex())
+    mallory.forge_upload(uuid=uuid, data=crafted["code" if versions.marshal(stage.version) else "reduce"].hex())
     reason = mallory.wait_exit()
     if stage.key >= (0, 1, 30):
         stage.check("does not pass on" in reason, f"the reason is {reason!r}")
