@@ -5,13 +5,14 @@
 
 use std::io;
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use rand::TryRngCore;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::wire::detect::{Foreign, Transport, detect};
 use crate::wire::framed::{self, FramedError};
+use crate::wire::heartbeat;
 use crate::wire::identity::Identity;
 use crate::wire::limits::{LimitError, Limits};
 use crate::wire::role::Role;
@@ -28,6 +29,8 @@ pub struct Opened<Io> {
     pub framed: bool,
     /// Whether it answers heartbeats of the transport: peers of ZMTP 3.1 do.
     pub answers_pings: bool,
+    /// Whether a first PING went out with the end of the handshake.
+    pub greeted: bool,
     /// What it sends.
     pub decoder: Decoder,
     /// Where that comes from.
@@ -118,7 +121,14 @@ where
             decoder.feed(&first);
             let (ready, answers_pings) = shake_zmtp(&mut decoder, &mut reader, &mut writer).await?;
             let (role, answer) = purpose(ready.socket_type, offset)?;
-            writer.write_all(&zmtp::ready(answer, None)).await?;
+            let mut last = BytesMut::from(zmtp::ready(answer, None));
+            // Clients of four ports up to 0.0.11 end themselves if their own program says something
+            // before the first PING is there.
+            let greeted = offset == 3 && role == Role::Ttl;
+            if greeted {
+                last.put(heartbeat::ping(false));
+            }
+            writer.write_all(&last).await?;
             let identity =
                 (role != Role::Publisher).then(|| ready.identity.unwrap_or_else(nameless));
             let decoder = Decoder::Zmtp(decoder);
@@ -127,6 +137,7 @@ where
                 identity,
                 framed: false,
                 answers_pings,
+                greeted,
                 decoder,
                 reader,
                 writer,
@@ -147,6 +158,7 @@ where
                 identity: Some(identity),
                 framed: true,
                 answers_pings: false,
+                greeted: false,
                 decoder,
                 reader,
                 writer,

@@ -130,6 +130,7 @@ impl Connection {
             identity,
             framed,
             answers_pings: _,
+            greeted: _,
             decoder,
             reader,
             writer,
@@ -283,6 +284,7 @@ impl Connection {
                 peer: Arc::clone(&seat.peer),
                 link: Arc::clone(&self.link),
                 port,
+                greeted: opened.greeted,
             };
             let end = beats.run(&self.context, &self.permit).await;
             seat.leave(end);

@@ -21,16 +21,25 @@ pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The data link of a user of 0.9.11, behind which nobody is.
 pub(super) fn linked() -> (Ports, Arc<Peer>, Arc<Link>) {
+    linked_as("0.9.11", Role::Subscriber, false)
+}
+
+/// A link of a user of a version, for a role, whose transport answers pings or not.
+pub(super) fn linked_as(
+    version: &str,
+    role: Role,
+    answers_pings: bool,
+) -> (Ports, Arc<Peer>, Arc<Link>) {
     let (config, counters) = (Config::default(), Arc::new(Counters::default()));
     let settings = Settings::new(&config, 1 << 30, 1 << 28);
     let (backups, _) = mpsc::channel(1);
     let session = session::spawn(settings, Arc::clone(&counters), None, backups);
     let ports = Ports::start(&config, 1 << 28, session, counters, None, Vec::new());
-    let (role, token) = (Role::Subscriber, CancellationToken::new());
-    let link = Arc::new(Link::new(1, role, HERE, false, token));
+    let token = CancellationToken::new();
+    let link = Arc::new(Link::new(1, role, HERE, answers_pings, token));
     let registry = &ports.context.registry;
     let attached = registry.attach(&Identity::anonymous(), false, false, &link);
     let (peer, _) = attached.unwrap();
-    peer.log_in(for_version(Some("0.9.11")).unwrap());
+    peer.log_in(for_version(Some(version)).unwrap());
     (ports, peer, link)
 }

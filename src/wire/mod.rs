@@ -17,6 +17,7 @@ pub mod dialect;
 pub mod fit;
 pub mod framed;
 mod gather;
+pub mod heartbeat;
 pub mod identity;
 pub(crate) mod intake;
 pub mod limits;

@@ -121,6 +121,9 @@ def _datablock_types(base):
             def is_valid(self):
                 return True
 
+        if isinstance(getattr(base, "instance", None), types.MemberDescriptorType):
+            # Received nodes of 0.1.5 have an empty slot there, which nothing in it expects.
+            Implementation.instance = None
         if hasattr(base, "push"):
             Implementation.push = _noted(base.push)
         if not hasattr(base, "patch"):
@@ -325,7 +328,9 @@ class Threaded(Api):
             factory.register_type(block_type, implementation)
         if hasattr(interface, "session"):
             self.session = interface.session
-            self.session.configure(factory=factory, python_path=sys.executable)
+            # (0.0.21a14 has another name for it.)
+            configure = getattr(self.session, "configure", None) or self.session.setup
+            configure(factory=factory, python_path=sys.executable)
         else:
             self.session = interface.Session(factory=factory, python_path=sys.executable)
         if hasattr(self.session, "register"):
@@ -635,6 +640,12 @@ class Polled(Api):
             self.session.change_owner(uuid, owner, affect_dependencies=deps)
             return
         self.repository.assert_modification_rights(uuid)
+        if VERSION == "0.5.0":
+            # Its own function looks for the remote under a wrong name.
+            needs = self.repository.get_dependencies_ordered(node=uuid) if deps else []
+            for node in [*needs, uuid]:
+                self.send(self.command("Right", {"uuid": node, "owner": owner}))
+            return
         several = "node_ids" in inspect.signature(self.porcelain.lock).parameters
         nodes = [uuid] if several else uuid
         if owner == COMMON:

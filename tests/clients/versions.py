@@ -18,11 +18,12 @@ def _releases(series, first, last, never=()):
     return [f"{series}{number}" for number in range(last, first - 1, -1) if number not in never]
 
 
-# All there are, newest first.
+# All there are, newest first, but for 0.0.21a2, which Python refuses to read.
 PUBLISHED = [
     "0.10.3", "0.10.2", *_releases("0.9.", 1, 12), *_releases("0.8.", 0, 3), *_releases("0.7.", 0, 3),
     *_releases("0.6.", 0, 6), *_releases("0.5.", 0, 4, never=[2]), "0.4.0", "0.3.0", *_releases("0.2.", 1, 4, never=[3]),
-    *_releases("0.1.", 1, 42, never=[27, 28, 29, 32, 37, 38, 39]), "0.0.21", *_releases("0.0.21a", 1, 21),
+    *_releases("0.1.", 1, 42, never=[27, 28, 29, 32, 37, 38, 39]), "0.0.21",
+    *_releases("0.0.21a", 1, 21, never=[2]),
     *_releases("0.0.", 3, 20),
 ]
 

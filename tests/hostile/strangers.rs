@@ -243,7 +243,11 @@ async fn an_identity_is_of_no_use_elsewhere_where_addresses_count() {
     alice.upload(&[node(treasure(), "alice", "gold")]).await;
     for offset in [0, 1, 3] {
         let thief = Raw::dealer_from(ELSEWHERE, ports.at(offset), &alice.identity).await;
-        assert_eq!(thief.last_words().await, [], "port p+{offset}");
+        let heard = thief.last_words().await;
+        // The first PING goes out before anything is known of who is there.
+        let harmless = [message([b"PING"])];
+        let expected = if offset == 3 { &harmless[..] } else { &[] };
+        assert_eq!(heard, expected, "port p+{offset}");
     }
     let mut thief = Raw::push(ports.at(2)).await;
     let update = Update::Node(node(treasure(), "alice", "stolen"));
