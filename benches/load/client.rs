@@ -396,7 +396,7 @@ async fn beat(sender: Sender, mut reader: Reader, heartbeat: Heartbeat) {
         sender.send(&one("INIT")).await?;
         loop {
             reader.next().await?;
-            if heartbeat == Heartbeat::Echo50ms {
+            if matches!(heartbeat, Heartbeat::Echo50ms { .. }) {
                 tokio::time::sleep(PACE).await;
             }
             sender.send(&one("PONG")).await?;

@@ -10,14 +10,27 @@ use super::Ports;
 use super::peer::{Link, Peer};
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::net::handshake::Decoder;
 use crate::session::outlet::Outlet;
 use crate::session::{self, Settings};
 use crate::wire::dialect::for_version;
 use crate::wire::identity::Identity;
+use crate::wire::limits::Limits;
 use crate::wire::role::Role;
+use crate::wire::zmtp;
 
 /// Where the user is.
 pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// What reads a connection of ZMTP after the handshake.
+pub(super) fn connected() -> Decoder {
+    let mut decoder = zmtp::Decoder::new();
+    decoder.feed(&zmtp::greeting());
+    decoder.feed(&zmtp::ready(zmtp::SocketType::Dealer, None));
+    let mut decoder = Decoder::Zmtp(decoder);
+    while decoder.next(&Limits::STRANGER).unwrap().is_some() {}
+    decoder
+}
 
 /// The data link of a user of 0.9.11, behind which nobody is.
 pub(super) fn linked() -> (Ports, Arc<Peer>, Arc<Link>) {

@@ -4,7 +4,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::ports::Ports;
-use crate::ports::linked::{HERE, linked};
+use crate::ports::linked::{HERE, connected, linked};
 
 /// A message that is read into memory of its own, of which some, but fewer than a batch has, are enough.
 const LONG: usize = 2 * BULK;
@@ -23,14 +23,9 @@ impl Linked {
     fn new() -> Self {
         let (ports, peer, link) = linked();
         let context = &ports.context;
-        let mut decoder = zmtp::Decoder::new();
-        decoder.feed(&zmtp::greeting());
-        decoder.feed(&zmtp::ready(zmtp::SocketType::Dealer, None));
-        let mut decoder = Decoder::Zmtp(decoder);
-        while decoder.next(&Limits::STRANGER).unwrap().is_some() {}
         let (other, io) = duplex(4 << 20);
         Self {
-            reader: Reader::new(io, decoder, context),
+            reader: Reader::new(io, connected(), context),
             peer,
             link,
             permit: context.admission.admit(HERE).unwrap(),

@@ -43,10 +43,6 @@ const TOGETHER: Duration = Duration::from_millis(100);
 const UNKNOWN: Duration = Duration::from_millis(250);
 /// How long G1–G2 clients wait before they answer.
 const ECHO_PAUSE: Duration = Duration::from_millis(50);
-/// So many PINGs G1–G2 clients always have before them, each for that long: up to 0.0.11 they take any word
-/// from within their own program for the silence of the server if no PING is there at that moment, which a
-/// line of some length, or a busy processor, made the end of many sessions.
-const AHEAD: usize = 8;
 /// Round trips whose least is shown as a user's latency.
 const LATENCY_OF: usize = 4;
 /// A heartbeat is a few bytes; a socket that cannot take them is of no use.
@@ -207,7 +203,9 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
             }
             [frame] if &frame[..] == heartbeat::INIT => {
                 clock.frame = Instant::now();
-                self.ping(ping, clock).await?;
+                if self.ahead() == 0 {
+                    return self.ping(ping, clock).await;
+                }
                 return self.fill_up(ping, clock).await;
             }
             _ => {
@@ -225,9 +223,9 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
     /// How many PINGs the client is to have before it.
     fn ahead(&self) -> usize {
         match self.peer.heartbeat() {
-            // The line has to be measured in another way then.
-            Some(Heartbeat::Echo50ms) if self.link.answers_pings => AHEAD,
-            Some(Heartbeat::Echo50ms) => 1,
+            // With several the line has to be measured in another way.
+            Some(Heartbeat::Echo50ms { ahead }) if self.link.answers_pings => ahead,
+            Some(Heartbeat::Echo50ms { .. }) => 1,
             Some(Heartbeat::EverySecond) | None => 0,
         }
     }

@@ -264,7 +264,9 @@ mod tests {
     #[test]
     fn traits_that_differ_inside_a_generation() {
         assert!(!row("0.0.21a3").join_done && row("0.0.21a4").join_done);
-        assert_eq!(row("0.0.21a8").heartbeat, Heartbeat::Echo50ms);
+        for (version, ahead) in [("0.0.11", 8), ("0.0.12", 1), ("0.0.21a8", 1)] {
+            assert_eq!(row(version).heartbeat, Heartbeat::Echo50ms { ahead });
+        }
         assert_eq!(row("0.0.21a9").heartbeat, Heartbeat::EverySecond);
         for (version, family) in [
             ("0.0.21a16", Family::Marshal),

@@ -9,8 +9,9 @@ use super::{
 use crate::wire::pickle::Protocol;
 
 /// All rows, ordered by version.
-pub(super) static DIALECTS: [Dialect; 26] = [
+pub(super) static DIALECTS: [Dialect; 27] = [
     G1,
+    G2_FIRST,
     G2_GOODBYE,
     G2,
     G3_ECHO,
@@ -61,7 +62,7 @@ const G1: Dialect = Dialect {
     metadata: MetadataFanOut::UsersDictToAll,
     right: RightShape::One,
     missing_node: MissingNode::LastKnown,
-    heartbeat: Heartbeat::Echo50ms,
+    heartbeat: Heartbeat::Echo50ms { ahead: 8 },
     client_timeout_slack: Duration::ZERO,
     slow_answers: true,
     says_goodbye: true,
@@ -71,12 +72,19 @@ const G1: Dialect = Dialect {
     withholds_login_until_data_link: false,
 };
 
-const G2_GOODBYE: Dialect = Dialect {
+const G2_FIRST: Dialect = Dialect {
     generation: 2,
     first: Version::new(0, 0, 11),
-    last: Version::new(0, 0, 15),
+    last: Version::new(0, 0, 11),
     sends_version: true,
     ..G1
+};
+
+const G2_GOODBYE: Dialect = Dialect {
+    first: Version::new(0, 0, 12),
+    last: Version::new(0, 0, 15),
+    heartbeat: Heartbeat::Echo50ms { ahead: 1 },
+    ..G2_FIRST
 };
 
 const G2: Dialect = Dialect {

@@ -148,7 +148,11 @@ pub enum MissingNode {
 pub enum Heartbeat {
     /// The server answers every frame with a `PING` at once, the client paces it to 50 ms (G1–G2,
     /// and 0.0.21a4–a8).
-    Echo50ms,
+    Echo50ms {
+        /// How many it is to have before it. One does; but up to 0.0.11 a client takes any word of its own
+        /// program for the silence of the server if no PING is there at that moment, and ends.
+        ahead: usize,
+    },
     /// The server sends a `PING` when a second has passed without frame or `PING` (G3–G19,
     /// from 0.0.21a9 on).
     EverySecond,
