@@ -343,7 +343,9 @@ impl Outbox {
             if self.gate.is_closed() {
                 self.gate.opened().await;
             }
-            self.take(lane, target, batch);
+            if !self.take(lane, target, batch) {
+                continue;
+            }
             if !batch.segments.is_empty() {
                 return;
             }
@@ -354,12 +356,17 @@ impl Outbox {
         }
     }
 
-    fn take(&self, lane: Lane, target: usize, batch: &mut Batch) {
+    /// Returns `false` if the gate has just been closed: what is there is to be taken when it opens,
+    /// of which nobody tells again.
+    fn take(&self, lane: Lane, target: usize, batch: &mut Batch) -> bool {
         batch.clear();
         let mut state = self.state();
         // (What was queued behind a gate that is closed was queued after it was.)
-        if state.held || self.gate.is_closed() {
-            return;
+        if self.gate.is_closed() {
+            return false;
+        }
+        if state.held {
+            return true;
         }
         while !batch.is_full(target) {
             let more = match lane {
@@ -374,6 +381,7 @@ impl Outbox {
             batch.number = state.receipts.give();
             state.writing_data = state.writing_data.saturating_add(1);
         }
+        true
     }
 
     /// A batch has gone to the socket. `window` is the peer's round trip with slack.

@@ -377,6 +377,24 @@ async fn a_closed_gate_holds_everything_back() {
     assert_eq!(next.await.unwrap(), 1);
 }
 
+/// A gate that closes while a writer is on its way to what was queued before: it has been woken for that,
+/// and nobody wakes it again.
+#[test]
+fn what_a_closing_gate_was_faster_than_is_asked_for_again() {
+    let gate = Gate::default();
+    let outbox = Outbox::new(1000, LAG, gate.clone());
+    outbox.data(node(1), Joins::Renews, &[], bytes("a"), Instant::now());
+    let mut batch = Batch::default();
+    gate.close();
+    assert!(!outbox.take(Lane::Data, 1000, &mut batch));
+    gate.open();
+    assert!(outbox.take(Lane::Data, 1000, &mut batch));
+    assert_eq!(texts(&batch), ["a"]);
+    // Who is held is woken when it is let go.
+    outbox.hold(true);
+    assert!(outbox.take(Lane::Data, 1000, &mut batch));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_right_is_unseen_until_a_round_trip_has_passed() {
     let outbox = queue(1000);
