@@ -78,7 +78,7 @@ fn newest_with_zmtp() -> &'static Dialect {
 fn node(id: NodeId, payload: Bytes) -> NodeState {
     NodeState {
         id,
-        owner: "COMMON".to_owned(),
+        owner: "COMMON".into(),
         kind: Bytes::new(),
         dependencies: Vec::new(),
         payload,

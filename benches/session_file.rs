@@ -43,7 +43,7 @@ fn run(format: Format, content: &str, nodes: u32, data: &dyn Fn(u32) -> Value) {
     let states = (0..nodes).map(|n| {
         Ok::<_, Infallible>(NodeState {
             id: NodeId::new(format!("{n:08x}-0000-4000-8000-000000000000").as_bytes()).unwrap(),
-            owner: "COMMON".to_owned(),
+            owner: "COMMON".into(),
             kind: Default::default(),
             dependencies: Vec::new(),
             payload: payloads[n as usize % payloads.len()].clone(),

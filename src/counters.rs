@@ -139,8 +139,13 @@ impl Counters {
 
     /// Counts one.
     pub fn add(&self, count: Count) {
+        self.add_many(count, 1);
+    }
+
+    /// Counts several at once.
+    pub fn add_many(&self, count: Count, many: u64) {
         if let Some(value) = self.values.get(count as usize) {
-            value.fetch_add(1, Ordering::Relaxed);
+            value.fetch_add(many, Ordering::Relaxed);
         }
     }
 

@@ -118,7 +118,7 @@ fn node(line: &str) -> NodeState {
     let dependencies = dependencies.split(',').filter(|id| !id.is_empty());
     NodeState {
         id: NodeId::new(id.as_bytes()).unwrap(),
-        owner: String::from_utf8(unhex(owner)).unwrap(),
+        owner: String::from_utf8(unhex(owner)).unwrap().into(),
         kind: kind.to_owned().into(),
         dependencies: dependencies
             .map(|id| NodeId::new(id.as_bytes()).unwrap())

@@ -305,7 +305,7 @@ fn number(id: NodeId) -> u32 {
 fn state(dialect: &Dialect, n: u32, held: &Held) -> NodeState {
     NodeState {
         id: id(n),
-        owner: held.owner.clone(),
+        owner: held.owner.as_str().into(),
         kind: Bytes::from_static(b"BlObject"),
         dependencies: Vec::new(),
         payload: dumped(dialect, &held.data),
@@ -452,7 +452,7 @@ impl Artist {
             tokio::select! {
                 biased;
                 message = inbox.recv() => {
-                    let Some((offset, message)) = message else { return };
+                    let Some((offset, mut message)) = message else { return };
                     if offset == self.ttl() {
                         self.send(offset, vec![Message::new(vec![Bytes::from_static(b"PONG")])]);
                     } else if offset == 0 {
@@ -464,7 +464,7 @@ impl Artist {
                             reassembler = Reassembler::new();
                         }
                         let update = reassembler
-                            .push(self.dialect, message, &NodeLimits::default())
+                            .push(self.dialect, &mut message, &NodeLimits::default())
                             .unwrap();
                         match update {
                             Some(Update::Node(node)) => self.arrived(node, false),
@@ -554,7 +554,7 @@ impl Artist {
         scene.stage = Stage::Offering;
         for n in 1..=12 {
             let held = Held {
-                owner: "COMMON".to_owned(),
+                owner: "COMMON".into(),
                 data: format!("node {n}"),
             };
             scene.nodes.insert(n, held);
@@ -567,8 +567,8 @@ impl Artist {
     fn store(&self, node: NodeState) {
         let mut scene = self.scene.lock().unwrap();
         let data = text(&node.payload);
-        let held = scene.nodes.entry(number(node.id)).or_insert(Held {
-            owner: node.owner,
+        let held = scene.nodes.entry(number(node.id)).or_insert_with(|| Held {
+            owner: node.owner.into(),
             data: String::new(),
         });
         held.data = data;
@@ -623,7 +623,7 @@ impl Artist {
         let pick = self.net.random(0..mine.len().max(1) as u64) as usize;
         let Some(n) = mine.get(pick).copied().filter(|_| what != 0) else {
             let held = Held {
-                owner: "COMMON".to_owned(),
+                owner: "COMMON".into(),
                 data: format!("new {}", self.serial),
             };
             scene.nodes.insert(self.serial, held.clone());

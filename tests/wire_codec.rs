@@ -145,7 +145,7 @@ proptest! {
         header[count] = write(&Value::Int(chunks.len() as i64), Protocol::Four);
 
         let mut reassembler = Reassembler::new();
-        let started = reassembler.push(dialect, Message::new(header), &LIMITS);
+        let started = reassembler.push(dialect, &mut Message::new(header), &LIMITS);
         if chunks.len() > LIMITS.chunks as usize {
             prop_assert!(matches!(started, Err(NodeError::Chunks(_))));
             return Ok(());
@@ -154,7 +154,7 @@ proptest! {
         let mut done = None;
         for chunk in chunks {
             prop_assert!(done.is_none() && !reassembler.expects_header());
-            done = reassembler.push(dialect, Message::new(vec![chunk]), &LIMITS).unwrap();
+            done = reassembler.push(dialect, &mut Message::new(vec![chunk]), &LIMITS).unwrap();
         }
         prop_assert!(reassembler.expects_header());
         let expected = match dialect.live {
@@ -196,7 +196,7 @@ proptest! {
     ) {
         let mut reassembler = Reassembler::new();
         for frames in messages {
-            let update = reassembler.push(dialect, Message::new(frames), &LIMITS);
+            let update = reassembler.push(dialect, &mut Message::new(frames), &LIMITS);
             if let Ok(Some(Update::Node(NodeState { payload, dependencies, .. })
                 | Update::Delta(Delta { delta: payload, dependencies, .. }))) = update {
                 prop_assert!((1..=LIMITS.payload).contains(&payload.len()));
@@ -268,7 +268,7 @@ fn lists_and_texts_are_bounded() {
     let node = |dependencies, payload, owner: usize| {
         Request::UploadSet(NodeState {
             id,
-            owner: "x".repeat(owner),
+            owner: "x".repeat(owner).into(),
             kind: Bytes::new(),
             dependencies: vec![id; dependencies],
             payload: vec![0; payload].into(),
@@ -407,17 +407,17 @@ fn chunk_counts_are_checked_before_anything_is_kept() {
     };
     for count in counts.map(|count| write(&Value::Int(count), Protocol::Four)) {
         let mut reassembler = Reassembler::new();
-        let refused = reassembler.push(dialect, header(count), &LIMITS);
+        let refused = reassembler.push(dialect, &mut header(count), &LIMITS);
         assert!(matches!(refused, Err(NodeError::Chunks(_))));
         assert!(reassembler.expects_header());
     }
     let mut reassembler = Reassembler::new();
     assert!(matches!(
-        reassembler.push(dialect, header(honest), &LIMITS),
+        reassembler.push(dialect, &mut header(honest), &LIMITS),
         Ok(None)
     ));
-    let chunk = Message::new(vec![vec![0; 1001].into()]);
-    let refused = reassembler.push(dialect, chunk, &LIMITS);
+    let mut chunk = Message::new(vec![vec![0; 1001].into()]);
+    let refused = reassembler.push(dialect, &mut chunk, &LIMITS);
     assert!(matches!(refused, Err(NodeError::TooLong(1000))));
     assert!(reassembler.expects_header());
 }
@@ -428,7 +428,7 @@ fn types_of_nodes_are_texts() {
     let dialect = for_version(Some("0.1.31")).unwrap();
     let node = |kind: &'static [u8]| NodeState {
         id: NodeId::new(&[b'a'; 36]).unwrap(),
-        owner: "COMMON".to_owned(),
+        owner: "COMMON".into(),
         kind: Bytes::from_static(kind),
         dependencies: Vec::new(),
         payload: Bytes::from_static(b"\x80\x04}."),
@@ -444,8 +444,8 @@ fn types_of_nodes_are_texts() {
             &Update::Node(node(kind)),
         );
         let mut reassembler = Reassembler::new();
-        let header = live.into_iter().next().unwrap();
-        let pushed = reassembler.push(dialect, header, &LIMITS);
+        let mut header = live.into_iter().next().unwrap();
+        let pushed = reassembler.push(dialect, &mut header, &LIMITS);
         assert_eq!(!matches!(pushed, Err(NodeError::KindText)), right);
     }
 }
@@ -459,7 +459,7 @@ fn only_nodes_and_commits_travel_as_objects() {
         Bytes::from_static(b"ann"),
         Bytes::from_static(b"\x80\x04N."),
     ];
-    let refused = Reassembler::new().push(dialect, Message::new(frames), &LIMITS);
+    let refused = Reassembler::new().push(dialect, &mut Message::new(frames), &LIMITS);
     assert!(matches!(refused, Err(NodeError::Object(Some(9)))));
 }
 
@@ -523,7 +523,7 @@ fn assemble(dialect: &Dialect, messages: Vec<Message>, limits: &NodeLimits) -> V
     let mut reassembler = Reassembler::new();
     messages
         .into_iter()
-        .filter_map(|message| reassembler.push(dialect, message, limits).unwrap())
+        .filter_map(|mut message| reassembler.push(dialect, &mut message, limits).unwrap())
         .collect()
 }
 
@@ -559,7 +559,7 @@ fn node() -> impl Strategy<Value = NodeState> {
     )
         .prop_map(|(id, owner, kind, dependencies, payload)| NodeState {
             id,
-            owner,
+            owner: owner.into(),
             kind: kind.into(),
             dependencies,
             payload: payload.into(),

@@ -169,7 +169,11 @@ fn data_messages_are_understood_and_relayed_alike() {
             assert_eq!(reassembler.expects_header(), gathered.is_empty(), "{place}");
             gathered.push(recorded.message.clone());
             let update = reassembler
-                .push(dialect, recorded.message.clone(), &NodeLimits::default())
+                .push(
+                    dialect,
+                    &mut recorded.message.clone(),
+                    &NodeLimits::default(),
+                )
                 .unwrap_or_else(|error| panic!("{place}: {error}"));
             let Some(update) = update else { continue };
             let theirs = std::mem::take(gathered);
@@ -242,9 +246,9 @@ fn payloads_of_clients_are_dicts_of_plain_data() {
                 },
                 Link::Data | Link::Publisher => {
                     let key = (recorded.link, recorded.identity.clone());
-                    let message = recorded.message.clone();
+                    let mut message = recorded.message.clone();
                     let reassembler = links.entry(key).or_default();
-                    match reassembler.push(dialect, message, &NodeLimits::default()) {
+                    match reassembler.push(dialect, &mut message, &NodeLimits::default()) {
                         Ok(Some(Update::Node(node))) => (node.payload, false),
                         Ok(Some(Update::Delta(delta))) => (delta.delta, true),
                         _ => continue,

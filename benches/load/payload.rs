@@ -197,7 +197,7 @@ fn node(dialect: &Dialect, content: Content, size: usize) -> NodeState {
     let typed = dialect.typed_nodes();
     NodeState {
         id: placeholder(),
-        owner: "COMMON".to_owned(),
+        owner: "COMMON".into(),
         kind: Bytes::from_static(if typed { b"BlMesh" } else { b"" }),
         dependencies: Vec::new(),
         payload: match dialect.family {

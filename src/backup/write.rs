@@ -235,7 +235,7 @@ fn node_state(id: NodeId, stored: Stored, content: &Budget) -> (NodeState, bool)
     }
     let state = NodeState {
         id,
-        owner: stored.owner.as_ref().to_owned(),
+        owner: stored.owner.into(),
         kind: stored.kind,
         dependencies: stored.dependencies,
         payload: stored.base,

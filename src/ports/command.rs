@@ -34,7 +34,7 @@ impl Speech for CommandSpeech {
         &mut self,
         peer: &Arc<Peer>,
         link: &Arc<Link>,
-        received: Received,
+        received: &mut Received,
         context: &Context,
     ) -> Option<Event> {
         if peer.is_stranger() && peer.outbox.queued() > context.limits.stranger_answers {

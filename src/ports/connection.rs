@@ -15,7 +15,7 @@ use super::context::Context;
 use super::outbox::Lane;
 use super::peer::{Link, Peer, Standing};
 use super::publisher::PublisherSpeech;
-use super::read::{CONTROL, Reader};
+use super::read::{CONTROL, Reader, Received};
 use super::role::{Letter, Opened as Entered, Speech};
 use super::subscriber::SubscriberSpeech;
 use super::ttl::Heartbeats;
@@ -238,7 +238,7 @@ impl Connection {
         let mut cancelled = pin!(self.link.cancel.cancelled());
         loop {
             let mut events = Events::default();
-            let take = |received| {
+            let take = |received: &mut Received| {
                 let event = speech.understand(peer, &self.link, received, &self.context);
                 event.into_iter().for_each(|event| events.push(event));
             };

@@ -8,6 +8,7 @@ use super::read::Received;
 use crate::counters::Count;
 use crate::session::Event;
 use crate::session::outlet::Outlet;
+use crate::wire::dialect::Dialect;
 use crate::wire::node::Reassembler;
 
 /// Puts the messages of one connection together to nodes.
@@ -19,14 +20,15 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// The node a message completes, if it does.
+    /// The node a message completes, if it does. Who has no dialect is not logged in.
     pub(crate) fn understand(
         &mut self,
         peer: &Arc<Peer>,
-        received: Received,
+        dialect: Option<&Dialect>,
+        received: &mut Received,
         context: &Context,
     ) -> Option<Event> {
-        let Some(dialect) = peer.dialect() else {
+        let Some(dialect) = dialect else {
             context.counters.refuse(
                 Count::RefusedStranger,
                 peer.identity(),
@@ -36,7 +38,10 @@ impl Nodes {
         };
         let began = *self.began.get_or_insert(received.began);
         let limits = &context.limits.command.node;
-        match self.reassembler.push(dialect, received.message, limits) {
+        match self
+            .reassembler
+            .push(dialect, &mut received.message, limits)
+        {
             Ok(None) => None,
             Ok(Some(update)) => {
                 self.began = None;

@@ -14,6 +14,7 @@ use crate::counters::Count;
 use crate::session::Event;
 use crate::session::event::End;
 use crate::session::outlet::Outlet;
+use crate::wire::dialect::Dialect;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -26,13 +27,11 @@ impl Speech for PublisherSpeech {
         &mut self,
         peer: &Arc<Peer>,
         link: &Arc<Link>,
-        received: Received,
+        received: &mut Received,
         context: &Context,
     ) -> Option<Event> {
-        if !peer
-            .dialect()
-            .is_none_or(|dialect| dialect.has_publisher_port())
-        {
+        let dialect = peer.dialect();
+        if !dialect.is_none_or(Dialect::has_publisher_port) {
             context.counters.refuse(
                 Count::MalformedMessages,
                 peer.identity(),
@@ -52,6 +51,6 @@ impl Speech for PublisherSpeech {
             link.finish(End::Misused);
             return None;
         }
-        self.nodes.understand(peer, received, context)
+        self.nodes.understand(peer, dialect, received, context)
     }
 }

@@ -62,7 +62,7 @@ pub(crate) trait Speech: Send + 'static {
         &mut self,
         peer: &Arc<Peer>,
         link: &Arc<Link>,
-        received: Received,
+        received: &mut Received,
         context: &Context,
     ) -> Option<Event>;
 }

@@ -10,6 +10,7 @@ use super::role::Speech;
 use crate::counters::Count;
 use crate::session::Event;
 use crate::session::outlet::Outlet;
+use crate::wire::dialect::Dialect;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,19 +23,17 @@ impl Speech for SubscriberSpeech {
         &mut self,
         peer: &Arc<Peer>,
         _: &Arc<Link>,
-        received: Received,
+        received: &mut Received,
         context: &Context,
     ) -> Option<Event> {
-        if peer
-            .dialect()
-            .is_some_and(|dialect| dialect.has_publisher_port())
-        {
+        let dialect = peer.dialect();
+        if dialect.is_some_and(Dialect::has_publisher_port) {
             let what = "a message on the port that only sends";
             context
                 .counters
                 .refuse(Count::MalformedMessages, peer.identity(), what);
             return None;
         }
-        self.nodes.understand(peer, received, context)
+        self.nodes.understand(peer, dialect, received, context)
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::authority;
@@ -160,7 +161,7 @@ impl<O: Outlet> Session<O> {
         let (who, id, began) = (&push.who.clone(), delta.id, push.began);
         let mut state = NodeState {
             id,
-            owner: delta.owner.clone().unwrap_or_else(|| COMMON.to_owned()),
+            owner: delta.owner.clone().unwrap_or_else(|| COMMON.into()),
             kind: delta.kind.clone(),
             dependencies: delta.dependencies.clone(),
             payload: pickle::write(&blank(dialect), Protocol::Four),
@@ -201,7 +202,7 @@ impl<O: Outlet> Session<O> {
     /// A new node belongs to nobody or to its sender.
     fn settle_owner(&self, who: &Identity, node: &mut NodeState, claimed: &str) {
         let name = self.users.get(who).map_or(COMMON, |user| &*user.name);
-        authority::owner_of_new(claimed, name).clone_into(&mut node.owner);
+        node.owner = authority::owner_of_new(claimed, name).into();
     }
 
     /// Tells the sender if the owner is not who it said, and applies a Right that was faster.
@@ -273,7 +274,7 @@ impl<O: Outlet> Session<O> {
             return self.correct(who, id);
         }
         // Only a Right changes the owner.
-        node.owner.clear();
+        node.owner = SmolStr::default();
         self.replicas.store(node);
         self.note_author();
         self.relay_whole(who, id, now);
@@ -306,11 +307,8 @@ impl<O: Outlet> Session<O> {
     }
 
     fn has_room_for(&self, who: &Identity, node: &NodeState) -> bool {
-        let total = self
-            .replicas
-            .bytes()
-            .saturating_add(self.replicas.growth(node));
-        let new = !self.replicas.contains(node.id);
+        let (growth, new) = self.replicas.growth(node);
+        let total = self.replicas.bytes().saturating_add(growth);
         let fits = total <= self.settings.max_session
             && (!new || self.replicas.len() < self.settings.max_nodes);
         if !fits {

@@ -19,7 +19,7 @@ impl<O: Outlet> Session<O> {
         let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
             return;
         };
-        let mut bytes = None;
+        let (mut bytes, mut relayed) = (None, 0);
         let change = Behind {
             data: Some(Missing::Whole),
             right: false,
@@ -36,9 +36,10 @@ impl<O: Outlet> Session<O> {
                     bytes.clone(),
                     now,
                 );
-                self.counters.add(Count::UpdatesRelayed);
+                relayed += 1;
             }
         }
+        self.counters.add_many(Count::UpdatesRelayed, relayed);
     }
 
     /// Relays the node's last delta to everybody but `who`.
@@ -59,7 +60,7 @@ impl<O: Outlet> Session<O> {
             data: Some(missing),
             right: false,
         };
-        let most = self.settings.queued_changes;
+        let (most, mut relayed) = (self.settings.queued_changes, 0);
         for user in self.users.others_mut(who) {
             if Self::note_changed(user, id, change) {
                 let queued = user.outlet.data(
@@ -73,9 +74,10 @@ impl<O: Outlet> Session<O> {
                 if queued > most.max(bytes.len()).max(costs) {
                     send_missing(dialect, user, id, replica, Missing::Whole);
                 }
-                self.counters.add(Count::UpdatesRelayed);
+                relayed += 1;
             }
         }
+        self.counters.add_many(Count::UpdatesRelayed, relayed);
     }
 
     /// Puts the node's true state in the place of what a refused sender made of it.

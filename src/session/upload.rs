@@ -261,7 +261,7 @@ impl<O: Outlet> Session<O> {
         if let Some(user) = self.users.get(&who) {
             let owner = super::authority::owner_of_new(&node.owner, &user.name);
             if owner != node.owner {
-                node.owner = owner.to_owned();
+                node.owner = owner.into();
             }
         }
         let version = upload.missing.remove(&node.id);

@@ -110,7 +110,7 @@ impl Decoded {
         }
         let node = NodeState {
             id,
-            owner,
+            owner: owner.into(),
             kind: kind.into(),
             dependencies: dependencies(parts, limits)?,
             payload,

@@ -35,7 +35,7 @@ pub fn whole(id: NodeId, stored: &Stored, budget: &Budget) -> Result<Option<Fold
     Ok(Some(Folded {
         node: NodeState {
             id,
-            owner: stored.owner.as_ref().to_owned(),
+            owner: stored.owner.as_ref().into(),
             kind: stored.kind.clone(),
             dependencies: stored.dependencies.clone(),
             payload,

@@ -58,6 +58,9 @@ pub enum LimitError {
     },
 }
 
+/// Frames that an honest message has at most.
+const USUAL: usize = 6;
+
 /// What the message that is being received amounts to so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
@@ -134,8 +137,7 @@ impl Assembler {
         }
         self.tally.add(more, body.len());
         if self.frames.capacity() == 0 {
-            // Honest messages have one to six frames.
-            self.frames.reserve_exact(if more { 6 } else { 1 });
+            self.frames.reserve_exact(USUAL);
         }
         self.frames.push(body);
         if more {
@@ -143,6 +145,15 @@ impl Assembler {
         }
         self.settled = 0;
         Ok(Some(Message::new(std::mem::take(&mut self.frames))))
+    }
+
+    /// Takes back the list of a message that has been understood, for the next one.
+    pub fn reuse(&mut self, message: Message) {
+        let mut frames = message.into_frames();
+        frames.clear();
+        if self.frames.capacity() == 0 && frames.capacity() <= USUAL {
+            self.frames = frames;
+        }
     }
 
     /// Bytes this holds of a message whose end is still to come, with what each frame costs.
@@ -195,6 +206,24 @@ mod tests {
         assert_eq!(push(&mut assembler, false, 10), Ok(Some(13)));
         assert_eq!(assembler.held(), 0);
         assert_eq!(push(&mut assembler, false, 10), Ok(Some(10)));
+    }
+
+    #[test]
+    fn a_list_is_used_again_and_nothing_that_was_in_it() {
+        let mut assembler = Assembler::new();
+        let body = || Bytes::from_static(b"x");
+        let message = assembler.push(false, body(), &LIMITS).unwrap().unwrap();
+        let list = message.frames().as_ptr();
+        assembler.reuse(message);
+        assert_eq!(assembler.held(), 0);
+        assert!(assembler.push(true, body(), &LIMITS).unwrap().is_none());
+        // One that comes back too late is not taken for what has been gathered since.
+        assembler.reuse(Message::new(vec![body(), body()]));
+        let message = assembler.push(false, body(), &LIMITS).unwrap().unwrap();
+        assert_eq!(
+            (message.frames().len(), message.frames().as_ptr()),
+            (2, list)
+        );
     }
 
     #[test]

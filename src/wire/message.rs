@@ -39,12 +39,17 @@ impl Message {
     }
 
     /// The frames, owned. One in pieces is put together.
-    pub fn into_frames(self) -> Vec<Bytes> {
-        let Self { mut frames, last } = self;
-        if !last.is_empty() {
-            frames.push(last.concat().into());
+    pub fn into_frames(mut self) -> Vec<Bytes> {
+        std::mem::take(self.frames_mut())
+    }
+
+    /// The frames, to be taken out. One in pieces is put together.
+    pub fn frames_mut(&mut self) -> &mut Vec<Bytes> {
+        if !self.last.is_empty() {
+            self.frames
+                .push(std::mem::take(&mut self.last).concat().into());
         }
-        frames
+        &mut self.frames
     }
 
     /// Payload bytes of all frames together, without transport overhead.

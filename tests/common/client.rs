@@ -244,9 +244,10 @@ impl Client {
                     }
                 },
                 message = self.data.recv(), if !self.ended.1 => match message {
-                    Some(message) => {
+                    Some(mut message) => {
                         let limits = NodeLimits::default();
-                        match self.reassembler.push(self.dialect, message, &limits).unwrap() {
+                        let update = self.reassembler.push(self.dialect, &mut message, &limits);
+                        match update.unwrap() {
                             Some(update) => Heard::Update(update),
                             None => continue,
                         }
@@ -281,7 +282,7 @@ impl Client {
             Heard::Answer(OwnedAnswer::Right { nodes, owner, .. }) => {
                 for id in nodes {
                     if let Some(node) = self.nodes.get_mut(id) {
-                        owner.clone_into(&mut node.owner);
+                        node.owner = owner.as_str().into();
                     }
                 }
             }

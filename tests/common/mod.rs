@@ -63,7 +63,7 @@ pub(crate) fn uuid(n: u32) -> NodeId {
 pub(crate) fn node(id: NodeId, owner: &str, payload: impl Into<Bytes>) -> NodeState {
     NodeState {
         id,
-        owner: owner.to_owned(),
+        owner: owner.into(),
         kind: Bytes::from_static(b"BlObject"),
         dependencies: Vec::new(),
         payload: payload.into(),

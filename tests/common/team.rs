@@ -214,7 +214,7 @@ fn summary<'a>(
         .into_iter()
         .map(|node| {
             let edit = read(node).map(|(_, n, _)| n);
-            (node.id, (node.owner.clone(), node.payload.len(), edit))
+            (node.id, (node.owner.to_string(), node.payload.len(), edit))
         })
         .collect()
 }

@@ -201,6 +201,8 @@ impl Outbox {
         }
         let len = bytes.len();
         let has_room = state.bytes < self.budget / 2;
+        // For what follows the writer is on its way: it waits only where nothing is queued.
+        let first = state.order.is_empty();
         let group = state.group(node);
         let oldest = group.parts.first().map(|part| part.since);
         let behind = oldest
@@ -229,7 +231,9 @@ impl Outbox {
         state.shrink(replaced);
         state.grow(len);
         drop(state);
-        self.data.notify_one();
+        if first {
+            self.data.notify_one();
+        }
         queued
     }
 

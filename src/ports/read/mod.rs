@@ -152,7 +152,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         context: &Context,
         permit: &Permit,
         control: &mpsc::Sender<Bytes>,
-        mut take: impl FnMut(Received),
+        mut take: impl FnMut(&mut Received),
     ) -> Result<Paid, End> {
         if let Some(end) = self.ended.take() {
             return Err(end);
@@ -170,7 +170,9 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                             longest = longest.max(len);
                             bytes = bytes.saturating_add(len);
                             messages += 1;
-                            take(Received { message, began });
+                            let mut received = Received { message, began };
+                            take(&mut received);
+                            self.assembler.reuse(received.message);
                         }
                         Ok(None) => {}
                         Err(error) => {

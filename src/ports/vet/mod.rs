@@ -132,8 +132,9 @@ impl Looker {
     /// Looks into all of them on this thread, unless one takes too long for that.
     async fn here(&self, mut events: Events) -> (Events, Seen) {
         let mut seen = Seen::default();
+        let dialect = self.peer.dialect();
         for event in events.iter_mut() {
-            let Some((payload, part, dialect)) = self.subject(event) else {
+            let Some((payload, part, dialect)) = subject(event, dialect) else {
                 continue;
             };
             let limits = &self.context.limits;
@@ -165,8 +166,9 @@ impl Looker {
         let looker = self.clone();
         let look = move || {
             let mut seen = Seen::default();
+            let dialect = looker.peer.dialect();
             for event in events.iter_mut() {
-                let Some((payload, part, dialect)) = looker.subject(event) else {
+                let Some((payload, part, dialect)) = subject(event, dialect) else {
                     continue;
                 };
                 let looked = guarded(payload, part, dialect, &looker.context.limits);
@@ -182,19 +184,6 @@ impl Looker {
             // The server ends.
             Err(_) => Default::default(),
         }
-    }
-
-    /// What there is to look into, what it is part of, and whose it is. Who is not logged in, or is
-    /// leaving, has nothing to push.
-    fn subject<'a>(&self, event: &'a mut Event) -> Option<(&'a mut Bytes, Part, &'static Dialect)> {
-        let Some(dialect) = self.peer.dialect() else {
-            if let Some((node, ..)) = payload(event) {
-                *event = Event::Unfit(node);
-            }
-            return None;
-        };
-        let (_, payload, part) = payload(event)?;
-        Some((payload, part, dialect))
     }
 
     /// Lets an event pass, or not.
@@ -223,6 +212,22 @@ impl Looker {
             }
         }
     }
+}
+
+/// What there is to look into, what it is part of, and how it is written. Who is not logged in, or is
+/// leaving, has no dialect and nothing to push.
+fn subject<'a>(
+    event: &'a mut Event,
+    dialect: Option<&'static Dialect>,
+) -> Option<(&'a mut Bytes, Part, &'static Dialect)> {
+    let Some(dialect) = dialect else {
+        if let Some((node, ..)) = payload(event) {
+            *event = Event::Unfit(node);
+        }
+        return None;
+    };
+    let (_, payload, part) = payload(event)?;
+    Some((payload, part, dialect))
 }
 
 /// Looks into a payload, however long that takes. A fault in that is no permission.

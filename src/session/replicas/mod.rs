@@ -95,10 +95,11 @@ impl Replicas {
         }
     }
 
-    /// What a node will have grown by if this state is stored.
-    pub fn growth(&self, state: &NodeState) -> usize {
-        let present = self.nodes.get(&state.id).map_or(0, Replica::bytes);
-        cost(state).saturating_sub(present)
+    /// What a node will have grown by if this state is stored, and whether it is a new one.
+    pub fn growth(&self, state: &NodeState) -> (usize, bool) {
+        let present = self.nodes.get(&state.id);
+        let bytes = cost(state).saturating_sub(present.map_or(0, Replica::bytes));
+        (bytes, present.is_none())
     }
 
     /// Stores a whole state: creates the node, or replaces its payload and dependencies. Owner
@@ -128,6 +129,9 @@ impl Replicas {
             replica.tuples = None;
             replica.unfoldable = false;
             self.bytes = self.bytes.saturating_add(replica.bytes());
+            if replica.dependencies == dependencies {
+                return self.touch(id);
+            }
         } else {
             let replica = Replica {
                 owner: owner.into(),

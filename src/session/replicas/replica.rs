@@ -135,7 +135,7 @@ impl Replica {
     pub fn base_state(&self, id: NodeId) -> NodeState {
         NodeState {
             id,
-            owner: self.owner.to_string(),
+            owner: self.owner.as_ref().into(),
             kind: self.kind.clone(),
             dependencies: self.dependencies.clone(),
             payload: self.base.clone(),

@@ -10,7 +10,7 @@ fn id(n: u8) -> NodeId {
 fn state(n: u8, owner: &str, dependencies: &[NodeId], payload: &'static [u8]) -> NodeState {
     NodeState {
         id: id(n),
-        owner: owner.to_owned(),
+        owner: owner.into(),
         kind: Bytes::from_static(b"BlObject"),
         dependencies: dependencies.to_vec(),
         payload: Bytes::from_static(payload),

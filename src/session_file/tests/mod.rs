@@ -38,7 +38,7 @@ fn state(n: u32, format: Format, payload: Bytes) -> NodeState {
         } else {
             "Zoë"
         }
-        .to_owned(),
+        .into(),
         kind: match format.family() {
             crate::wire::dialect::Family::UntypedPickle => Bytes::new(),
             _ => Bytes::from_static(b"BlObject"),

@@ -50,7 +50,7 @@ fn states(format: Format, nodes: Vec<(String, Vec<u32>, Vec<Value>, Protocol)>) 
             .map(|(key, value)| (i64::try_from(key).unwrap(), value))
             .collect();
         NodeState {
-            owner,
+            owner: owner.into(),
             dependencies: dependencies.into_iter().map(id).collect(),
             payload: pickle::write(&data.into(), protocol),
             ..state(n, format, Bytes::new())

@@ -107,7 +107,7 @@ fn node(
     }
     Ok(NodeState {
         id: NodeId::new(&bytes(id)?).ok_or(FieldError::Shape("the node's uuid is none"))?,
-        owner: owner.to_owned(),
+        owner: owner.into(),
         kind: Bytes::copy_from_slice(&kind),
         dependencies: payload::dependencies(&bytes(dependencies)?, limits.dependencies)?,
         payload,

@@ -8,6 +8,7 @@ mod receive;
 mod send;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 use thiserror::Error;
 
 pub use self::receive::{Reassembler, header_sender};
@@ -22,7 +23,7 @@ pub struct NodeState {
     /// Its uuid.
     pub id: NodeId,
     /// `COMMON` or the name of a user.
-    pub owner: String,
+    pub owner: SmolStr,
     /// Type name, empty from G11 on.
     pub kind: Bytes,
     /// The nodes it needs, in the sender's order.
@@ -65,7 +66,7 @@ pub struct Delta {
     /// The node.
     pub id: NodeId,
     /// The owner the message names; a Commit (G15–G19) names none.
-    pub owner: Option<String>,
+    pub owner: Option<SmolStr>,
     /// Type name, empty from G11 on.
     pub kind: Bytes,
     /// The node's dependencies after the change.

@@ -1,6 +1,7 @@
 //! From messages to updates, per connection.
 
 use bytes::{Bytes, BytesMut};
+use smol_str::SmolStr;
 
 use super::{Delta, NodeError, NodeLimits, NodeState, Update};
 use crate::wire::dialect::{Dialect, Live, NodeFrames};
@@ -26,7 +27,7 @@ impl Reassembler {
         self.pending.is_none()
     }
 
-    /// Takes the next message. Gives the update it completes, if it does.
+    /// Takes the frames of the next message. Gives the update it completes, if it does.
     ///
     /// # Errors
     /// The message is not what is due in this dialect, or beyond the limits. What was gathered is
@@ -35,10 +36,10 @@ impl Reassembler {
     pub fn push(
         &mut self,
         dialect: &Dialect,
-        message: Message,
+        message: &mut Message,
         limits: &NodeLimits,
     ) -> Result<Option<Update>, NodeError> {
-        let frames = message.into_frames();
+        let frames = message.frames_mut();
         if let Some(pending) = self.pending.take() {
             return self.chunk(dialect, pending, frames, limits);
         }
@@ -71,7 +72,7 @@ impl Reassembler {
         &mut self,
         dialect: &Dialect,
         mut pending: Pending,
-        frames: Vec<Bytes>,
+        frames: &mut Vec<Bytes>,
         limits: &NodeLimits,
     ) -> Result<Option<Update>, NodeError> {
         let [chunk] = exactly("chunk message", frames)?;
@@ -130,7 +131,7 @@ impl Pending {
 #[derive(Debug)]
 struct Header {
     id: NodeId,
-    owner: String,
+    owner: SmolStr,
     kind: Bytes,
     dependencies: Vec<NodeId>,
 }
@@ -186,7 +187,7 @@ impl Header {
     }
 }
 
-fn object(frames: Vec<Bytes>, limits: &NodeLimits) -> Result<Update, NodeError> {
+fn object(frames: &mut Vec<Bytes>, limits: &NodeLimits) -> Result<Update, NodeError> {
     match frames.first().and_then(payload::int) {
         Some(1) => {
             let [_number, id, dependencies, delta] = exactly("Commit", frames)?;
@@ -216,23 +217,25 @@ fn object(frames: Vec<Bytes>, limits: &NodeLimits) -> Result<Update, NodeError> 
 
 fn exactly<const N: usize>(
     what: &'static str,
-    frames: Vec<Bytes>,
+    frames: &mut Vec<Bytes>,
 ) -> Result<[Bytes; N], NodeError> {
-    frames
-        .try_into()
-        .map_err(|frames: Vec<Bytes>| NodeError::Frames {
+    if frames.len() != N {
+        return Err(NodeError::Frames {
             what,
             found: frames.len(),
             expected: N,
-        })
+        });
+    }
+    let mut frames = frames.drain(..);
+    Ok(std::array::from_fn(|_| frames.next().unwrap_or_default()))
 }
 
-fn owner_text(owner: &Bytes, limits: &NodeLimits) -> Result<String, NodeError> {
+fn owner_text(owner: &Bytes, limits: &NodeLimits) -> Result<SmolStr, NodeError> {
     if owner.is_empty() || owner.len() > limits.name {
         return Err(NodeError::Owner);
     }
     let owner = std::str::from_utf8(owner).map_err(|_| NodeError::Owner)?;
-    Ok(owner.to_owned())
+    Ok(SmolStr::new(owner))
 }
 
 fn sized(payload: Bytes, limits: &NodeLimits) -> Result<Bytes, NodeError> {

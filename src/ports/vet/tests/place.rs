@@ -37,7 +37,7 @@ fn run(test: impl Future<Output = ()>) {
 fn node(payload: impl Into<Bytes>) -> NodeState {
     NodeState {
         id: NodeId::new(b"00000000-0000-4000-8000-000000000000").unwrap(),
-        owner: "COMMON".to_owned(),
+        owner: "COMMON".into(),
         kind: Bytes::new(),
         dependencies: Vec::new(),
         payload: payload.into(),

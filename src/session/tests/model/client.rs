@@ -60,7 +60,7 @@ impl Client {
                 let data = text(&node.payload);
                 let owner = match self.nodes.get(&number(node.id)) {
                     Some(held) => held.owner.clone(),
-                    None => node.owner,
+                    None => node.owner.into(),
                 };
                 let held = Held {
                     owner,
@@ -78,7 +78,7 @@ impl Client {
                 {
                     // G8–G14 make a node of whatever comes first.
                     place.insert(Held {
-                        owner: owner.clone(),
+                        owner: owner.as_str().into(),
                         dependencies: Vec::new(),
                         data: String::new(),
                     });
@@ -106,7 +106,7 @@ impl Held {
     pub(super) fn delta(&self, n: u32, text: &str) -> Delta {
         Delta {
             id: id(n),
-            owner: Some(self.owner.clone()),
+            owner: Some(self.owner.as_str().into()),
             kind: bytes::Bytes::from_static(b"BlObject"),
             dependencies: self.dependencies.iter().map(|n| id(*n)).collect(),
             delta: text.to_owned().into(),

@@ -298,7 +298,7 @@ impl World {
                     data += std::str::from_utf8(delta).unwrap();
                 }
                 let held = Held {
-                    owner: state.owner,
+                    owner: state.owner.into(),
                     dependencies: state.dependencies.iter().map(|n| number(*n)).collect(),
                     data,
                 };

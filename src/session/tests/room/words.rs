@@ -37,7 +37,7 @@ pub(in crate::session::tests) fn node(
 ) -> NodeState {
     NodeState {
         id: id(n),
-        owner: owner.to_owned(),
+        owner: owner.into(),
         kind: Bytes::from_static(b"BlObject"),
         dependencies: dependencies.iter().map(|n| id(*n)).collect(),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
@@ -146,9 +146,9 @@ pub(in crate::session::tests) fn updates(
     let mut reassembler = Reassembler::new();
     let updates: Vec<_> = messages(bytes, is_framed)
         .into_iter()
-        .filter_map(|message| {
+        .filter_map(|mut message| {
             reassembler
-                .push(dialect, message, &NodeLimits::default())
+                .push(dialect, &mut message, &NodeLimits::default())
                 .unwrap()
         })
         .collect();
