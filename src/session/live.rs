@@ -238,7 +238,8 @@ impl<O: Outlet> Session<O> {
             }
             return;
         };
-        let unseen = is_unseen(user, id, began);
+        // Whoever waits for an outcome goes on waiting with every edit, or it would come in the midst of them.
+        let converges = is_unseen(user, id, began) || user.converging.contains_key(&id);
         if !authority::may_change(replica, &user.name, began, self.settings.in_flight) {
             self.counters.refuse(
                 Count::RefusedUpdate,
@@ -258,7 +259,7 @@ impl<O: Outlet> Session<O> {
             }
             user.corrected.remove(&id);
         }
-        let converges = unseen.then(|| who.clone());
+        let converges = converges.then(|| who.clone());
         self.change_permitted(push, now);
         if let Some(who) = converges {
             self.converge_later(&who, id, now);

@@ -26,6 +26,7 @@ use super::live::{Push, is_unseen};
 use super::outlet::Outlet;
 use super::replicas::Replica;
 use super::state::{Session, past};
+use super::users::User;
 use crate::counters::Count;
 use crate::wire::delta::{Checked, FoldError};
 use crate::wire::identity::{Identity, NodeId};
@@ -269,8 +270,9 @@ impl<O: Outlet> Session<O> {
         }
         self.append_checked(&push.who, &delta, now);
         // What went to the sender meanwhile does not have it.
-        let user = self.users.get(&push.who);
-        if !checked.alike || user.is_some_and(|user| is_unseen(user, id, push.began)) {
+        let lacks =
+            |user: &User<O>| is_unseen(user, id, push.began) || user.converging.contains_key(&id);
+        if !checked.alike || self.users.get(&push.who).is_some_and(lacks) {
             self.converge_later(&push.who, id, now);
         }
     }
