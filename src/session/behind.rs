@@ -4,12 +4,11 @@
 //! queued but noted in [`User::behind`]; the node's *present* state is sent when it can be. So a
 //! slow peer costs one mark per node, nothing is lost and nothing comes twice.
 
-use std::collections::HashSet;
-
 use tokio::time::Instant;
 
+use super::needs::NeedsFirst;
 use super::outlet::{Edit, Joins, Outlet};
-use super::replicas::{Replica, Replicas};
+use super::replicas::Replica;
 use super::state::{Session, encode};
 use super::users::{Behind, Missing, Stage, User};
 use crate::wire::command::{self, Answer};
@@ -56,8 +55,19 @@ impl<O: Outlet> Session<O> {
         if !user.is_active() {
             return;
         }
+        let mut walk = NeedsFirst::default();
         while user.outlet.has_room() {
-            let Some(id) = next_behind(&self.replicas, user) else {
+            if walk.is_done() {
+                user.behind
+                    .first()
+                    .into_iter()
+                    .for_each(|id| walk.start(id));
+            }
+            let next = walk.next(
+                |id| self.replicas.get(id).map_or(&[], Replica::dependencies),
+                |id| user.behind.get(id).is_some_and(|b| b.data.is_some()),
+            );
+            let Some(id) = next else {
                 break;
             };
             let Some(behind) = user.behind.remove(id) else {
@@ -99,24 +109,6 @@ impl<O: Outlet> Session<O> {
             self.send_delete(who, id, now);
         }
     }
-}
-
-/// The next node to send to somebody who lacks some: one whose own needs are met.
-fn next_behind<O>(replicas: &Replicas, user: &mut User<O>) -> Option<NodeId> {
-    let mut id = user.behind.first()?;
-    let mut seen = HashSet::from([id]);
-    while let Some(dependency) = replicas.get(id).and_then(|replica| {
-        let missing = |d: &&NodeId| user.behind.get(**d).is_some_and(|b| b.data.is_some());
-        replica
-            .dependencies()
-            .iter()
-            .filter(missing)
-            .find(|d| !seen.contains(d))
-    }) {
-        id = *dependency;
-        seen.insert(id);
-    }
-    Some(id)
 }
 
 /// Sends what is missing of a node: its whole state with the deltas since, or the deltas alone.

@@ -21,6 +21,7 @@ mod leave;
 mod live;
 pub(crate) mod login;
 mod metadata;
+pub(crate) mod needs;
 mod notice;
 pub mod operator;
 pub mod outlet;

@@ -1,6 +1,6 @@
 //! The lists behind an outbox, and how items enter and leave them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::Batch;
 use super::receipts::Receipts;
+use crate::session::needs::NeedsFirst;
 use crate::session::outlet::Edit;
-use crate::wire::identity::{NodeId, NodeMap};
+use crate::wire::identity::{NodeId, NodeMap, NodeSet};
 use crate::wire::message::Encoded;
 
 /// The longest list of parts that is kept.
@@ -82,8 +83,12 @@ impl Group {
         if *self.after == *after {
             return;
         }
-        let old = if all { &[] } else { &*self.after };
-        let gone = old.iter().filter(|node| !after.contains(node));
+        if all || self.after.is_empty() {
+            self.after = after.into();
+            return;
+        }
+        let known: NodeSet = after.iter().copied().collect();
+        let gone = self.after.iter().filter(|node| !known.contains(node));
         self.after = gone.chain(after).copied().collect();
     }
 }
@@ -251,19 +256,13 @@ impl State {
             }
             return true;
         }
-        let mut seen = HashSet::from([first]);
-        let mut stack = vec![first];
-        while let Some(node) = stack.last() {
-            let needs = self.groups.get(node).and_then(|group| {
-                let queued = |d: &&NodeId| self.groups.contains_key(*d) && !seen.contains(*d);
-                group.after.iter().find(queued).copied()
-            });
-            if let Some(dependency) = needs {
-                seen.insert(dependency);
-                stack.push(dependency);
-            } else if let Some(node) = stack.pop()
-                && (batch.is_full(target) || !self.take_group(node, target, batch))
-            {
+        let mut walk = NeedsFirst::default();
+        walk.start(first);
+        while let Some(node) = walk.next(
+            |node| self.groups.get(&node).map_or(&[], |group| &group.after),
+            |node| self.groups.contains_key(&node),
+        ) {
+            if batch.is_full(target) || !self.take_group(node, target, batch) {
                 self.order.push_front(first);
                 return true;
             }
