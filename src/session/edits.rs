@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use super::authority;
 use super::behind::encode_right;
+use super::buried::Tombstone;
 use super::live::is_unseen;
 use super::outlet::{Edit, Outlet, Slot};
-use super::replicas::{COMMON, Replica};
+use super::replicas::COMMON;
 use super::state::{Phase, Session, Timer};
 use super::users::Behind;
 use crate::counters::Count;
@@ -54,8 +55,9 @@ impl<O: Outlet> Session<O> {
         let crossed = user.doomed.contains(&id) || is_unseen(user, id, now);
         let spared = (!dialect.echo_edits && !crossed).then_some(who);
         let dependents = self.replicas.dependents(id);
-        if let Some(replica) = self.remove_node(id, who, spared, now) {
-            self.note_wiped(who, id, &replica, dependents, now);
+        if let Some(tombstone) = self.remove_node(id, who, spared, now) {
+            self.note_wiped(who, id, tombstone, dependents, now);
+            self.make_room(0, now);
         } else {
             // The sender waits for the echo. It needs no place in the order unless something of
             // the node is on its way.
@@ -75,7 +77,7 @@ impl<O: Outlet> Session<O> {
         by: &Identity,
         spared: Option<&Identity>,
         now: Instant,
-    ) -> Option<Replica> {
+    ) -> Option<Arc<Tombstone>> {
         let dependents = self.replicas.dependents(id);
         let marks = self
             .dialect()
@@ -85,11 +87,12 @@ impl<O: Outlet> Session<O> {
                 Self::note_needless(user, id, &dependents);
             }
         }
-        let replica = self.replicas.delete(id, by, now)?;
+        let tombstone = self.buried.bury(self.replicas.delete(id, by, now)?);
         let mut told = Vec::new();
         for (other, user) in self.users.iter_mut() {
             let tell = spared != Some(other);
-            if Self::note_deleted(user, id, Some(&replica)) && tell {
+            let promised = (!marks).then_some(&tombstone);
+            if Self::note_deleted(user, id, promised) && tell {
                 told.push(other.clone());
             }
         }
@@ -101,7 +104,7 @@ impl<O: Outlet> Session<O> {
         if is_barren && matches!(self.phase, Phase::Active) {
             self.author = None;
         }
-        Some(replica)
+        Some(tombstone)
     }
 
     /// States of these nodes that are on their way still name a node that is gone, and a Delete on

@@ -1,12 +1,13 @@
 //! Late joiners: the catalog, one node at a time, and then whatever changed meanwhile (`behind`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::info;
 
+use super::buried::Tombstone;
 use super::outlet::{Joins, Outlet, Slot};
-use super::replicas::Replica;
 use super::state::{Phase, Session, Timer, encode, past};
 use super::users::{Fetching, Missing, Stage, User};
 use crate::counters::Count;
@@ -91,9 +92,7 @@ impl<O: Outlet> Session<O> {
         fetching.last_get = Some(now);
         fetching.asked = true;
         // In the order in which it asked.
-        if !fetching.waiting.contains(&id) {
-            fetching.waiting.push_back(id);
-        }
+        fetching.waiting.push(id);
         self.serve_waiting(who, now);
     }
 
@@ -104,7 +103,7 @@ impl<O: Outlet> Session<O> {
             let Stage::Fetching(fetching) = &mut user.stage else {
                 return;
             };
-            let Some(id) = fetching.waiting.front().copied() else {
+            let Some(id) = fetching.waiting.first() else {
                 return;
             };
             if !user.outlet.has_room() {
@@ -113,7 +112,7 @@ impl<O: Outlet> Session<O> {
             if fetching.folded != Some(id) && self.replicas.wants_fold(id) {
                 return self.fold_soon(id);
             }
-            fetching.waiting.pop_front();
+            fetching.waiting.pop();
             self.serve(who, id, now);
         }
     }
@@ -123,7 +122,7 @@ impl<O: Outlet> Session<O> {
         let mut waiting = Vec::new();
         for (who, user) in self.users.iter_mut() {
             if let Stage::Fetching(fetching) = &mut user.stage
-                && fetching.waiting.front() == Some(&id)
+                && fetching.waiting.first() == Some(id)
             {
                 // Even if somebody goes on editing it: what follows is sent after it.
                 fetching.folded = Some(id);
@@ -166,9 +165,9 @@ impl<O: Outlet> Session<O> {
             fetching.deleted.swap_remove(&id);
             let removed = command::encode(dialect, &Answer::Removed);
             user.outlet.command(Slot::Plain, encode(dialect, &removed));
-        } else if let Some(replica) = fetching.tombstones.remove(&id) {
+        } else if let Some(tombstone) = fetching.tombstones.remove(&id) {
             fetching.deleted.insert(id);
-            send_requested(dialect, &user.outlet, &replica.base_state(id));
+            send_requested(dialect, &user.outlet, &tombstone.replica.base_state(id));
         }
         if last && !dialect.join_done {
             // These clients die of any other node before the last one is there.
@@ -240,17 +239,21 @@ impl<O: Outlet> Session<O> {
         self.send_backlog(who);
     }
 
-    /// A node is gone: what that means for those who are still fetching. Returns whether the user
-    /// is to be told now.
-    pub(super) fn note_deleted(user: &mut User<O>, id: NodeId, replica: Option<&Replica>) -> bool {
+    /// A node is gone: what that means for those who are still fetching, and may have been promised what it
+    /// was. Returns whether the user is to be told now.
+    pub(super) fn note_deleted(
+        user: &mut User<O>,
+        id: NodeId,
+        promised: Option<&Arc<Tombstone>>,
+    ) -> bool {
         user.behind.remove(id);
         user.corrected.remove(&id);
         match &mut user.stage {
             Stage::Active => true,
             Stage::Fetching(fetching) => {
                 if fetching.remaining.contains(&id) {
-                    if let Some(replica) = replica {
-                        fetching.tombstones.insert(id, replica.clone());
+                    if let Some(tombstone) = promised {
+                        fetching.tombstones.insert(id, Arc::clone(tombstone));
                     }
                 } else {
                     fetching.deleted.insert(id);

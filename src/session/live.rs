@@ -129,7 +129,7 @@ impl<O: Outlet> Session<O> {
                 return self.create_from_delta(Push { update, ..push }, dialect, now);
             }
         };
-        if !self.has_room_for(who, &node) {
+        if !self.has_room_for(who, &node, now) {
             return;
         }
         let claimed = std::mem::take(&mut node.owner);
@@ -166,7 +166,7 @@ impl<O: Outlet> Session<O> {
             dependencies: delta.dependencies.clone(),
             payload: pickle::write(&blank(dialect), Protocol::Four),
         };
-        if !self.has_room_for(who, &state) {
+        if !self.has_room_for(who, &state, now) {
             return;
         }
         let claimed = std::mem::take(&mut state.owner);
@@ -271,7 +271,7 @@ impl<O: Outlet> Session<O> {
         let Update::Node(mut node) = push.update else {
             return self.append(push, now);
         };
-        if !self.has_room_for(who, &node) {
+        if !self.has_room_for(who, &node, now) {
             return self.correct(who, id);
         }
         // Only a Right changes the owner.
@@ -296,6 +296,7 @@ impl<O: Outlet> Session<O> {
 
     /// Adds a delta that all clients apply alike, and relays it.
     pub(super) fn append_checked(&mut self, who: &Identity, delta: &Delta, now: Instant) {
+        self.make_room(delta.delta.len(), now);
         let grown = self.replicas.bytes().saturating_add(delta.delta.len());
         if grown > self.settings.max_session {
             self.counters.refuse(Count::RefusedFull, who, "a delta");
@@ -307,8 +308,9 @@ impl<O: Outlet> Session<O> {
         self.note_grown(delta.id, now);
     }
 
-    fn has_room_for(&self, who: &Identity, node: &NodeState) -> bool {
+    fn has_room_for(&mut self, who: &Identity, node: &NodeState, now: Instant) -> bool {
         let (growth, new) = self.replicas.growth(node);
+        self.make_room(growth, now);
         let total = self.replicas.bytes().saturating_add(growth);
         let fits = total <= self.settings.max_session
             && (!new || self.replicas.len() < self.settings.max_nodes);

@@ -10,6 +10,7 @@ mod actor;
 mod ahead;
 mod authority;
 mod behind;
+mod buried;
 mod edits;
 pub mod event;
 pub mod events;

@@ -32,13 +32,14 @@ impl<O: Outlet> Session<O> {
         self.send_away_who_must_get(id, now);
         let nobody = Identity::anonymous();
         let dependents = self.replicas.dependents(id);
-        let Some(replica) = self.remove_node(id, &nobody, None, now) else {
+        let Some(tombstone) = self.remove_node(id, &nobody, None, now) else {
             return false;
         };
-        info!(name: "node.quarantined", node = %id, bytes = replica.payload_bytes(),
+        info!(name: "node.quarantined", node = %id, bytes = tombstone.replica.payload_bytes(),
             "node set aside by the operator");
         self.counters.add(Count::Quarantined);
-        self.replicas.set_aside(id, replica, dependents);
+        self.replicas
+            .set_aside(id, tombstone.replica.clone(), dependents);
         true
     }
 

@@ -185,8 +185,11 @@ impl<O: Outlet> Session<O> {
 
     /// Has the session saved as it is now.
     pub(super) fn want_backup(&mut self, reason: Reason) {
-        let snapshot = self.snapshot();
-        self.wanted_backup = Some((reason, snapshot));
+        // What was deleted is nowhere else.
+        if !matches!(self.wanted_backup, Some((Reason::Deletion, _))) {
+            let snapshot = self.snapshot();
+            self.wanted_backup = Some((reason, snapshot));
+        }
     }
 
     /// A backup to be made of what the session was a moment ago.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ahead::Ahead;
+use super::buried::Buried;
 use super::event::Event;
 use super::folding::Folds;
 use super::live::{OVERTAKEN, Push};
@@ -61,6 +62,8 @@ pub struct Session<O> {
     pub(super) ahead: Ahead,
     /// Nodes and deltas that are brought together elsewhere.
     pub(super) folds: Folds,
+    /// Deleted nodes that are still of use.
+    pub(super) buried: Buried,
     /// What was deleted just now, and by whom.
     pub(super) wipes: Wipes,
     /// A backup that should be made before it is too late.
@@ -139,6 +142,7 @@ impl<O: Outlet> Session<O> {
             keeps: false,
             ahead: Ahead::default(),
             folds: Folds::default(),
+            buried: Buried::default(),
             wipes: Wipes::default(),
             wanted_backup: None,
             notice: None,

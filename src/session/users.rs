@@ -6,8 +6,8 @@ use std::sync::Arc;
 use indexmap::{IndexMap, IndexSet};
 use tokio::time::Instant;
 
+use super::buried::Tombstone;
 use super::event::End;
-use super::replicas::Replica;
 use crate::wire::identity::{Identity, NodeId, NodeMap, NodeSet};
 use crate::wire::pickle::{Dict, Value};
 
@@ -89,7 +89,7 @@ pub(super) struct Fetching {
     /// Catalog nodes it has not asked for yet.
     pub(super) remaining: NodeSet,
     /// Last content of catalog nodes that were deleted before it asked.
-    pub(super) tombstones: NodeMap<Replica>,
+    pub(super) tombstones: NodeMap<Arc<Tombstone>>,
     /// Nodes to be deleted there, once it is done.
     pub(super) deleted: IndexSet<NodeId>,
     /// It has asked for something.
@@ -97,9 +97,42 @@ pub(super) struct Fetching {
     /// When it last asked.
     pub(super) last_get: Option<Instant>,
     /// Asked for and not answered yet: its queue is full, or the first is being folded.
-    pub(super) waiting: VecDeque<NodeId>,
+    pub(super) waiting: Waiting,
     /// The first of those, if it has been folded since it was asked for.
     pub(super) folded: Option<NodeId>,
+}
+
+/// Nodes somebody waits for, in order, each once.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    order: VecDeque<NodeId>,
+    nodes: NodeSet,
+}
+
+impl Waiting {
+    /// Adds one at the end, if it is not among them.
+    pub(super) fn push(&mut self, node: NodeId) {
+        if self.nodes.insert(node) {
+            self.order.push_back(node);
+        }
+    }
+
+    /// The one whose turn it is.
+    pub(super) fn first(&self) -> Option<NodeId> {
+        self.order.front().copied()
+    }
+
+    /// Takes the first off.
+    pub(super) fn pop(&mut self) {
+        if let Some(first) = self.order.pop_front() {
+            self.nodes.remove(&first);
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
 }
 
 /// What a user lacks of a node.

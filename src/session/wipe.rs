@@ -2,17 +2,17 @@
 //! of it as it was.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::buried::Tombstone;
 use super::outlet::Outlet;
-use super::replicas::Replica;
 use super::snapshot::Snapshot;
 use super::state::Session;
 use crate::backup::Reason;
-use crate::store::Stored;
 use crate::text::shown;
 use crate::wire::identity::{Identity, NodeId};
 
@@ -32,7 +32,7 @@ pub(super) struct Wipes {
 struct Wiped {
     at: Instant,
     id: NodeId,
-    stored: Stored,
+    tombstone: Arc<Tombstone>,
     dependents: Vec<NodeId>,
 }
 
@@ -42,7 +42,7 @@ impl<O: Outlet> Session<O> {
         &mut self,
         who: &Identity,
         id: NodeId,
-        replica: &Replica,
+        tombstone: Arc<Tombstone>,
         dependents: Vec<NodeId>,
         now: Instant,
     ) {
@@ -56,7 +56,7 @@ impl<O: Outlet> Session<O> {
         wiped.push_back(Wiped {
             at: now,
             id,
-            stored: replica.stored(None),
+            tombstone,
             dependents,
         });
         let count = wiped.len();
@@ -73,6 +73,28 @@ impl<O: Outlet> Session<O> {
         self.wipes.last = Some(now);
         let mut snapshot = self.snapshot();
         put_back(&mut snapshot, wiped);
+        self.wanted_backup = Some((Reason::Deletion, snapshot));
+    }
+
+    /// Has the session saved with everything that was deleted just now: there is no room to wait whether
+    /// that is much.
+    pub(super) fn save_wiped(&mut self, now: Instant) {
+        self.wipes.forget(now);
+        let mut wiped: Vec<_> = self
+            .wipes
+            .users
+            .drain()
+            .flat_map(|(_, wiped)| wiped)
+            .collect();
+        if wiped.is_empty() {
+            return;
+        }
+        wiped.sort_by_key(|wiped| wiped.at);
+        warn!(name: "session.wiped_at_limit", nodes = wiped.len(),
+            "deleted nodes take more memory than session.max_session leaves: the session is saved with them");
+        self.wipes.last = Some(now);
+        let mut snapshot = self.snapshot();
+        put_back(&mut snapshot, wiped.into());
         self.wanted_backup = Some((Reason::Deletion, snapshot));
     }
 }
@@ -99,9 +121,9 @@ fn put_back(snapshot: &mut Snapshot, wiped: VecDeque<Wiped>) {
         }
     }
     // Of one that was deleted twice the last counts.
-    for Wiped { id, stored, .. } in wiped.into_iter().rev() {
+    for Wiped { id, tombstone, .. } in wiped.into_iter().rev() {
         if known.insert(id) {
-            snapshot.nodes.push((id, stored));
+            snapshot.nodes.push((id, tombstone.replica.stored(None)));
         }
     }
     for (id, stored) in &mut snapshot.nodes {

@@ -142,7 +142,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::session) fn bytes(&self) -> usize {
         self.base
             .len()
             .saturating_add(self.tail_bytes)
