@@ -205,6 +205,11 @@ impl<O: Outlet> Session<O> {
             {
                 self.take_uploaded(node, now);
             }
+            // Nobody else has joined yet.
+            _ if upload.uploader != push.who => {
+                let what = "a node before its join was done";
+                self.counters.refuse(Count::RefusedUpdate, &push.who, what);
+            }
             _ if upload.hold(limit, push.cost()) => upload.early.push(Early::Update(push)),
             _ => self
                 .counters
@@ -224,6 +229,9 @@ impl<O: Outlet> Session<O> {
                 who: who.clone(),
                 node,
             });
+        } else {
+            let what = "a Delete during an upload";
+            self.counters.refuse(Count::RefusedFull, who, what);
         }
         true
     }
@@ -240,6 +248,9 @@ impl<O: Outlet> Session<O> {
                 nodes: nodes.to_vec(),
                 owner: owner.to_owned(),
             });
+        } else {
+            let what = "a Right during an upload";
+            self.counters.refuse(Count::RefusedFull, who, what);
         }
         true
     }
@@ -251,9 +262,9 @@ impl<O: Outlet> Session<O> {
         };
         let who = upload.uploader.clone();
         upload.bytes = upload.bytes.saturating_add(cost(&node));
-        if upload.bytes > limit {
+        if upload.bytes.saturating_add(upload.early_bytes) > limit {
             self.counters.refuse(Count::RefusedFull, &who, "an upload");
-            self.discard_upload(now);
+            self.discard_upload();
             let reason = "the upload is larger than this server allows";
             self.dismiss(&who, reason, now);
             return;
@@ -367,7 +378,7 @@ impl<O: Outlet> Session<O> {
             .uploading(who)
             .is_some_and(|upload| upload.missing.contains_key(&node))
         {
-            self.discard_upload(now);
+            self.discard_upload();
             let reason = "a node of this scene holds what this server does not pass on";
             self.dismiss(who, reason, now);
         } else if self.replicas.contains(node) {
@@ -376,7 +387,7 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Drops an upload; those in the lobby stay there.
-    pub(super) fn discard_upload(&mut self, now: Instant) {
+    pub(super) fn discard_upload(&mut self) {
         if self.is_settling() {
             // It is complete.
             return;
@@ -387,7 +398,6 @@ impl<O: Outlet> Session<O> {
             self.phase = Phase::Waiting;
             self.ahead.end();
         }
-        let _ = now;
     }
 
     /// Gives up an upload that makes no progress: no byte of commands or nodes for too long.
@@ -401,7 +411,7 @@ impl<O: Outlet> Session<O> {
         let who = upload.uploader.clone();
         let stall = self.settings.stall;
         let Some(user) = self.users.get(&who) else {
-            return self.discard_upload(now);
+            return self.discard_upload();
         };
         if now < upload.progress.max(user.outlet.last_bulk()) + stall {
             return;
@@ -415,7 +425,7 @@ impl<O: Outlet> Session<O> {
         } else {
             "the upload made no progress".to_owned()
         };
-        self.discard_upload(now);
+        self.discard_upload();
         self.dismiss(&who, &reason, now);
     }
 }

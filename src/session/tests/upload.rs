@@ -357,3 +357,22 @@ fn an_upload_beyond_the_limits_is_refused() {
         assert_eq!(without_users(room.told(&alice)).pop().unwrap(), "rejected");
     }
 }
+
+#[test]
+fn what_waits_for_an_upload_and_the_upload_share_the_limit() {
+    for version in VERSIONS {
+        let mut room = Room::with(version, |s| s.max_session = 2000);
+        let alice = room.enter(admin_auth("alice", version));
+        let bob = room.enter(auth("bob", version));
+        room.offer(&alice, &[1]);
+        room.pass(200);
+        // Nobody but the uploader has joined, so that nothing of the others' would count in the end.
+        room.push(&bob, node(2, "COMMON", &[], &"b".repeat(900)));
+        assert_eq!(room.counters.value(Count::RefusedUpdate), 1, "{version}");
+        room.push(&alice, node(3, "COMMON", &[], &"a".repeat(900)));
+        room.hush(&[&alice, &bob]);
+        room.bring(&alice, node(1, "COMMON", &[], &"x".repeat(900)));
+        let told = without_users(room.told(&alice));
+        assert!(told[0].starts_with("bye "), "{version} {told:?}");
+    }
+}
