@@ -30,6 +30,11 @@ use crate::session::outlet::{Edit, Joins, Repeat, Slot};
 use crate::wire::identity::NodeId;
 use crate::wire::message::Encoded;
 
+/// Nodes of which it is remembered, for each peer, when something of them was written. That is to last as long
+/// as anything may be on its way that the peer sent before it came; a peer that sends without a pause can make
+/// that any time.
+const MARKS: usize = 200_000;
+
 /// The two queues of a peer, each drained by the writer of one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -288,7 +293,7 @@ impl Outbox {
         marks.map(|(node, _)| *node).collect()
     }
 
-    /// Forgets what had reached the peer before `then`.
+    /// Forgets what had reached the peer before `then`, and the oldest of it if it is too much.
     pub(crate) fn prune(&self, then: Instant) {
         let mut state = self.state();
         let now = Instant::now();
@@ -296,6 +301,7 @@ impl Outbox {
         marks.retain(|_, marks| {
             state.data_since(marks.data, then, now) || edit_since(marks.edit, then)
         });
+        state::keep_newest(&mut marks, MARKS);
         state.marks = marks;
     }
 

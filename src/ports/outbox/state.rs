@@ -109,6 +109,34 @@ pub(super) enum Mark {
     At(u64, Instant),
 }
 
+impl Marks {
+    /// When the last of it was written. `None` if that is just being done.
+    fn latest(&self) -> Option<Instant> {
+        let edit = self.edit.map(|(mark, _)| mark);
+        let marks = [self.data, self.whole, edit].into_iter().flatten();
+        let times = marks.map(|mark| match mark {
+            Mark::Writing => None,
+            Mark::At(_, at) => Some(at),
+        });
+        times.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+}
+
+/// Leaves no more than so many marks, about: the newest, and those of what is being written.
+pub(super) fn keep_newest(marks: &mut NodeMap<Marks>, most: usize) {
+    let many = marks.len().saturating_sub(most);
+    if many == 0 {
+        return;
+    }
+    let mut times: Vec<_> = marks.values().filter_map(Marks::latest).collect();
+    let Some(last) = many.min(times.len()).checked_sub(1) else {
+        return;
+    };
+    let (_, oldest, _) = times.select_nth_unstable(last);
+    let oldest = *oldest;
+    marks.retain(|_, marks| marks.latest().is_none_or(|at| at > oldest));
+}
+
 impl State {
     /// Whether data so marked may have reached the peer at `then` or later, or not yet.
     pub(super) fn data_since(&self, mark: Option<Mark>, then: Instant, now: Instant) -> bool {

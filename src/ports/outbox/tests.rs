@@ -413,3 +413,29 @@ async fn a_right_is_unseen_until_a_round_trip_has_passed() {
     drain(&outbox, Lane::Command, Instant::now());
     assert!(!unseen(), "that is no Right");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_marks_are_kept_and_those_of_what_is_being_written() {
+    let outbox = queue(1_000_000);
+    let push = |n| outbox.data(node(n), Joins::Renews, &[], bytes("x"), Instant::now());
+    for n in 0..10 {
+        push(n);
+        drain(&outbox, Lane::Data, Instant::now());
+        advance(Duration::from_secs(1)).await;
+    }
+    push(10);
+    let writing = take(&outbox, Lane::Data, 1000);
+    let mut marks = std::mem::take(&mut outbox.state().marks);
+    state::keep_newest(&mut marks, 11);
+    assert_eq!(marks.len(), 11);
+    state::keep_newest(&mut marks, 4);
+    let left: Vec<_> = (0..=10).filter(|n| marks.contains_key(&node(*n))).collect();
+    assert_eq!(left, [7, 8, 9, 10]);
+    state::keep_newest(&mut marks, 0);
+    assert_eq!(
+        marks.len(),
+        1,
+        "it is open when that will have been written"
+    );
+    outbox.written(Lane::Data, &writing, Instant::now(), RTT);
+}

@@ -9,7 +9,7 @@ mod replica;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,6 +28,9 @@ pub const COMMON: &str = "COMMON";
 
 /// Graves kept of nodes that were never there.
 const UNKNOWN_GRAVES: usize = 10_000;
+/// Graves kept at most. They are to last as long as anything may be on its way that was sent before the Delete,
+/// and whoever sends without a pause can make that any time.
+const GRAVES: usize = 100_000;
 
 /// Where a deleted node went. Several users may delete it at the same time.
 #[derive(Debug, Default)]
@@ -44,6 +47,8 @@ pub struct Replicas {
     places: BTreeMap<u64, NodeId>,
     dependents: NodeMap<NodeSet>,
     graves: NodeMap<Grave>,
+    /// Whose they are, the oldest first. Some may have been forgotten.
+    burials: VecDeque<NodeId>,
     bytes: usize,
     counter: u64,
     /// How many changes there have been.
@@ -259,7 +264,11 @@ impl Replicas {
             // Also of a node that is unknown: its creation may be on its way, on another link.
             let grave = self.graves.entry(id).or_default();
             grave.by.retain(|(who, _)| who != by);
+            if grave.by.is_empty() {
+                self.burials.push_back(id);
+            }
             grave.by.push((by.clone(), now));
+            self.bound_graves();
         }
         if !known {
             return None;
@@ -282,6 +291,19 @@ impl Replicas {
         replica.dependencies = dependencies;
         self.touch(id);
         Some(replica)
+    }
+
+    /// Forgets the oldest graves if there are too many.
+    fn bound_graves(&mut self) {
+        while self.graves.len() > GRAVES
+            && let Some(oldest) = self.burials.pop_front()
+        {
+            self.graves.remove(&oldest);
+        }
+        if self.burials.len() > self.graves.len().saturating_mul(2).saturating_add(64) {
+            let graves = &self.graves;
+            self.burials.retain(|id| graves.contains_key(id));
+        }
     }
 
     /// Whether a node was deleted not long ago and has not come back.

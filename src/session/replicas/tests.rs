@@ -140,3 +140,35 @@ async fn the_former_owner_is_remembered() {
     assert!(!replicas.give(id(1), &COMMON.into(), now));
     assert_eq!(replicas.get(id(1)).unwrap().former(), Some(("bob", now)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_graves_are_forgotten_if_there_are_too_many() {
+    let id =
+        |n: usize| NodeId::new(format!("{n:08}-0000-4000-8000-000000000000").as_bytes()).unwrap();
+    let (now, who) = (Instant::now(), Identity::anonymous());
+    let mut replicas = Replicas::default();
+    for n in 0..GRAVES + 10 {
+        replicas.store(NodeState {
+            id: id(n),
+            ..state(1, COMMON, &[], b"x")
+        });
+        replicas.delete(id(n), &who, now);
+    }
+    assert_eq!(replicas.graves.len(), GRAVES);
+    assert!(
+        !replicas.is_grave(id(9)) && replicas.is_grave(id(10)) && replicas.is_grave(id(GRAVES + 9))
+    );
+    // Who comes and goes again and again has one.
+    for _ in 0..1000 {
+        replicas.store(NodeState {
+            id: id(10),
+            ..state(1, COMMON, &[], b"x")
+        });
+        replicas.delete(id(10), &who, now);
+    }
+    assert!(replicas.burials.len() <= 2 * GRAVES + 64);
+    replicas.forget_graves(now + std::time::Duration::from_secs(1));
+    assert!(replicas.graves.is_empty());
+    replicas.delete(id(1), &who, now);
+    assert!(replicas.burials.len() <= 66);
+}
