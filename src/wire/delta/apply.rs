@@ -108,7 +108,7 @@ fn change(document: &mut Document, entries: Dict, types: bool) -> Result<(), Del
         let value = match change.get("new_value") {
             Some(value) => value.clone(),
             None if !types => return Err(DeltaError::Raises("a change without its value")),
-            None => match convert::convert(&present, change.get("new_type"))? {
+            None => match convert::convert(&present, change.get("new_type"), &mut document.work)? {
                 Some(value) => value,
                 None if path.elements.is_empty() => {
                     return Err(DeltaError::Raises("a document of another type"));

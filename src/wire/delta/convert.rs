@@ -1,21 +1,31 @@
 //! Types applied to values, as Python does it: deltas leave the new value of a change of type out
 //! if the type makes it of the old one.
 
-use super::DeltaError;
-use super::document::whole;
+use super::document::{self, whole};
+use super::{DeltaError, ELEMENT, Work};
 use crate::wire::pickle::{BigInt, Dict, Items, KeySet, PyType, Value};
+
+/// What a letter costs that becomes a text of its own.
+const LETTER: usize = 2 * ELEMENT;
 
 /// What the type makes of the value. `None` if that fails in Python, which clients skip.
 ///
 /// # Errors
-/// If it is a conversion whose outcome is not known here.
-pub(super) fn convert(value: &Value, to: Option<&Value>) -> Result<Option<Value>, DeltaError> {
+/// If it is a conversion whose outcome is not known here, or that would take too much.
+pub(super) fn convert(
+    value: &Value,
+    to: Option<&Value>,
+    work: &mut Work,
+) -> Result<Option<Value>, DeltaError> {
     let unclear = Err(DeltaError::Unclear(
         "a change of type without the new value",
     ));
     let Some(Value::Type(to)) = to else {
         return unclear;
     };
+    if matches!(value, Value::Str(_)) {
+        document::weigh(value, work)?;
+    }
     Ok(match (to, value) {
         // It takes no argument.
         (PyType::NoneType, _) => None,
@@ -48,12 +58,12 @@ pub(super) fn convert(value: &Value, to: Option<&Value>) -> Result<Option<Value>
         (PyType::Str, Value::Bool(false)) => Some("False".into()),
         (PyType::Str, Value::Int(int)) => Some(int.to_string().into()),
         (PyType::Str, Value::Float(float)) => Some(float_text(*float).into()),
-        (PyType::List, _) => match sequence(value) {
+        (PyType::List, _) => match sequence(value, work)? {
             Some(items) => Some(Value::List(items)),
             None if is_scalar(value) => None,
             None => return unclear,
         },
-        (PyType::Tuple, _) => match sequence(value) {
+        (PyType::Tuple, _) => match sequence(value, work)? {
             Some(items) => Some(Value::Tuple(items)),
             None if is_scalar(value) => None,
             None => return unclear,
@@ -61,8 +71,13 @@ pub(super) fn convert(value: &Value, to: Option<&Value>) -> Result<Option<Value>
         (PyType::Set | PyType::FrozenSet, _) => {
             let items = match value {
                 Value::Set(items) | Value::FrozenSet(items) => Some(items.clone()),
-                _ => sequence(value),
+                _ => sequence(value, work)?,
             };
+            for item in items.iter().flatten() {
+                // Once among the keys, and once in the set.
+                work.spend(2 * ELEMENT)?;
+                document::weigh(item, work)?;
+            }
             match items.as_deref().map(KeySet::of) {
                 None if is_scalar(value) => None,
                 Some(Some(keys)) => {
@@ -115,20 +130,28 @@ fn is_scalar(value: &Value) -> bool {
 }
 
 /// What Python goes through in `list(value)`, where the order is known.
-fn sequence(value: &Value) -> Option<Items> {
-    match value {
+fn sequence(value: &Value, work: &mut Work) -> Result<Option<Items>, DeltaError> {
+    Ok(match value {
         Value::List(items) | Value::Tuple(items) => Some(items.clone()),
         Value::Str(text) => {
-            let chars = text.as_str()?.chars();
-            Some(chars.map(|char| Value::str(char.to_string())).collect())
+            let Some(text) = text.as_str() else {
+                return Ok(None);
+            };
+            work.spend(text.len().saturating_mul(LETTER))?;
+            let letters = text.chars().map(|char| Value::str(char.to_string()));
+            Some(letters.collect())
         }
         Value::Bytes(bytes) | Value::ByteArray(bytes) => {
+            work.spend(bytes.len().saturating_mul(ELEMENT))?;
             Some(bytes.iter().map(|byte| Value::from(*byte)).collect())
         }
-        Value::Dict(dict) => Some(dict.iter().map(|(key, _)| key.clone()).collect()),
+        Value::Dict(dict) => {
+            work.spend(dict.len().saturating_mul(ELEMENT))?;
+            Some(dict.iter().map(|(key, _)| key.clone()).collect())
+        }
         Value::Set(items) | Value::FrozenSet(items) if items.len() < 2 => Some(items.clone()),
         _ => None,
-    }
+    })
 }
 
 fn float_to_int(float: f64) -> Option<Value> {
@@ -191,8 +214,12 @@ fn is_word(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn full() -> Work {
+        Work::FULL
+    }
+
     fn to(kind: PyType, value: impl Into<Value>) -> Option<Value> {
-        convert(&value.into(), Some(&Value::Type(kind))).unwrap()
+        convert(&value.into(), Some(&Value::Type(kind)), &mut full()).unwrap()
     }
 
     #[test]
@@ -224,8 +251,36 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_guessed() {
         let set = Value::Set(vec![1.into(), 2.into()].into());
-        assert!(convert(&set, Some(&Value::Type(PyType::List))).is_err());
-        assert!(convert(&Value::Int(1 << 40), Some(&Value::Type(PyType::Bytes))).is_err());
-        assert!(convert(&Value::Int(1), None).is_err());
+        let unclear = |value: &Value, to: Option<PyType>| {
+            let to = to.map(Value::Type);
+            let error = convert(value, to.as_ref(), &mut full()).unwrap_err();
+            matches!(error, DeltaError::Unclear(_))
+        };
+        assert!(unclear(&set, Some(PyType::List)));
+        assert!(unclear(&Value::Int(1 << 40), Some(PyType::Bytes)));
+        assert!(unclear(&Value::Int(1), None));
+    }
+
+    #[test]
+    fn what_is_made_is_paid_for_before() {
+        let text = Value::str("ab".repeat(500));
+        let bytes = Value::bytes("ab".repeat(500));
+        let dict: Dict = (0..1000).map(|key| (key, 1)).collect();
+        let list = Value::list(0..1000i64);
+        let types = [PyType::List, PyType::Tuple, PyType::Set, PyType::FrozenSet];
+        for (value, types) in [
+            (&text, &types[..]),
+            (&bytes, &types),
+            (&dict.into(), &types),
+            (&list, &types[2..]),
+        ] {
+            for to in types {
+                let to = Value::Type(*to);
+                let mut little = Work(10_000);
+                let error = convert(value, Some(&to), &mut little).unwrap_err();
+                assert_eq!(error, DeltaError::Work, "{to:?}");
+                assert!(convert(value, Some(&to), &mut full()).unwrap().is_some());
+            }
+        }
     }
 }

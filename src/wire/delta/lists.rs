@@ -5,11 +5,8 @@ use std::cmp::Ordering;
 use super::apply::read_path;
 use super::document::{self, Document, position, whole};
 use super::path::Path;
-use super::{DeltaError, Work};
+use super::{DeltaError, ELEMENT, Work};
 use crate::wire::pickle::{Dict, Items, Value, python_eq};
-
-/// What an element costs that comes to be in several places: memory more than time.
-const ELEMENT: usize = 32;
 
 /// `iterable_item_removed` and `dictionary_item_removed`: the last paths first.
 pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {

@@ -49,6 +49,9 @@ pub enum DeltaError {
     Work,
 }
 
+/// What an element costs that is made anew, or comes to be in several places: memory more than time.
+const ELEMENT: usize = 32;
+
 /// The time that applying a delta may still take, in elements moved or compared.
 #[derive(Debug)]
 struct Work(u64);

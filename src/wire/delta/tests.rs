@@ -285,3 +285,13 @@ fn large_differences_take_no_more_than_the_document() {
         .and_then(|delta| delta.get("values_changed"));
     assert_eq!(entries.and_then(Value::as_dict).map(Dict::len), Some(1));
 }
+
+#[test]
+fn a_type_cannot_make_much_of_little() {
+    let long = Value::from(Dict::new().with("t", Value::str("x".repeat(5 << 20))));
+    for to in [PyType::List, PyType::Tuple, PyType::Set] {
+        let change = Dict::new().with("new_type", to);
+        let delta = section("type_changes", "root['t']", change);
+        assert_eq!(apply(&long, &delta), Err(DeltaError::Work), "{to:?}");
+    }
+}
