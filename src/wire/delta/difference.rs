@@ -4,32 +4,58 @@
 use std::mem::{Discriminant, discriminant};
 
 use super::path::join;
+use super::size::size;
 use crate::wire::pickle::{Dict, Value};
 
 /// Deeper than this whole values are replaced.
 const DEPTH: usize = 64;
 /// So many changes are replaced by one of the whole document, or of the part they are in.
 const CHANGES: usize = 10_000;
+/// What an entry takes beside its path and its value.
+const ENTRY: usize = 16;
+/// Bytes it may take to name the changes in a part, however small the part is.
+const LOCAL: usize = 4 << 10;
+/// Bytes by which a delta may be larger than the document.
+const SLACK: usize = 64 << 10;
 
 /// A delta that turns one document into another: values and keys, never elements of lists, which
-/// versions treat differently. What the documents share costs nothing.
+/// versions treat differently. What the documents share costs nothing, and no delta is larger than
+/// the new document, but for a small constant: the path is written out for every change.
 pub fn difference(old: &Value, new: &Value) -> Value {
-    let mut found = Found::default();
-    if !found.compare(old, new) || found.count > CHANGES {
-        found = Found::default();
-        found.set("root", new);
+    let mut found = Found::new(new);
+    if found.compare(old, new) && !found.is_too_much() {
+        // But for the names all of it is in the document.
+        let is_small = found.named <= SLACK;
+        let delta = found.into_delta();
+        if is_small || size(&delta, usize::MAX) <= most(new) {
+            return delta;
+        }
     }
-    found.into_delta()
+    let mut whole = Found::new(new);
+    whole.set("root", new);
+    whole.into_delta()
 }
 
-#[derive(Default)]
-struct Found {
+/// What a delta to a document may take.
+fn most(new: &Value) -> usize {
+    size(new, usize::MAX).saturating_add(SLACK)
+}
+
+struct Found<'a> {
+    whole: &'a Value,
     changed: Dict,
     added: Dict,
     removed: Dict,
     count: usize,
+    /// Bytes of what is not in the new document: paths, those to be compared yet included, and
+    /// values that are gone.
+    named: usize,
+    /// The most they may be, if that had to be found out.
+    most: Option<usize>,
     /// Kinds of element at each depth of the paths in `removed`: deepdiff cannot sort mixed ones.
     kinds: Vec<Discriminant<Value>>,
+    /// The same text for all entries, which is written once then.
+    new_value: Value,
 }
 
 /// Two values to compare, where they are, and the kinds of element on the way there.
@@ -40,9 +66,35 @@ struct Pair<'a> {
     new: &'a Value,
 }
 
-impl Found {
+/// What it takes to name the changes in one part.
+struct Names<'a> {
+    part: &'a Value,
+    bytes: usize,
+    /// The most it may be, if that had to be found out.
+    most: Option<usize>,
+}
+
+impl<'a> Found<'a> {
+    fn new(whole: &'a Value) -> Self {
+        Self {
+            whole,
+            changed: Dict::new(),
+            added: Dict::new(),
+            removed: Dict::new(),
+            count: 0,
+            named: 0,
+            most: None,
+            kinds: Vec::new(),
+            new_value: Value::str("new_value"),
+        }
+    }
+
     /// Whether all differences could be told.
-    fn compare(&mut self, old: &Value, new: &Value) -> bool {
+    fn compare(&mut self, old: &'a Value, new: &'a Value) -> bool {
+        // Shared parts are equal at a glance.
+        if old == new {
+            return true;
+        }
         let mut pending = vec![Pair {
             path: "root".to_owned(),
             kinds: Vec::new(),
@@ -50,25 +102,26 @@ impl Found {
             new,
         }];
         while let Some(pair) = pending.pop() {
-            if self.count > CHANGES {
+            if self.is_too_much() {
                 return false;
             }
-            // Shared parts are equal at a glance.
-            if pair.old == pair.new {
-                continue;
-            }
             let before = pending.len();
+            let mut names = Names::of(pair.new);
             let inside = pair.kinds.len() < DEPTH
                 && match (pair.old, pair.new) {
                     (Value::Dict(old), Value::Dict(new)) => {
-                        self.dicts(&pair, old, new, &mut pending)
+                        self.dicts(&pair, old, new, &mut pending, &mut names)
                     }
                     (Value::List(old), Value::List(new)) if old.len() == new.len() => {
-                        lists(&pair, old, new, &mut pending)
+                        lists(&pair, old, new, &mut pending, &mut names)
                     }
                     _ => false,
                 };
-            if !inside {
+            if inside {
+                // Its parts are named in its place.
+                self.named = self.named.saturating_sub(cost(&pair.path));
+                self.named = self.named.saturating_add(names.bytes);
+            } else {
                 pending.truncate(before);
                 self.set(&pair.path, pair.new);
             }
@@ -76,22 +129,26 @@ impl Found {
         true
     }
 
+    fn is_too_much(&mut self) -> bool {
+        let whole = self.whole;
+        self.count > CHANGES
+            || self.named > SLACK && self.named > *self.most.get_or_insert_with(|| most(whole))
+    }
+
     /// Adds the differences of two dicts; `false` if the one must be replaced by the other.
-    fn dicts<'a>(
+    fn dicts(
         &mut self,
         pair: &Pair<'a>,
         old: &'a Dict,
         new: &'a Dict,
         pending: &mut Vec<Pair<'a>>,
+        names: &mut Names<'a>,
     ) -> bool {
-        let gone: Vec<_> = old
-            .iter()
-            .filter(|(key, _)| new.get_key(key).is_none())
-            .collect();
+        let gone = || old.iter().filter(|(key, _)| new.get_key(key).is_none());
         let mut staying = old.iter().filter(|(key, _)| new.get_key(key).is_some());
         // Keys keep their order, and new ones come last.
         let mut entries = new.iter();
-        let kept = old.len().saturating_sub(gone.len());
+        let kept = old.len().saturating_sub(gone().count());
         for (key, value) in entries.by_ref().take(kept) {
             let Some((old_key, old)) = staying.next() else {
                 return false;
@@ -103,7 +160,7 @@ impl Found {
             if old == value {
                 continue;
             }
-            let Some(next) = pair.child(key, old, value) else {
+            let Some(next) = pair.child(key, old, value, names) else {
                 return false;
             };
             pending.push(next);
@@ -113,20 +170,26 @@ impl Found {
         }
         let mut added = Vec::new();
         for (key, value) in entries {
-            let Some(path) = join(&pair.path, key) else {
+            let Some(path) = pair.join(key, names) else {
                 return false;
             };
             added.push((path, value));
+            if added.len() > CHANGES {
+                return false;
+            }
         }
         let mut removed = Vec::new();
-        for (key, value) in gone {
-            let Some(path) = join(&pair.path, key) else {
+        for (key, value) in gone() {
+            let Some(path) = pair.join(key, names) else {
                 return false;
             };
-            if !self.can_sort(&pair.kinds, key) {
+            if !names.take(size(value, usize::MAX)) || !self.can_sort(&pair.kinds, key) {
                 return false;
             }
             removed.push((path, value));
+            if removed.len() > CHANGES {
+                return false;
+            }
         }
         self.count = self
             .count
@@ -157,7 +220,7 @@ impl Found {
     fn set(&mut self, path: &str, new: &Value) {
         self.count = self.count.saturating_add(1);
         self.changed
-            .insert(path, Dict::new().with("new_value", new.clone()));
+            .insert(path, Dict::new().with(&self.new_value, new.clone()));
     }
 
     fn into_delta(self) -> Value {
@@ -179,13 +242,14 @@ fn lists<'a>(
     old: &'a [Value],
     new: &'a [Value],
     pending: &mut Vec<Pair<'a>>,
+    names: &mut Names<'a>,
 ) -> bool {
     for (place, (old, new)) in old.iter().zip(new).enumerate() {
         if old == new {
             continue;
         }
         let place = Value::Int(i64::try_from(place).unwrap_or(i64::MAX));
-        let Some(next) = pair.child(&place, old, new) else {
+        let Some(next) = pair.child(&place, old, new, names) else {
             return false;
         };
         pending.push(next);
@@ -197,14 +261,50 @@ fn lists<'a>(
 }
 
 impl<'a> Pair<'a> {
-    fn child(&self, key: &Value, old: &'a Value, new: &'a Value) -> Option<Self> {
+    /// `None` if it cannot be named alike, or if that takes too much.
+    fn child(
+        &self,
+        key: &Value,
+        old: &'a Value,
+        new: &'a Value,
+        names: &mut Names<'a>,
+    ) -> Option<Self> {
+        let path = self.join(key, names)?;
         let mut kinds = self.kinds.clone();
         kinds.push(discriminant(key));
         Some(Self {
-            path: join(&self.path, key)?,
+            path,
             kinds,
             old,
             new,
         })
+    }
+
+    /// The path to something inside; `None` as above.
+    fn join(&self, key: &Value, names: &mut Names<'a>) -> Option<String> {
+        let path = join(&self.path, key)?;
+        names.take(cost(&path)).then_some(path)
+    }
+}
+
+fn cost(path: &str) -> usize {
+    path.len().saturating_add(ENTRY)
+}
+
+impl<'a> Names<'a> {
+    fn of(part: &'a Value) -> Self {
+        Self {
+            part,
+            bytes: 0,
+            most: None,
+        }
+    }
+
+    /// Whether it is still better to name the changes than to replace the part.
+    fn take(&mut self, bytes: usize) -> bool {
+        let part = self.part;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes <= LOCAL
+            || self.bytes <= *self.most.get_or_insert_with(|| size(part, usize::MAX))
     }
 }

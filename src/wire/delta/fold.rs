@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::apply::apply_to;
 use super::plain::brings_types;
+use super::size::size;
 use super::{DeltaError, apply, difference, has_tuples, is_plain};
 use crate::wire::pickle::{Budget, PickleError, Protocol, ScanPolicy, Value, read, scan, write};
 
@@ -50,9 +51,7 @@ pub struct Checked {
 pub fn fold(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Bytes, usize), FoldError> {
     let (document, refused) = document(base, deltas, budget)?;
     is_within(&document, budget)?;
-    let payload = write(&document, Protocol::Four);
-    fits(&payload, budget)?;
-    Ok((payload, refused))
+    Ok((written(&document, budget)?, refused))
 }
 
 /// Looks what a delta does to a whole state with deltas.
@@ -76,9 +75,7 @@ pub fn check(
         if plain.as_dict().is_some_and(brings_types) {
             return Err(DeltaError::Shape("a bytearray").into());
         }
-        let plain = write(&plain, Protocol::Four);
-        fits(&plain, budget)?;
-        Some(plain)
+        Some(written(&plain, budget)?)
     };
     Ok(Checked {
         delta: plain,
@@ -142,10 +139,17 @@ fn is_within(value: &Value, budget: &Budget) -> Result<(), FoldError> {
     Ok(())
 }
 
-fn fits(payload: &Bytes, budget: &Budget) -> Result<(), FoldError> {
+/// A value as a pickle, if that keeps within the budget.
+fn written(value: &Value, budget: &Budget) -> Result<Bytes, FoldError> {
+    let (len, max) = (size(value, budget.bytes), budget.bytes);
+    if len > max {
+        return Err(FoldError::Outcome(PickleError::TooLong { len, max }));
+    }
+    let payload = write(value, Protocol::Four);
     let policy = ScanPolicy {
         budget: *budget,
         ..ScanPolicy::NODE
     };
-    scan(payload, &policy).map(drop).map_err(FoldError::Outcome)
+    scan(&payload, &policy).map_err(FoldError::Outcome)?;
+    Ok(payload)
 }

@@ -20,6 +20,7 @@ mod lists;
 mod path;
 mod plain;
 mod sets;
+mod size;
 #[cfg(test)]
 mod tests;
 

@@ -295,3 +295,58 @@ fn a_type_cannot_make_much_of_little() {
         assert_eq!(apply(&long, &delta), Err(DeltaError::Work), "{to:?}");
     }
 }
+
+fn written(value: &Value) -> usize {
+    pickle::write(value, pickle::Protocol::Four).len()
+}
+
+/// Each change is named by its whole path.
+#[test]
+fn differences_are_no_larger_than_the_document() {
+    let key = "k".repeat(60_000);
+    let list = |from| Value::list((from..from + 2000).map(|n: i64| Value::Int(n % 200)));
+    let named = |value| Value::from(Dict::new().with(&key, value).with("more", list(0)));
+    let inside = |value| named(Value::from(Dict::new().with("l", value)));
+    let rows = |from| Value::list((from..from + 300).map(|n: i64| Value::list([n, n])));
+    let dict = |keys: std::ops::Range<i64>| Value::from(Dict::from_iter(keys.map(|k| (k, 1))));
+    let shared = Value::str(key.as_str());
+    let each = |n| {
+        let row = |_| Value::from(Dict::new().with(&shared, n));
+        Value::list((0..300).map(row))
+    };
+    let large = Value::from(Dict::new().with("a", Value::bytes("x".repeat(1 << 20))));
+    let many = |from: i64| {
+        let row = |n| Value::from(Dict::new().with(format!("{n}{}", "k".repeat(60)), from));
+        Value::list((0..3000).map(row))
+    };
+    for (old, new) in [
+        (inside(list(0)), inside(list(1))),
+        (inside(rows(0)), inside(rows(1))),
+        (inside(dict(0..10)), inside(dict(0..1000))),
+        (inside(dict(0..1000)), inside(dict(0..10))),
+        (each(1), each(2)),
+        (large, Value::from(Dict::new())),
+        (many(1), many(2)),
+    ] {
+        let delta = difference(&old, &new);
+        assert_eq!(apply(&old, &delta).unwrap().document, new);
+        let (size, most) = (written(&delta), written(&new) + SLACK_OF_DELTAS);
+        assert!(size <= most, "{size} of {most}");
+    }
+}
+
+const SLACK_OF_DELTAS: usize = 65 << 10;
+
+/// What is large beside a change stays out of the delta, however the change must be told.
+#[test]
+fn differences_replace_the_nearest_part() {
+    let key = "k".repeat(60_000);
+    let part = |from: i64| Value::list((from..from + 2000).map(|n| n % 200));
+    let large = Value::bytes("x".repeat(1 << 20));
+    let document = |from| {
+        let inner = Dict::new().with("l", part(from)).with("other", &large);
+        Value::from(Dict::new().with(&key, inner))
+    };
+    let delta = difference(&document(0), &document(1));
+    assert!(written(&delta) < 70_000, "{}", written(&delta));
+}
