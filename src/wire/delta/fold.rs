@@ -26,6 +26,9 @@ pub enum FoldError {
     /// What comes of it has more values than a node may have.
     #[error("a delta that makes the node too large")]
     Values,
+    /// What comes of it is no node any more.
+    #[error("a delta that makes something else than a dict of the node")]
+    NoDict,
     /// What comes of it is nested deeper than a node may be.
     #[error("a delta that nests the node too deep")]
     Levels,
@@ -67,6 +70,9 @@ pub fn check(
     let delta = read(delta, budget).map_err(FoldError::Dump)?;
     let (before, _) = document(base, deltas, budget)?;
     let applied = apply(&before, &delta)?;
+    if !may_become(before.is_none(), &applied.document) {
+        return Err(FoldError::NoDict);
+    }
     is_within(&applied.document, budget)?;
     let plain = if is_plain(&delta) && !has_tuples(&before) {
         None
@@ -89,7 +95,9 @@ fn document(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Value, u
     // In place: each copy of a large dict would cost more than the change.
     let all = deltas.iter().try_fold(document, |document, delta| {
         let delta = read(delta, budget).ok()?;
-        Some(apply_to(document, &delta).ok()?.document)
+        let was_none = document.is_none();
+        let applied = apply_to(document, &delta).ok()?.document;
+        may_become(was_none, &applied).then_some(applied)
     });
     if let Some(all) = all {
         return Ok((all, 0));
@@ -100,11 +108,23 @@ fn document(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Value, u
     for delta in deltas {
         let applied = read(delta, budget).map(|delta| apply(&document, &delta));
         match applied {
-            Ok(Ok(applied)) => document = applied.document,
+            Ok(Ok(applied)) if may_become(document.is_none(), &applied.document) => {
+                document = applied.document;
+            }
             _ => refused = refused.saturating_add(1),
         }
     }
     Ok((document, refused))
+}
+
+/// Whether this can be what a delta makes of a node: a dict, or still the `None` of one that was
+/// registered but never dumped. Clients fail on anything else.
+fn may_become(was_none: bool, document: &Value) -> bool {
+    match document {
+        Value::Dict(_) => true,
+        Value::None => was_none,
+        _ => false,
+    }
 }
 
 /// Whether a value keeps within the budget once it is written, where nothing is shared any more.

@@ -7,8 +7,8 @@ use crate::wire::pickle::{Dict, Value};
 const LEVELS: usize = 64;
 
 /// Whether every version of deepdiff from 5.5 to 8.6 applies the delta alike to any document
-/// without tuples, and raises at none: new values, keys and types with their values, at paths that
-/// all read alike. (Removals and lists depend on the document: deepdiff raises where it finds
+/// without tuples, raises at none and leaves a dict: new values, keys and types with their values, at
+/// paths that all read alike. (Removals and lists depend on the document: deepdiff raises where it finds
 /// another kind of container than expected.) A delta with a tuple in it is not plain.
 pub fn is_plain(delta: &Value) -> bool {
     let Some(delta) = delta.as_dict() else {
@@ -32,13 +32,23 @@ pub fn is_plain(delta: &Value) -> bool {
         };
         match section {
             "values_changed" | "type_changes" => {
-                strict(entries) && values(entries) && flat(entries)
+                let whole = entries.get("root").and_then(Value::as_dict);
+                let whole = whole.and_then(|change| change.get("new_value"));
+                strict(entries) && values(entries) && flat(entries) && may_be_whole(whole)
             }
-            "dictionary_item_added" => strict(entries) && flat(entries),
+            "dictionary_item_added" => {
+                strict(entries) && flat(entries) && may_be_whole(entries.get("root"))
+            }
             _ => false,
         }
     });
     plain && !brings_types(delta) && delta.iter().all(|(_, entries)| !has_tuples(entries))
+}
+
+/// Whether this may take the place of the whole document, if it does: a node is a dict, and clients
+/// fail on any other.
+fn may_be_whole(value: Option<&Value>) -> bool {
+    value.is_none_or(|value| value.as_dict().is_some())
 }
 
 /// Whether a document that takes this in stays within the levels that Python's deepcopy can do,

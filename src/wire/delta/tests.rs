@@ -182,7 +182,13 @@ fn a_delta_cannot_make_much_of_little() {
     let nested = Value::list([Value::list([Value::list([Value::list([Value::list([
         1,
     ])])])])]);
-    let paths = ["root[0][0][0]", "root[0][0]", "root[0]", "root"];
+    let nested = Value::from(Dict::new().with("a", nested));
+    let paths = [
+        "root['a'][0][0][0]",
+        "root['a'][0][0]",
+        "root['a'][0]",
+        "root['a']",
+    ];
     let entries: Dict = paths
         .map(|path| (path, opcodes(60, 1)))
         .into_iter()
@@ -349,4 +355,39 @@ fn differences_replace_the_nearest_part() {
     };
     let delta = difference(&document(0), &document(1));
     assert!(written(&delta) < 70_000, "{}", written(&delta));
+}
+
+/// Clients fail on a node that is no dict.
+#[test]
+fn a_node_stays_a_dict() {
+    let change = |value: Value| Dict::new().with("new_value", value);
+    let dict = || Value::from(Dict::new().with("x", 1));
+    let types = |value| change(value).with("new_type", PyType::Int);
+    for value in [Value::Int(5), Value::None, Value::list([1])] {
+        for delta in [
+            section("values_changed", "root", change(value.clone())),
+            section("type_changes", "root", types(value.clone())),
+            section("dictionary_item_added", "root", value.clone()),
+        ] {
+            assert!(!is_plain(&delta), "{delta:?}");
+            let error = checked(&document(), &delta).unwrap_err();
+            assert_eq!(error, FoldError::NoDict, "{delta:?}");
+        }
+    }
+    let whole = section("values_changed", "root", change(dict()));
+    assert!(is_plain(&whole));
+    assert!(checked(&Value::None, &whole).is_ok());
+    assert!(is_plain(&section("dictionary_item_added", "root", dict())));
+    // What was never dumped is no dict yet.
+    let elsewhere = changed("root['x']", 5);
+    assert!(checked(&Value::None, &elsewhere).is_ok());
+
+    // One that was taken in another time is passed over.
+    let bytes = |value: &Value| pickle::write(value, pickle::Protocol::Four);
+    let spoilt = [changed("root", 5), elsewhere].map(|delta| bytes(&delta));
+    let (payload, refused) = fold(&bytes(&dict()), &spoilt, &Budget::NODE).unwrap();
+    assert_eq!(
+        (payload, refused),
+        (bytes(&Dict::new().with("x", 5).into()), 1)
+    );
 }
