@@ -11,21 +11,27 @@
 //!
 //! A [`Permit`] holds the connection's places and gives them back when it is dropped. Once its
 //! identity is logged in, [`Permit::promote`] takes it out of the strangers' count and of their
-//! memory budget, which [`Permit::hold`] keeps. Passwords are tried at the pace of
+//! memory budget, which [`Permit::hold`] keeps. From then on, and until a while after the last link
+//! of that kind from there, places are kept for its source, which strangers cannot take: users whose
+//! lines break come back, however many strangers wait. Passwords are tried at the pace of
 //! [`Admission::login_attempt`]. A timer calls [`Admission::sweep`] about once a minute.
 //!
 //! Behind some container networks all clients share one address. Where that is known, limits that
 //! are otherwise per address count per identity there, and places only in all; where it is not,
 //! everybody shares the limits per source, which is why those leave room for a whole team.
 
-use std::collections::HashMap;
+mod homes;
+mod places;
+
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use thiserror::Error;
 
+use self::places::{Count, Place, Places};
 use super::rates::{Global, Keyed, Rate};
 use super::source::Source;
 
@@ -41,9 +47,15 @@ pub struct AdmissionConfig {
     pub source_connections: usize,
     /// Connections of one source on which nobody is logged in.
     pub source_strangers: usize,
+    /// Connections on which nobody is logged in of one source from which users have links, besides
+    /// as many as those links, and all of that besides [`Self::strangers`].
+    pub home_places: usize,
+    /// How long these places are kept after the last of those links ended.
+    pub home_kept: Duration,
     /// Bytes buffered for one connection on which nobody is logged in.
     pub stranger_memory: usize,
-    /// Bytes buffered for all connections on which nobody is logged in.
+    /// Bytes buffered for all connections on which nobody is logged in; as much again for those in
+    /// places kept for users.
     pub strangers_memory: usize,
     /// New connections in all. Bounds how many sources are remembered between two sweeps.
     pub accepts: Rate,
@@ -67,6 +79,8 @@ impl Default for AdmissionConfig {
             strangers: 256,
             source_connections: 256,
             source_strangers: 64,
+            home_places: 16,
+            home_kept: Duration::from_secs(60),
             stranger_memory: 64 * 1024,
             strangers_memory: 16 * 1024 * 1024,
             accepts: Rate::new(1000, 2),
@@ -153,22 +167,6 @@ struct Shared {
     told: AtomicBool,
 }
 
-/// What is taken at present.
-#[derive(Debug, Default)]
-struct Places {
-    all: Count,
-    /// Only sources with connections are in here.
-    sources: HashMap<Source, Count>,
-    /// Bytes buffered for strangers.
-    memory: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    connections: usize,
-    strangers: usize,
-}
-
 impl Admission {
     /// Nobody is connected yet.
     pub fn new(config: AdmissionConfig) -> Self {
@@ -214,21 +212,30 @@ impl Admission {
         if own.strangers >= config.source_strangers {
             return Err(Refusal::SourceStrangers);
         }
-        if places.all.strangers >= config.strangers {
+        // Behind an address that everybody shares, strangers could take them.
+        let is_kept =
+            !is_shared && (places.homes).has_place(&source, config.home_places, config.home_kept);
+        if !is_kept && places.all.strangers >= config.strangers {
             return Err(Refusal::Strangers);
         }
-        if !shared.accepts.allows() {
+        // A flood from elsewhere keeps no user out either.
+        if !is_kept && !shared.accepts.allows() {
             return Err(Refusal::Accepts);
         }
         if !is_shared && !shared.source_accepts.allows(&source) {
             return Err(Refusal::SourceAccepts);
         }
-        places.all.enter();
-        places.sources.entry(source).or_default().enter();
+        let place = if is_kept {
+            Place::Kept
+        } else {
+            Place::Stranger
+        };
+        places.enter(source, place);
         Ok(Permit {
             shared: Arc::clone(shared),
             source,
             is_shared,
+            place,
             stranger: Mutex::new(Some(0)),
         })
     }
@@ -259,7 +266,9 @@ impl Admission {
         self.shared.source_accepts.sweep();
         self.shared.source_newcomers.sweep();
         self.shared.source_logins.sweep();
-        self.shared.places().sources.shrink_to_fit();
+        let mut places = self.shared.places();
+        places.sources.shrink_to_fit();
+        places.homes.sweep(self.shared.config.home_kept);
     }
 
     /// What is taken at present, for status and metrics.
@@ -268,9 +277,10 @@ impl Admission {
         let places = shared.places();
         Usage {
             connections: places.all.connections,
-            strangers: places.all.strangers,
-            strangers_memory: places.memory,
+            strangers: places.all.strangers.saturating_add(places.kept),
+            strangers_memory: places.memory.saturating_add(places.kept_memory),
             sources: places.sources.len(),
+            homes: places.homes.len(),
             remembered: shared
                 .source_accepts
                 .len()
@@ -291,6 +301,8 @@ pub struct Usage {
     pub strangers_memory: usize,
     /// Sources with connections.
     pub sources: usize,
+    /// Sources for which places are kept.
+    pub homes: usize,
     /// Sources that a rate limit remembers, in the limit that remembers most.
     pub remembered: usize,
 }
@@ -302,6 +314,8 @@ pub struct Permit {
     source: Source,
     /// Its address is not its own.
     is_shared: bool,
+    /// What it has while nobody is logged in.
+    place: Place,
     /// Bytes buffered while nobody is logged in; `None` once somebody is. Locked before `places`.
     stranger: Mutex<Option<usize>>,
 }
@@ -345,11 +359,12 @@ impl Permit {
             return Err(Refusal::StrangerMemory);
         }
         let mut places = self.shared.places();
-        let memory = places.memory.saturating_sub(*held).saturating_add(bytes);
+        let all = places.memory(self.place);
+        let memory = all.saturating_sub(*held).saturating_add(bytes);
         if bytes > *held && memory > config.strangers_memory {
             return Err(Refusal::StrangersMemory);
         }
-        places.memory = memory;
+        *all = memory;
         *held = bytes;
         Ok(())
     }
@@ -360,11 +375,10 @@ impl Permit {
             return;
         };
         let mut places = self.shared.places();
-        places.memory = places.memory.saturating_sub(held);
-        places.all.promote();
-        if let Some(own) = places.sources.get_mut(&self.source) {
-            own.promote();
-        }
+        places.settle(&self.source, self.place, held);
+        places
+            .homes
+            .link(self.source, self.shared.config.connections);
     }
 
     /// The source it counts for.
@@ -375,15 +389,13 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.promote();
+        let stranger = lock(&self.stranger).take();
         let mut places = self.shared.places();
-        places.all.leave();
-        if let Some(own) = places.sources.get_mut(&self.source) {
-            own.leave();
-            if own.connections == 0 {
-                places.sources.remove(&self.source);
-            }
+        match stranger {
+            Some(held) => places.settle(&self.source, self.place, held),
+            None => places.homes.unlink(&self.source),
         }
+        places.leave(&self.source);
     }
 }
 
@@ -404,21 +416,6 @@ impl Shared {
 
     fn places(&self) -> MutexGuard<'_, Places> {
         lock(&self.places)
-    }
-}
-
-impl Count {
-    fn enter(&mut self) {
-        self.connections = self.connections.saturating_add(1);
-        self.strangers = self.strangers.saturating_add(1);
-    }
-
-    fn promote(&mut self) {
-        self.strangers = self.strangers.saturating_sub(1);
-    }
-
-    fn leave(&mut self) {
-        self.connections = self.connections.saturating_sub(1);
     }
 }
 

@@ -47,6 +47,11 @@ use crate::wire::role::Role;
 
 /// How often admission forgets addresses that have gone, and memory that nobody uses is given back.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Connections on which nobody is logged in for which there is always a place at an address where
+/// users are, besides as many as those have links; and for how long beyond the grace of a broken
+/// link: who has to join again gets in, too.
+const HOME_PLACES: usize = 16;
+const HOME_KEPT: Duration = Duration::from_secs(300);
 
 /// All ports of a server.
 #[derive(Debug)]
@@ -180,6 +185,8 @@ fn admission_config(config: &Config, shared_addresses: Vec<IpAddr>) -> Admission
         strangers: net.max_unauthenticated,
         source_connections: net.max_per_address,
         source_strangers: net.unauthenticated_per_address(),
+        home_places: HOME_PLACES,
+        home_kept: net.grace.saturating_add(HOME_KEPT),
         stranger_memory: net.unauthenticated_buffer.as_usize(),
         strangers_memory: net.unauthenticated_total.as_usize(),
         accepts: rate(net.accepts_burst, net.accepts_per_second, second),

@@ -1,5 +1,7 @@
 //! Well-formed transports with malformed or forbidden contents, by somebody who is not logged in.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use multi_user_server::wire::client::{OwnedAnswer, decode_answer, encode_request, encode_update};
 use multi_user_server::wire::command::{CommandLimits, Request};
@@ -7,6 +9,7 @@ use multi_user_server::wire::dialect;
 use multi_user_server::wire::message::Message;
 use multi_user_server::wire::node::Update;
 use multi_user_server::wire::pickle::{Dict, Value};
+use multi_user_server::wire::zmtp::SocketType;
 
 use crate::common::client::{As, Client, auth, pickled};
 use crate::common::link::Via;
@@ -231,6 +234,41 @@ async fn a_link_that_comes_back_is_resumed() {
     let counters = team.judge(STRANGERS).await;
     assert_eq!(counters.get("leaves"), 0);
     assert_eq!(counters.get("logins"), 5);
+}
+
+/// Strangers who hold all places that are for them keep out others like them, and no user.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_come_back_while_strangers_hold_all_places() {
+    let keys = [
+        ("net.max_unauthenticated", "32"),
+        ("net.login_deadline", "10m"),
+    ];
+    let team = Team::start(&keys).await;
+    let mut fay = Client::enter(&team.ports, VERSION, Via::Hand, "fay", As::User).await;
+    fay.join().await;
+    team.program.logged("that fay has all nodes", |line| {
+        (line["event"] == "user.up_to_date" && line["user"] == "fay").then_some(())
+    });
+    let mut strangers = Vec::new();
+    loop {
+        // One address alone does not get all of them.
+        let from = Ipv4Addr::from([127, 0, 0, [3, 4][strangers.len() % 2]]);
+        let mut raw = Raw::connect_from(from, team.ports.at(0)).await;
+        let who = identity();
+        if (raw.shake(SocketType::Dealer, Some(who.as_bytes())).await).is_err() {
+            break;
+        }
+        strangers.push(raw);
+    }
+    for _ in 0..3 {
+        fay.reopen_commands(&team.ports, Via::Hand).await;
+        fay.reopen_data(&team.ports, Via::Hand).await;
+        assert_eq!(fay.refused_right(treasure(), "fay").await, "alice");
+    }
+    assert_eq!(fay.dismissed, None);
+    drop(strangers);
+    let counters = team.judge(STRANGERS).await;
+    assert_eq!(counters.get("leaves"), 0);
 }
 
 /// Where users have to stay at one address, knowing an identity is not enough, not even to

@@ -15,6 +15,7 @@ fn small() -> AdmissionConfig {
         source_strangers: 2,
         stranger_memory: 100,
         strangers_memory: 150,
+        home_places: 1,
         ..AdmissionConfig::default()
     }
 }
@@ -173,4 +174,111 @@ async fn a_shared_address_counts_by_identity() {
     assert_eq!(attempt(b"d"), Err(Refusal::SourceLogins));
     let elsewhere = admission.login_attempt(address("192.0.2.1"), b"a");
     assert_eq!(elsewhere, Ok(()));
+}
+
+/// However many strangers there are, and however fast they come.
+#[tokio::test(start_paused = true)]
+async fn users_whose_lines_break_come_back() {
+    let home = address("192.0.2.1");
+    let admission = Admission::new(AdmissionConfig {
+        connections: 20,
+        source_connections: 5,
+        source_strangers: 4,
+        accepts: Rate::new(7, 3_600_000),
+        ..small()
+    });
+    let links = [home; 3].map(|home| admission.admit(home).unwrap());
+    links.iter().for_each(Permit::promote);
+    let strangers: Vec<_> = (0..4_u8)
+        .map(|host| admission.admit(IpAddr::from([203, 0, 113, host])).unwrap())
+        .collect();
+    let newcomer = || refusal(admission.admit(address("198.51.100.1")));
+    assert_eq!(newcomer(), Some(Refusal::Strangers));
+    assert_eq!(strangers[0].hold(100), Ok(()));
+    assert_eq!(strangers[1].hold(50), Ok(()));
+    drop(links);
+    // Three may be back before any of them has said whose it is, and there is one place besides.
+    let back: Vec<_> = (0..4).map(|_| admission.admit(home).unwrap()).collect();
+    assert_eq!(admission.usage().strangers, 8);
+    assert_eq!(back[0].hold(100), Ok(()));
+    assert_eq!(back[1].hold(51), Err(Refusal::StrangersMemory));
+    assert_eq!(
+        refusal(admission.admit(home)),
+        Some(Refusal::SourceStrangers)
+    );
+    back[0].promote();
+    let more = admission.admit(home).unwrap();
+    assert_eq!(
+        refusal(admission.admit(home)),
+        Some(Refusal::SourceConnections)
+    );
+    drop(strangers);
+    assert_eq!(newcomer(), Some(Refusal::Accepts));
+    drop((back, more));
+    let usage = admission.usage();
+    assert_eq!((usage.connections, usage.strangers), (0, 0));
+    assert_eq!((usage.strangers_memory, usage.sources), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_are_kept_for_a_while_and_not_for_more_than_come_back() {
+    let home = address("192.0.2.1");
+    let admission = Admission::new(AdmissionConfig {
+        source_connections: 9,
+        source_strangers: 9,
+        strangers: 1,
+        home_kept: Duration::from_secs(10),
+        ..small()
+    });
+    let link = admission.admit(home).unwrap();
+    link.promote();
+    let _stranger = admission.admit(address("203.0.113.1")).unwrap();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    admission.sweep();
+    let back = [home; 2].map(|home| admission.admit(home).unwrap());
+    assert_eq!(refusal(admission.admit(home)), Some(Refusal::Strangers));
+    drop(link);
+    tokio::time::advance(Duration::from_millis(9_999)).await;
+    admission.sweep();
+    drop(back);
+    let back = admission.admit(home).unwrap();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(refusal(admission.admit(home)), Some(Refusal::Strangers));
+    admission.sweep();
+    assert_eq!(admission.usage().homes, 1);
+    drop(back);
+    admission.sweep();
+    assert_eq!(admission.usage().homes, 0);
+}
+
+/// One user who comes from everywhere, one address after the other.
+#[tokio::test(start_paused = true)]
+async fn no_more_addresses_of_users_are_remembered_than_there_may_be_connections() {
+    let admission = Admission::new(small());
+    let staying = admission.admit(address("192.0.2.255")).unwrap();
+    staying.promote();
+    for host in 0..100 {
+        let link = admission.admit(IpAddr::from([192, 0, 2, host])).unwrap();
+        link.promote();
+        assert!(admission.usage().homes <= small().connections);
+    }
+    let _strangers: Vec<_> = (0..4_u8)
+        .map(|host| admission.admit(IpAddr::from([203, 0, 113, host])).unwrap())
+        .collect();
+    assert!(admission.admit(address("192.0.2.255")).is_ok());
+}
+
+/// Behind an address that everybody shares, nobody can tell who is a user's.
+#[tokio::test(start_paused = true)]
+async fn no_places_are_kept_at_a_shared_address() {
+    let gateway = address("10.88.0.1");
+    let admission = Admission::new(AdmissionConfig {
+        shared: vec![gateway],
+        strangers: 1,
+        ..small()
+    });
+    let user = admission.admit(gateway).unwrap();
+    user.promote();
+    let _stranger = admission.admit(gateway).unwrap();
+    assert_eq!(refusal(admission.admit(gateway)), Some(Refusal::Strangers));
 }
