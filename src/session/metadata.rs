@@ -1,17 +1,20 @@
 //! What is told of users. What they say of themselves (cursor, selection, frame) is merged per user, and
 //! told to the others the way their generation expects it; how far away they are is measured.
 
+mod merged;
+
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+pub(super) use self::merged::Metadata;
 use super::outlet::{Outlet, Slot};
 use super::state::Session;
 use crate::counters::Count;
 use crate::wire::command::Answer;
 use crate::wire::dialect::MetadataFanOut;
 use crate::wire::identity::Identity;
-use crate::wire::pickle::{self, Dict, Protocol, Value};
+use crate::wire::pickle::{Dict, Value};
 
 impl<O: Outlet> Session<O> {
     /// Merges a user's metadata and tells the others.
@@ -23,22 +26,11 @@ impl<O: Outlet> Session<O> {
             return;
         };
         let Value::Dict(update) = data else { return };
-        let mut merged = user.metadata.clone();
-        for (key, value) in update.iter() {
-            merged.insert(key.clone(), value.clone());
-        }
-        // An upper bound, made exact only when it passes the limit: updates are small and many.
-        let mut bytes = user.metadata_bytes.saturating_add(size(&update));
-        if bytes > self.settings.max_metadata {
-            bytes = size(&merged);
-        }
-        if bytes > self.settings.max_metadata {
+        if !user.metadata.merge(&update, self.settings.max_metadata) {
             self.counters
                 .refuse(Count::RefusedMetadata, who, "metadata beyond the limit");
             return;
         }
-        user.metadata = merged;
-        user.metadata_bytes = bytes;
         match dialect.metadata {
             MetadataFanOut::UsersDictToAll => self.tell_users_soon(now),
             MetadataFanOut::RelayToOthers => self.relay_metadata(who, &update),
@@ -51,7 +43,7 @@ impl<O: Outlet> Session<O> {
         };
         let name = Arc::clone(&user.name);
         let update = Value::Dict(update.clone());
-        let all = Value::Dict(user.metadata.clone());
+        let all = user.metadata.to_value();
         let encode = |data| self.encode(&Answer::Metadata { owner: &name, data });
         let Some(news) = encode(&update) else {
             return;
@@ -87,9 +79,4 @@ impl<O: Outlet> Session<O> {
             }
         }
     }
-}
-
-/// Bytes of a dict on the wire.
-fn size(dict: &Dict) -> usize {
-    pickle::write(&Value::Dict(dict.clone()), Protocol::Four).len()
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::buried::Tombstone;
 use super::event::End;
+use super::metadata::Metadata;
 use crate::wire::identity::{Identity, NodeId, NodeMap, NodeSet};
 use crate::wire::pickle::{Dict, Value};
 
@@ -30,7 +31,7 @@ pub(super) struct User<O> {
     /// Round trip shown to the others, in milliseconds.
     pub(super) latency: i64,
     /// What it says of itself: cursor, selection, frame.
-    pub(super) metadata: Dict,
+    pub(super) metadata: Metadata,
     /// Its queues and line.
     pub(super) outlet: O,
     /// Since when.
@@ -62,8 +63,6 @@ pub(super) struct User<O> {
     pub(super) resuming: bool,
     /// It has an answer to an upload offer to come.
     pub(super) offered: bool,
-    /// Bytes of its metadata, at most.
-    pub(super) metadata_bytes: usize,
 }
 
 /// How far a user is with the session's nodes.
@@ -219,14 +218,13 @@ impl<O> User<O> {
             admin,
             status,
             latency: LATENCY_UNKNOWN,
-            metadata: Dict::new(),
+            metadata: Metadata::default(),
             outlet,
             since: now,
             stage: Stage::Lobby,
             withheld: false,
             wants_catalog: false,
             behind: Backlog::default(),
-            metadata_bytes: 0,
             offered: false,
             data_cut: None,
             corrected: NodeSet::default(),
@@ -250,7 +248,7 @@ impl<O> User<O> {
         record.insert("admin", Value::Bool(self.admin));
         record.insert("latency", Value::Int(self.latency));
         record.insert("status", Value::Int(self.status));
-        record.insert("metadata", Value::Dict(self.metadata.clone()));
+        record.insert("metadata", self.metadata.to_value());
         Value::Dict(record)
     }
 }

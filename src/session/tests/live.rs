@@ -313,8 +313,15 @@ fn metadata_beyond_the_limit_is_refused() {
             &bob,
             Request::Metadata(Value::Dict(Dict::new().with("a", big))),
         );
+        let many: Dict = (0..2000).map(|key| (key, Value::None)).collect();
+        room.ask(&bob, Request::Metadata(Value::Dict(many)));
+        let large = Value::list(vec![Value::None; 1 << 17]);
+        room.ask(
+            &bob,
+            Request::Metadata(Value::Dict(Dict::new().with("a", large))),
+        );
         assert!(room.told(&alice).is_empty(), "{version}");
-        assert_eq!(room.counters.value(Count::RefusedMetadata), 1);
+        assert_eq!(room.counters.value(Count::RefusedMetadata), 3);
     }
 }
 
