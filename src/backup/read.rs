@@ -38,6 +38,18 @@ impl Limits {
     pub fn content(&self) -> Budget {
         self.content
     }
+
+    /// What a node may name, and how much of everything it may have.
+    pub(crate) fn with_policy<T>(&self, look: impl FnOnce(&ScanPolicy<'_>) -> T) -> T {
+        let extra = self.extra_globals.iter();
+        let extra: Vec<_> = extra
+            .map(|global| (global.module(), global.name()))
+            .collect();
+        look(&ScanPolicy {
+            budget: self.content,
+            extra_globals: &extra,
+        })
+    }
 }
 
 /// Reads a session file, in which nobody owns anything any more.
@@ -45,13 +57,13 @@ impl Limits {
 /// # Errors
 /// What is wrong with the file, and what to do then.
 pub fn read_file(path: &Path, limits: &Limits) -> Result<Snapshot, String> {
+    limits.with_policy(|policy| read_within(path, limits, *policy))
+}
+
+fn read_within(path: &Path, limits: &Limits, policy: ScanPolicy<'_>) -> Result<Snapshot, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let file = File::open(path).map_err(|error| wrong(&error))?;
     let reader = Reader::open(file).map_err(|error| wrong(&error))?;
-    let extra = limits.extra_globals.iter();
-    let extra: Vec<_> = extra
-        .map(|global| (global.module(), global.name()))
-        .collect();
     let within = session_file::Limits {
         bytes: limits.bytes as u64,
         nodes: limits.nodes,
@@ -60,10 +72,7 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<Snapshot, String> {
             dependencies: limits.dependencies,
             ..NodeLimits::default()
         },
-        policy: ScanPolicy {
-            budget: limits.content,
-            extra_globals: &extra,
-        },
+        policy,
         // Of the smallest, an eighth is their content.
         values: (limits.bytes / 8).max(session_file::Limits::default().values),
     };

@@ -249,6 +249,10 @@ pub(super) fn read(
     if row::read_start(&start) != Some((kind, Some(id), len)) {
         return Err(damaged("it is not what was written"));
     }
+    let (_, found) = start.split_at(START);
+    if content::read_state(&mut From(found)) != Some(state) {
+        return Err(damaged("it holds another state of the node"));
+    }
     let mut payload = Buffer::in_large_pages(payload);
     file.read_at(start.len() as u64, &mut payload).map_err(io)?;
     let after = len.saturating_sub(END as u64);
@@ -259,11 +263,7 @@ pub(super) fn read(
     if sum.finalize().to_le_bytes() != end {
         return Err(damaged("its checksum is wrong"));
     }
-    let (_, found) = start.split_at(START);
-    match content::read_state(&mut From(found)) == Some(state) {
-        true => Ok(payload.freeze()),
-        false => Err(damaged("it holds another state of the node")),
-    }
+    Ok(payload.freeze())
 }
 
 /// Length of the payload in such a file.

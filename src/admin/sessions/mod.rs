@@ -371,12 +371,15 @@ impl<'a> Here<'a> {
             // Of an attempt that was ended.
             std::fs::remove_dir_all(&new).map_err(|error| io_error("remove", &new, error))?;
         }
-        let report = store::recover(&self.dir, &new)?;
+        let report = self
+            .limits
+            .with_policy(|policy| store::recover(&self.dir, &new, policy))?;
         let damaged = self.set_aside()?;
         std::fs::rename(&new, &self.dir).map_err(|error| io_error("rename", &new, error))?;
         Ok(Done::new(&Recovered {
             recovered: report.nodes,
             lost: report.lost.iter().map(ToString::to_string).collect(),
+            refused: report.refused.iter().map(ToString::to_string).collect(),
             searched: report.searched,
             damaged,
         }))

@@ -61,6 +61,8 @@ pub(super) struct Emptied {
 pub(super) struct Recovered {
     pub(super) recovered: usize,
     pub(super) lost: Vec<String>,
+    /// Not fit for others, as they were found.
+    pub(super) refused: Vec<String>,
     pub(super) searched: bool,
     pub(super) damaged: PathBuf,
 }
@@ -135,6 +137,12 @@ impl Display for Recovered {
         )?;
         for lost in &self.lost {
             writeln!(f, "  lost: {lost}")?;
+        }
+        for refused in &self.refused {
+            writeln!(
+                f,
+                "  refused, as other artists could not load it: {refused}"
+            )?;
         }
         if self.searched {
             let what = "The index could not be read: nodes are as they were when last found, deleted \

@@ -38,7 +38,7 @@ fn rescued_to(disk: &MemoryDisk, name: &str) -> (Report, State) {
     let into = &Path::new("/data/sessions").join(name);
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut before = disk.files();
-    let report = recover_on(&shared, dir(), into).unwrap();
+    let report = recover_on(&shared, dir(), into, &|_, _, payload| Some(payload)).unwrap();
     let mut after = disk.files();
     before.retain(|(path, _)| path.starts_with(dir()));
     after.retain(|(path, _)| path.starts_with(dir()));

@@ -52,6 +52,7 @@ struct World {
     durable_names: BTreeMap<PathBuf, usize>,
     renamings: Vec<Naming>,
     done: usize,
+    read: usize,
     fault: Option<(usize, Fault)>,
     dead: bool,
     random: StdRng,
@@ -72,6 +73,7 @@ impl MemoryDisk {
             durable_names: BTreeMap::new(),
             renamings: Vec::new(),
             done: 0,
+            read: 0,
             fault: None,
             dead: false,
             random: StdRng::seed_from_u64(seed),
@@ -85,6 +87,11 @@ impl MemoryDisk {
     /// How many operations that change something there were.
     pub(crate) fn done(&self) -> usize {
         self.world().done
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn read(&self) -> usize {
+        self.world().read
     }
 
     /// What goes wrong, so many operations from the beginning.
@@ -312,7 +319,8 @@ impl DiskFile for MemoryFile {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        let world = self.0.world();
+        let mut world = self.0.world();
+        world.read += into.len();
         let offset = usize::try_from(offset).unwrap();
         let found = world.inodes[&self.1].seen.get(offset..offset + into.len());
         into.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);

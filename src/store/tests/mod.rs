@@ -2,6 +2,7 @@
 
 mod damage;
 mod faults;
+mod forged;
 mod kill;
 pub(crate) mod memory;
 mod roundtrip;

@@ -155,7 +155,7 @@ fn a_damaged_store_of_format_1_is_left_as_it_is_and_rescued() {
             .unwrap();
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let into = Path::new("/data/sessions/rescued");
-        let report = recover_on(&shared, dir(), into).unwrap();
+        let report = recover_on(&shared, dir(), into, &|_, _, payload| Some(payload)).unwrap();
         assert_eq!(report.searched, searched);
         let mut store = Store::open_on(shared, into, options(), true).unwrap();
         let (mut state, meta, sequence) = expected();

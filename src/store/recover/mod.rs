@@ -1,27 +1,33 @@
 //! Copies what can be read of a damaged store into a new one; the damaged one stays as it is.
 //!
 //! If the log is sound, only nodes are missing whose content is damaged. If it is not, it is
-//! searched for rows, which say themselves what they are. Among them may be such as did not count
-//! any more, so deleted nodes may be back. The same goes for the database of format 1.
+//! searched for rows, which say themselves what they are (`search`). Among them may be such as did not
+//! count any more, so deleted nodes may be back; and what a search finds in the middle of something
+//! damaged may be what an artist has put there, so nothing of it goes on that is not fit for others
+//! (`fit`). The same goes for the database of format 1.
 
-use std::collections::{BTreeMap, HashMap};
+mod fit;
+mod search;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memchr::memmem;
 
+use self::search::search;
 use super::claim::{LOCK, lock};
-use super::content::{self, About, Content, Links, Said, State};
+use super::content::{About, Links, State};
 use super::disk::{Disk, DiskFile, How, SystemDisk};
 use super::error::StoreError;
 use super::known::Scan;
 use super::legacy::{self, Index};
-use super::row::{self, Kind};
-use super::segment::{self, At};
+use super::row::Kind;
+use super::segment;
 use super::{Batch, Meta, Options, Store, Stored, format, log, payloads, reading};
+use crate::wire::fit::Part;
 use crate::wire::identity::NodeId;
+use crate::wire::pickle::ScanPolicy;
 
 /// The copy of a damaged database, since it changes when it is opened.
 const COPY: &str = "damaged.redb";
@@ -37,24 +43,42 @@ pub struct Report {
     pub nodes: usize,
     /// Nodes that could not be read.
     pub lost: Vec<NodeId>,
+    /// Nodes of which only such states were found as are not fit for others.
+    pub refused: Vec<NodeId>,
     /// The log was beyond reading: nodes are as they were when last found, deleted ones may be
     /// back, and lost ones may be unknown.
     pub searched: bool,
 }
 
+/// What of a payload that a search has found may go on, in a session that was so.
+type Fit<'f> = &'f dyn Fn(&Meta, Part, Bytes) -> Option<Bytes>;
+
 /// Copies what can be read of the store in `dir` to a new one in `into`, which must not exist or
-/// be empty.
+/// be empty. What a search has found must be within the policy, as when it first came.
 ///
 /// # Errors
 /// If a server is using the store, if a newer one wrote it, or if the new one cannot be written.
-pub fn recover(dir: &Path, into: &Path) -> Result<Report, StoreError> {
-    recover_on(&(Arc::new(SystemDisk) as Arc<dyn Disk>), dir, into)
+pub fn recover(dir: &Path, into: &Path, policy: &ScanPolicy<'_>) -> Result<Report, StoreError> {
+    let disk = Arc::new(SystemDisk) as Arc<dyn Disk>;
+    recover_within(&disk, dir, into, policy)
+}
+
+pub(super) fn recover_within(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    into: &Path,
+    policy: &ScanPolicy<'_>,
+) -> Result<Report, StoreError> {
+    recover_on(disk, dir, into, &|meta, part, payload| {
+        fit::fit(meta, part, payload, policy)
+    })
 }
 
 pub(super) fn recover_on(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     into: &Path,
+    fit: Fit<'_>,
 ) -> Result<Report, StoreError> {
     let _lock = lock_if_there(&**disk, dir)?;
     let format = match format::check_readable(&**disk, dir) {
@@ -95,7 +119,7 @@ pub(super) fn recover_on(
                 true => segments.map(|number| segment::path(dir, number)).collect(),
                 false => vec![dir.join(legacy::INDEX)],
             };
-            search(&**disk, dir, &files, &mut target)?;
+            search(&**disk, dir, (&files, is_log), &mut target, fit)?;
         }
         read => read?,
     }
@@ -232,172 +256,4 @@ fn stored(about: About, links: Links, state: State, base: Bytes, tail: Vec<Bytes
         tail,
         aside: links.aside,
     }
-}
-
-/// What was found of a node.
-#[derive(Default)]
-struct Found {
-    /// Of format 1 there may be several, in no order; they have numbers.
-    about: Option<(u64, About)>,
-    links: Links,
-    bases: BTreeMap<State, Place>,
-    deltas: HashMap<State, Place>,
-}
-
-/// Where a payload was found.
-#[derive(Clone, Copy)]
-enum Place {
-    /// In a row of one of the files that are searched.
-    Row(usize, At),
-    /// In a file of its own.
-    File(u64),
-}
-
-/// Reads whatever looks like a row.
-fn search(
-    disk: &dyn Disk,
-    dir: &Path,
-    files: &[PathBuf],
-    target: &mut Target<'_>,
-) -> Result<(), StoreError> {
-    let mut nodes = HashMap::new();
-    for (number, path) in files.iter().enumerate() {
-        if let Ok(file) = disk.open(path, How::Read) {
-            each_row(&*file, |at, row| note(&mut nodes, target, number, at, row));
-        }
-    }
-    for (id, found) in nodes {
-        match newest(disk, dir, files, id, found) {
-            Some(stored) => target.put(id, stored)?,
-            None => target.report.lost.push(id),
-        }
-    }
-    Ok(())
-}
-
-/// Gives all sound rows in a file, with their places.
-fn each_row(file: &dyn DiskFile, mut each: impl FnMut(u64, &[u8])) {
-    let len = file.len().unwrap_or_default();
-    let finder = memmem::Finder::new(row::MAGIC);
-    let overlap = row::MAGIC.len().saturating_sub(1) as u64;
-    let mut offset = 0_u64;
-    while offset < len {
-        let piece = len.saturating_sub(offset).min(PIECE as u64);
-        let Some(bytes) = read(file, offset, piece, len) else {
-            return;
-        };
-        for at in finder.find_iter(&bytes) {
-            let place = offset.saturating_add(at as u64);
-            if let Some(row) = row_at(file, place, len) {
-                each(place, &row);
-            }
-        }
-        if piece <= overlap {
-            return;
-        }
-        offset = offset.saturating_add(piece.saturating_sub(overlap));
-    }
-}
-
-fn row_at(file: &dyn DiskFile, place: u64, end: u64) -> Option<Vec<u8>> {
-    let start = read(file, place, row::START as u64, end)?;
-    let (_, _, len) = row::read_start(&start)?;
-    read(file, place, len, end)
-}
-
-fn read(file: &dyn DiskFile, place: u64, len: u64, end: u64) -> Option<Vec<u8>> {
-    // Memory is taken only for what is there.
-    place.checked_add(len).filter(|after| *after <= end)?;
-    let mut bytes = vec![0; usize::try_from(len).ok()?];
-    file.read_at(place, &mut bytes).ok()?;
-    Some(bytes)
-}
-
-fn note(
-    nodes: &mut HashMap<NodeId, Found>,
-    target: &mut Target<'_>,
-    file: usize,
-    offset: u64,
-    row: &[u8],
-) {
-    // What is not sound is as if it weren't there.
-    let Some((id, said)) = content::read(row) else {
-        return;
-    };
-    let place = |content: &Content<'_>| match content {
-        Content::File { number, .. } => Place::File(*number),
-        Content::Here(_) => {
-            let (segment, len) = (0, row.len() as u64);
-            let at = At {
-                segment,
-                offset,
-                len,
-            };
-            Place::Row(file, at)
-        }
-    };
-    let Some(id) = id else {
-        let session = match said {
-            Said::Commit(commit) => Some((commit.meta, commit.sequence)),
-            Said::Session(meta, sequence) => Some((meta, sequence)),
-            _ => None,
-        };
-        if let Some((meta, sequence)) = session.filter(|(_, last)| *last >= target.sequence) {
-            (target.meta, target.sequence) = (meta, sequence);
-        }
-        return;
-    };
-    if said == Said::Gone {
-        nodes.remove(&id);
-        return;
-    }
-    let found = nodes.entry(id).or_default();
-    match said {
-        Said::About(about) => found.about = Some((0, about)),
-        Said::Head(head) => {
-            if let Some(number) = head.file {
-                found.bases.insert(head.state, Place::File(number));
-            }
-            let known = found.about.as_ref().map(|(sequence, _)| *sequence);
-            if known.is_none_or(|known| head.sequence >= known) {
-                found.about = Some((head.sequence, head.about));
-            }
-        }
-        Said::Links(links) if links.sequence >= found.links.sequence => found.links = links,
-        Said::Base(state, content) => drop(found.bases.insert(state, place(&content))),
-        Said::Delta(state, content) => drop(found.deltas.insert(state, place(&content))),
-        _ => {}
-    }
-}
-
-/// The newest state of a node of which everything was found.
-fn newest(
-    disk: &dyn Disk,
-    dir: &Path,
-    files: &[PathBuf],
-    id: NodeId,
-    found: Found,
-) -> Option<Stored> {
-    let read = |kind, state, place| match place {
-        Place::File(number) => payloads::read(disk, dir, number, (kind, id, state)).ok(),
-        Place::Row(file, at) => {
-            let path = files.get(file)?;
-            let file = disk.open(path, How::Read).ok()?;
-            let row = segment::read_row(&*file, path, at).ok()?;
-            let (_, said) = content::read(&row)?;
-            Some(said.payload())
-        }
-    };
-    let (_, about) = found.about?;
-    let bases = found.bases.iter().rev();
-    let (state, base) = bases
-        .filter_map(|(state, place)| Some((*state, read(Kind::Base, *state, *place)?)))
-        .next()?;
-    let (version, start) = state;
-    let tail = (start..).map_while(|number| {
-        let state = (version, number);
-        read(Kind::Delta, state, *found.deltas.get(&state)?)
-    });
-    let tail = tail.collect();
-    Some(stored(about, found.links, state, base, tail))
 }
