@@ -86,6 +86,7 @@ impl Claim {
             sequence: 0,
             acknowledged: None,
             spoilt: false,
+            rests: 0,
             _lock: self.lock,
         })
     }

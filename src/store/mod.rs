@@ -66,6 +66,8 @@ use crate::wire::identity::NodeId;
 pub const LARGE: usize = 2 * 1024 * 1024;
 /// Bytes that a commit copies at most, about, to give space back.
 const COPIED: u64 = 8 << 20;
+/// Commits that copy nothing after one for which the disk had no space.
+const RESTED: u32 = 100;
 
 /// The state of changed nodes after a prefix of the session's events: one atomic, durable step.
 #[derive(Clone, Debug)]
@@ -175,6 +177,8 @@ pub struct Store {
     acknowledged: Option<u64>,
     /// Something that counts cannot be read: then no space is given back.
     spoilt: bool,
+    /// So many commits copy nothing: there was no space for it.
+    rests: u32,
     _lock: Box<dyn DiskFile>,
 }
 
@@ -242,12 +246,24 @@ impl Store {
     /// If it could not be written. Until the server ends, the store is as before the batch; after
     /// that it is as before or after it. The next batch must contain at least the same nodes.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let copies = self.rests == 0;
+        let mut committed = self.try_commit(batch, copies);
+        if copies && matches!(committed, Err(StoreError::Full { .. })) {
+            // There may be space for the batch alone, and it may be what makes more.
+            self.rests = RESTED;
+            committed = self.try_commit(batch, false);
+        }
+        committed
+    }
+
+    fn try_commit(&mut self, batch: &Batch, copies: bool) -> Result<(), StoreError> {
         if self.log.is_none() || !self.goes_on(batch) {
             self.log = None;
             self.reopen()?;
         }
-        match self.write(batch) {
+        match self.write(batch, copies) {
             Ok(orphans) => {
+                self.rests = self.rests.saturating_sub(1);
                 self.rows = Rows::default();
                 for number in orphans {
                     self.payloads.remove(number);
@@ -265,7 +281,7 @@ impl Store {
     }
 
     /// Returns the files that nothing refers to any more.
-    fn write(&mut self, batch: &Batch) -> Result<Vec<u64>, StoreError> {
+    fn write(&mut self, batch: &Batch, copies: bool) -> Result<Vec<u64>, StoreError> {
         let Some(log) = &mut self.log else {
             return Err(StoreError::damaged(&self.dir, "there is no log"));
         };
@@ -276,7 +292,8 @@ impl Store {
         }
         let orphans = target.orphans;
         self.payloads.settle()?;
-        if !self.spoilt
+        if copies
+            && !self.spoilt
             && let Some(error) = copy_old(log, &mut self.nodes)?
         {
             self.spoilt = true;
@@ -291,7 +308,7 @@ impl Store {
     /// Whether [`Self::tidy`] has something to do.
     pub fn is_wasteful(&self) -> bool {
         // Giving it back is a batch, which has nothing of what is written ahead.
-        let may_be = !self.spoilt && self.rows.is_empty();
+        let may_be = !self.spoilt && self.rests == 0 && self.rows.is_empty();
         may_be && self.log.as_ref().is_some_and(Log::is_wasteful)
     }
 
@@ -300,11 +317,16 @@ impl Store {
     /// # Errors
     /// If it could not be done; nothing is lost by that.
     pub fn tidy(&mut self) -> Result<(), StoreError> {
-        self.commit(&Batch {
+        let batch = Batch {
             sequence: self.sequence,
             meta: self.meta.clone(),
             nodes: Vec::new(),
-        })
+        };
+        let tidied = self.try_commit(&batch, true);
+        if matches!(tidied, Err(StoreError::Full { .. })) {
+            self.rests = RESTED;
+        }
+        tidied
     }
 
     /// What is in it, in short; reads nothing.

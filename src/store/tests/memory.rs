@@ -39,6 +39,16 @@ enum Pending {
     Len(usize),
 }
 
+impl Pending {
+    /// How long it makes a file, at least.
+    fn end(&self) -> usize {
+        match self {
+            Self::Write(offset, bytes) => offset + bytes.len(),
+            Self::Len(len) => *len,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Naming {
     Set(PathBuf, usize),
@@ -53,6 +63,7 @@ struct World {
     renamings: Vec<Naming>,
     done: usize,
     read: usize,
+    space: usize,
     fault: Option<(usize, Fault)>,
     dead: bool,
     random: StdRng,
@@ -74,6 +85,7 @@ impl MemoryDisk {
             renamings: Vec::new(),
             done: 0,
             read: 0,
+            space: usize::MAX,
             fault: None,
             dead: false,
             random: StdRng::seed_from_u64(seed),
@@ -92,6 +104,12 @@ impl MemoryDisk {
     /// How many bytes were read.
     pub(crate) fn read(&self) -> usize {
         self.world().read
+    }
+
+    /// Leaves so many bytes free.
+    pub(crate) fn leave(&self, free: usize) {
+        let mut world = self.world();
+        world.space = world.used().saturating_add(free);
     }
 
     /// What goes wrong, so many operations from the beginning.
@@ -216,6 +234,12 @@ impl World {
         }
     }
 
+    /// Bytes of all files.
+    fn used(&self) -> usize {
+        let files = self.names.values().map(|inode| &self.inodes[inode]);
+        files.map(|file| file.seen.len()).sum()
+    }
+
     fn name(&mut self, naming: Naming) {
         apply_name(&mut self.names, naming.clone());
         self.renamings.push(naming);
@@ -266,11 +290,15 @@ impl Disk for MemoryDisk {
         partly(part)
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let world = &mut *self.world();
         partly(world.step(false)?)?;
         for naming in std::mem::take(&mut world.renamings) {
-            apply_name(&mut world.durable_names, naming);
+            let (Naming::Set(path, _) | Naming::Gone(path)) = &naming;
+            match path.parent() == Some(dir) {
+                true => apply_name(&mut world.durable_names, naming),
+                false => world.renamings.push(naming),
+            }
         }
         Ok(())
     }
@@ -296,6 +324,11 @@ impl MemoryFile {
     fn change(&self, pending: Pending) -> io::Result<()> {
         let world = &mut *self.0.world();
         let part = world.step(true)?;
+        let there = world.inodes[&self.1].seen.len();
+        let more = pending.end().saturating_sub(there);
+        if world.space < usize::MAX && more > world.space.saturating_sub(world.used()) {
+            return Err(ErrorKind::StorageFull.into());
+        }
         let inode = world.inodes.get_mut(&self.1).unwrap();
         let pending = match pending {
             Pending::Write(offset, mut bytes) if part => {

@@ -96,3 +96,42 @@ fn what_is_damaged_stays() {
     let error = open(&disk).map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
 }
+
+/// What is deleted makes space, and copying what counts needs some: that is no reason not to delete.
+#[test]
+fn a_batch_needs_no_space_but_its_own() {
+    let disk = MemoryDisk::new(1);
+    let (mut store, mut state) = edited(&disk, 200, 2);
+    let large = (500..502).map(|n| (id(n), node(n, &[1; 100_000])));
+    let large: Vec<_> = large.collect();
+    let nodes = large.iter().map(|(id, node)| (*id, Some(node.clone())));
+    store.commit(&batch(2, nodes.collect())).unwrap();
+    let mut gone: Vec<_> = store.ids().into_iter().skip(80).collect();
+    gone.extend(large.iter().map(|(id, _)| id));
+    state.retain(|id, _| !gone.contains(id));
+    let nodes: Vec<_> = gone.into_iter().map(|id| (id, None)).collect();
+    disk.leave(20_000);
+    store.commit(&batch(3, nodes)).unwrap();
+    assert_eq!(loaded(&mut store).0, state);
+    // What it made has come free, but somebody else has taken it: the next one fits as well, and
+    // nobody copies in vain for each.
+    disk.leave(5_000);
+    for n in 4..20 {
+        let before = disk.done();
+        let small = node(n + 1000, b"small");
+        state.insert(id(0), small.clone());
+        store.commit(&batch(n, vec![(id(0), Some(small))])).unwrap();
+        assert!(disk.done() - before < 10);
+    }
+    assert!(!store.is_wasteful());
+    assert_eq!(loaded(&mut store).0, state);
+    drop(store);
+    // With space it is given back.
+    disk.leave(1 << 20);
+    let mut store = open(&disk).unwrap();
+    while store.is_wasteful() {
+        store.tidy().unwrap();
+    }
+    assert!(store.disk_bytes() < 80 * 2048 * 2, "{}", store.disk_bytes());
+    assert_eq!(loaded(&mut store).0, state);
+}

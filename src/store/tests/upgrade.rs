@@ -60,11 +60,12 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 fn disk_with(format: &str, seed: u64) -> MemoryDisk {
     let disk = MemoryDisk::new(seed);
     for (name, bytes) in files(&corpus().join(format)) {
-        let file = disk.open(&dir().join(name), How::Anew).unwrap();
+        let path = dir().join(name);
+        let file = disk.open(&path, How::Anew).unwrap();
         file.write_at(0, &bytes).unwrap();
         file.sync().unwrap();
+        disk.sync_dir(path.parent().unwrap()).unwrap();
     }
-    disk.sync_dir(dir()).unwrap();
     disk
 }
 
