@@ -127,8 +127,16 @@ fn create(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
         synced.map_err(|error| StoreError::io("make", dir, error))
     };
     sync(dir)?;
-    if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-        sync(above)?;
+    let above = dir.ancestors().skip(1);
+    let mut above = above.map(|above| match above.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => above,
+    });
+    above.next().map_or(Ok(()), sync)?;
+    for above in above {
+        // Any may have been made for it, now or by somebody who was ended. The others need not be ours to
+        // open.
+        let _ = disk.sync_dir(above);
     }
     format::write(disk, dir, format::FORMAT)
 }

@@ -217,6 +217,8 @@ impl Log {
             file.set_len(mark.end).map_err(io)?;
         }
         file.sync().map_err(io)?;
+        // Who made it may have been ended before its names were durable.
+        disk.sync_dir(session).map_err(io)?;
         let mark_file = mark::open(&*disk, session)?;
         match in_doubt || !sound {
             true => mark::write(&*mark_file, session, mark)?,

@@ -227,7 +227,8 @@ impl Store {
 
     fn go_on(&mut self, reading: Reading, nodes: Nodes) -> Result<(), StoreError> {
         let commit = reading.commit.clone();
-        let in_doubt = self.acknowledged.is_some_and(|last| last != commit.number);
+        // What another process has written may never have reached the disk, though it is to be read.
+        let in_doubt = self.acknowledged.is_none_or(|last| last != commit.number);
         let disk = Arc::clone(&self.disk);
         let mut log = Log::open(disk, &self.dir, reading, in_doubt, &self.options)?;
         nodes.count_in(&mut log);

@@ -169,3 +169,50 @@ fn a_directory_that_cannot_be_written_is_said() {
         }
     }
 }
+
+/// The disk fails from an operation on, the process ends, the disk works again: what the next one
+/// acknowledges is there after a power cut, whatever the disk had taken of the first one's work.
+fn check_next(seed: u64, at: usize, more: u64) {
+    let where_ = format!("seed {seed}, operation {at}, {more} more");
+    let disk = MemoryDisk::new(seed);
+    disk.fail_at(at, Fault::Broken);
+    if let Ok(mut store) = open(&disk) {
+        for n in 1..3 {
+            let _ = store.commit(&batch(n, vec![(id(1), Some(node(n, &[1; 500])))]));
+        }
+        std::mem::forget(store);
+    }
+    disk.heal();
+    let mut store = open(&disk).unwrap_or_else(|error| panic!("{where_}: {error}"));
+    let (mut state, _, mut sequence) = loaded(&mut store);
+    for n in 0..more {
+        let new = node(10 + n, &[7; 100]);
+        sequence += 1;
+        let nodes = vec![(id(5), Some(new.clone()))];
+        store.commit(&batch(sequence, nodes)).unwrap();
+        state.insert(id(5), new);
+    }
+    std::mem::forget(store);
+    disk.cut_power();
+    let mut store = open(&disk).unwrap_or_else(|error| panic!("{where_}: {error}"));
+    let (found, _, last) = loaded(&mut store);
+    assert_eq!((found, last), (state, sequence), "{where_}");
+}
+
+#[test]
+fn what_a_process_could_not_make_durable_the_next_one_does() {
+    for seed in 0..60 {
+        for (at, more) in (0..32).flat_map(|at| [(at, 0), (at, 1), (at, 2)]) {
+            check_next(seed, at, more);
+        }
+    }
+}
+
+#[test]
+fn a_new_store_is_there_after_a_power_cut_with_all_directories_above() {
+    let disk = MemoryDisk::new(0);
+    open(&disk).unwrap();
+    for above in dir().ancestors() {
+        assert!(disk.synced().contains(above), "{}", above.display());
+    }
+}

@@ -1,7 +1,7 @@
 //! A disk in memory on which any operation can fail, and which forgets at a power cut what was not
 //! synced, or any part of that.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Short,
     /// There is no space from here on.
     Full,
+    /// Nothing works from here on.
+    Broken,
 }
 
 const SECTOR: usize = 512;
@@ -61,6 +63,7 @@ struct World {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     renamings: Vec<Naming>,
+    synced: BTreeSet<PathBuf>,
     done: usize,
     read: usize,
     space: usize,
@@ -83,6 +86,7 @@ impl MemoryDisk {
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             renamings: Vec::new(),
+            synced: BTreeSet::new(),
             done: 0,
             read: 0,
             space: usize::MAX,
@@ -104,6 +108,11 @@ impl MemoryDisk {
     /// How many bytes were read.
     pub(crate) fn read(&self) -> usize {
         self.world().read
+    }
+
+    /// The directories that were synced.
+    pub(crate) fn synced(&self) -> BTreeSet<PathBuf> {
+        self.world().synced.clone()
     }
 
     /// Leaves so many bytes free.
@@ -224,6 +233,7 @@ impl World {
             Some((at, Fault::Full)) if at <= now && takes_space => {
                 Err(ErrorKind::StorageFull.into())
             }
+            Some((at, Fault::Broken)) if at <= now => Err(io::Error::other("broken")),
             Some((at, Fault::Cut)) if at == now => {
                 self.dead = true;
                 Ok(true)
@@ -293,6 +303,7 @@ impl Disk for MemoryDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let world = &mut *self.world();
         partly(world.step(false)?)?;
+        world.synced.insert(dir.to_owned());
         for naming in std::mem::take(&mut world.renamings) {
             let (Naming::Set(path, _) | Naming::Gone(path)) = &naming;
             match path.parent() == Some(dir) {
