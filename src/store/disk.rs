@@ -66,6 +66,12 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn read_ahead(&self, _path: &Path) {}
 }
 
+/// Gives a file or directory another name beside the old one, for good.
+pub(crate) fn rename_for_good(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    disk.rename(from, to)?;
+    to.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))
+}
+
 /// The usual way to do that, through the system's memory.
 fn write_parts<D: Disk + ?Sized>(
     disk: &D,
@@ -264,6 +270,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::store::tests::memory::MemoryDisk;
 
     /// A file of which only one thing is of interest.
     #[derive(Debug)]
@@ -291,6 +298,19 @@ mod tests {
         }
         fn try_lock(&self) -> io::Result<bool> {
             unreachable!()
+        }
+    }
+
+    #[test]
+    fn a_new_name_is_there_after_a_power_cut() {
+        let (old, new) = (Path::new("/data/old"), Path::new("/data/new"));
+        for seed in 0..20 {
+            let disk = MemoryDisk::new(seed);
+            disk.open(old, How::Anew).unwrap();
+            disk.sync_dir(Path::new("/data")).unwrap();
+            rename_for_good(&disk, old, new).unwrap();
+            disk.cut_power();
+            assert!(disk.exists(new).unwrap() && !disk.exists(old).unwrap());
         }
     }
 

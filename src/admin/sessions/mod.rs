@@ -23,7 +23,8 @@ use crate::backup::{self, BackupError, Reason};
 use crate::cli::SessionCommand;
 use crate::config::{Config, available_memory, is_session_name};
 use crate::session::{Snapshot, settings};
-use crate::store::{self, Options, Store, StoreError};
+use crate::store::disk::rename_for_good;
+use crate::store::{self, Options, Store, StoreError, SystemDisk};
 use crate::text::shown;
 use crate::wire::pickle::Budget;
 
@@ -96,6 +97,12 @@ fn io_error(what: &'static str, path: &Path, source: io::Error) -> SessionError 
         path: path.to_owned(),
         source,
     }
+}
+
+/// Gives a session's folder another name, for good.
+fn rename(from: &Path, to: &Path) -> Result<(), SessionError> {
+    let renamed = rename_for_good(&SystemDisk, from, to);
+    renamed.map_err(|error| io_error("rename", from, error))
 }
 
 /// `session recover` did not come to its end.
@@ -355,7 +362,7 @@ impl<'a> Here<'a> {
         let new = self.beside("recovering");
         if new.exists() && !self.dir.exists() {
             // An earlier attempt was ended when all was done but the last step.
-            std::fs::rename(&new, &self.dir).map_err(|error| io_error("rename", &new, error))?;
+            rename(&new, &self.dir)?;
         }
         match self.sound_store() {
             Ok(Some(_)) => {
@@ -375,7 +382,7 @@ impl<'a> Here<'a> {
             .limits
             .with_policy(|policy| store::recover(&self.dir, &new, policy))?;
         let damaged = self.set_aside()?;
-        std::fs::rename(&new, &self.dir).map_err(|error| io_error("rename", &new, error))?;
+        rename(&new, &self.dir)?;
         Ok(Done::new(&Recovered {
             recovered: report.nodes,
             lost: report.lost.iter().map(ToString::to_string).collect(),
@@ -395,8 +402,7 @@ impl<'a> Here<'a> {
             }
             number = number.saturating_add(1);
         };
-        let renamed = std::fs::rename(&self.dir, &damaged);
-        renamed.map_err(|error| io_error("rename", &self.dir, error))?;
+        rename(&self.dir, &damaged)?;
         Ok(damaged)
     }
 
