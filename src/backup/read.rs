@@ -12,6 +12,12 @@ use crate::wire::identity::NodeId;
 use crate::wire::node::{NodeLimits, NodeState};
 use crate::wire::pickle::{Budget, ScanPolicy};
 
+/// What a value takes in memory, with room for what is made of it. They may take as much as the session:
+/// of what clients save in such files nearly all is long strings and arrays, each one value.
+const VALUE: usize = 64;
+/// So many values take little anywhere.
+const FEW: usize = 1 << 20;
+
 /// How much a session file may hold: as much as the session.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -73,8 +79,7 @@ fn read_within(path: &Path, limits: &Limits, policy: ScanPolicy<'_>) -> Result<S
             ..NodeLimits::default()
         },
         policy,
-        // Of the smallest, an eighth is their content.
-        values: (limits.bytes / 8).max(session_file::Limits::default().values),
+        values: (limits.bytes / VALUE).max(FEW),
     };
     let mut nodes: Vec<(NodeId, Stored)> = Vec::new();
     let read = reader.read(&within, |node| {

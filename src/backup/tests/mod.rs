@@ -237,3 +237,36 @@ fn a_file_is_written_once() {
         "{error}"
     );
 }
+
+/// A few kilobytes of a packed file may be as many values as one likes, and each takes far more in
+/// memory than in the file.
+#[test]
+fn the_values_of_a_file_take_no_more_than_a_session_may() {
+    let file = |lists: usize, values: usize| {
+        let list = Value::List(vec![Value::None; values].into());
+        let data = Dict::new().with("x", Value::List(vec![list; lists].into()));
+        let node = Dict::new()
+            .with("owner", "alice")
+            .with("data", Value::Dict(data))
+            .with("dependencies", Value::List(Vec::new().into()));
+        let node = vec![id(1).as_str().into(), Value::Dict(node)];
+        let nodes = vec![Value::Tuple(node.into())];
+        let file = Dict::new().with("nodes", Value::List(nodes.into()));
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), write(&Value::Dict(file), Protocol::Four)).unwrap();
+        path
+    };
+    // For all of these there are bytes enough.
+    let content = Budget::node(1 << 26, 64, 1 << 24);
+    let read = |lists, values, bytes| {
+        let limits = Limits::new(&Config::default(), bytes, content);
+        let read = read_file(file(lists, values).path(), &limits);
+        read.map(|read| read.nodes.len())
+    };
+    assert_eq!(read(4, 250_000, 1 << 24), Ok(1));
+    let error = read(8, 250_000, 1 << 26).unwrap_err();
+    assert!(error.contains("1048576"), "{error}");
+    assert_eq!(read(8, 250_000, 1 << 27), Ok(1));
+    let error = read(1, 3_000_000, 1 << 27).unwrap_err();
+    assert!(error.contains("2097152"), "{error}");
+}
