@@ -56,7 +56,7 @@ const CONSOLE_HISTORY: &str = "console-history";
 ///
 /// # Errors
 ///
-/// If it cannot start.
+/// If it cannot start, a fault has ended its session, or the last changes could not be written.
 pub fn run(config: Config) -> Result<(), StartError> {
     #[cfg(unix)]
     files::allow(config.net.max_connections);
@@ -94,7 +94,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
             stop = signals.wait_for_stop(server.counters(), server.backups()) => stop,
             () = server.desk().wait_for_stop() => Ok(()),
             () = exit_typed(console.as_mut()) => Ok(()),
-            why = session.load_failed() => return Err(StartError::Load(why)),
+            why = session.ended() => return Err(why.map_or(StartError::Ended, StartError::Load)),
             why = attached::wait(session.user_count()), if attached => {
                 info!(name: "server.alone", "ending, because {why}");
                 Ok(())

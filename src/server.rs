@@ -57,6 +57,11 @@ pub enum StartError {
     /// What was kept of the session cannot be loaded.
     #[error("{0}")]
     Load(String),
+    /// A fault that could not be contained has ended the session.
+    #[error(
+        "the session ended because of a fault, which please report; the next start has what is on the disk"
+    )]
+    Ended,
     /// What artists did last is not on the disk.
     #[error("the last changes could not be written: {0}")]
     Save(String),

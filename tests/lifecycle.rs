@@ -144,6 +144,24 @@ async fn told_to_stop_once_more_it_ends_without_a_backup() {
     assert_eq!(bob.nodes.len(), 1);
 }
 
+/// Nobody is to believe that all is on the disk whose session is gone.
+#[test]
+fn a_server_without_its_session_does_not_end_well() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let first = runtime();
+    let local = first.block_on(async {
+        let local = Local::start(|_| {}).await;
+        let ports = &local.ports;
+        drop(Client::enter(ports, VERSIONS[1], Via::Crate, "alice", As::Admin).await);
+        local
+    });
+    // What ends all tasks ends the session's.
+    drop(first);
+    let stopped = runtime().block_on(local.server.stop()).unwrap_err();
+    let text = "the last changes could not be written: the session has ended";
+    assert_eq!(stopped.to_string(), text);
+}
+
 /// The counters come to the log as one JSON object, with what has happened so far.
 #[tokio::test]
 async fn sigusr2_writes_the_counters() {

@@ -12,10 +12,13 @@ const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 pub(crate) async fn wait(mut user_count: watch::Receiver<usize>) -> &'static str {
     let left = async {
         let came = user_count.wait_for(|count| *count > 0).await.is_ok();
-        came && user_count.wait_for(|count| *count == 0).await.is_ok()
+        // Who runs the server sees for itself that the session has ended.
+        if !came || user_count.wait_for(|count| *count == 0).await.is_err() {
+            std::future::pending().await
+        }
     };
     tokio::select! {
-        all_left = left => if all_left { "the last user left" } else { "the session ended" },
+        () = left => "the last user left",
         () = parent_ends() => "the program that started this one ended",
     }
 }

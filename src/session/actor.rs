@@ -141,22 +141,21 @@ impl<O: Outlet> Handle<O> {
     /// # Errors
     /// Why it is not.
     pub async fn save(&self) -> Result<(), String> {
+        let ended = || Err("the session has ended".to_owned());
         let (done, saved) = oneshot::channel();
         if self.inbox.send(Letter::Save(done)).await.is_err() {
-            return Ok(());
+            return ended();
         }
-        saved
-            .await
-            .unwrap_or_else(|_| Err("the session has ended".to_owned()))
+        saved.await.unwrap_or_else(|_| ended())
     }
 
-    /// Why the session could not be loaded, if that is so; waits for as long as it can.
-    pub async fn load_failed(&self) -> String {
-        let mut loaded = self.loaded.clone();
-        let failed = loaded.wait_for(|loaded| matches!(loaded, Loaded::Never(_)));
-        match failed.await.map(|loaded| loaded.clone()) {
-            Ok(Loaded::Never(why)) => why,
-            _ => std::future::pending().await,
+    /// Resolves when the session has ended by itself: because it could not be loaded, and why, or
+    /// because of a fault.
+    pub async fn ended(&self) -> Option<String> {
+        self.inbox.closed().await;
+        match &*self.loaded.borrow() {
+            Loaded::Never(why) => Some(why.clone()),
+            Loaded::NotYet | Loaded::Since(_) => None,
         }
     }
 
@@ -291,7 +290,7 @@ async fn run<O: Outlet>(
     let mut jobs = JoinSet::new();
     loop {
         while jobs.len() < JOBS
-            && let Some(job) = session.next_job(Instant::now())
+            && let Some(job) = guarded(&counters, || session.next_job(Instant::now())).flatten()
         {
             jobs.spawn_blocking(move || job.run());
         }
@@ -319,7 +318,9 @@ async fn run<O: Outlet>(
             }
             Woken::Report(report) => {
                 if let Some(keeping) = &mut keeping {
-                    keeping.heard(&mut session, report, &counters, Instant::now());
+                    guarded(&counters, || {
+                        keeping.heard(&mut session, report, &counters, Instant::now());
+                    });
                 }
             }
             Woken::Letters(_) | Woken::Timer => {}
@@ -358,12 +359,18 @@ async fn run<O: Outlet>(
                 "other backups are being made: this one is left out");
         }
         if let Some(keeping) = &mut keeping {
-            keeping.step(&mut session, Instant::now());
+            guarded(&counters, || {
+                keeping.step(&mut session, Instant::now());
+            });
             // The end of an upload brings what had to wait for it.
             while each && keeping.is_writing() {
                 let report = keeping.report().await;
-                keeping.heard(&mut session, report, &counters, Instant::now());
-                keeping.step(&mut session, Instant::now());
+                guarded(&counters, || {
+                    keeping.heard(&mut session, report, &counters, Instant::now());
+                });
+                guarded(&counters, || {
+                    keeping.step(&mut session, Instant::now());
+                });
             }
         }
         if each {
@@ -382,10 +389,13 @@ async fn report(keeping: Option<&mut Keeping>) -> Option<Written> {
     }
 }
 
-/// One event's panic must not end the session for everybody.
-fn guarded(counters: &Counters, work: impl FnOnce()) {
-    if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+/// Does one step of the session's work. A panic in it must not end the session for everybody: then
+/// there is no result.
+fn guarded<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
+    let result = std::panic::catch_unwind(AssertUnwindSafe(work));
+    if result.is_err() {
         counters.add(Count::Panics);
         error!(name: "session.panic", "a fault in the session was contained; please report it");
     }
+    result.ok()
 }

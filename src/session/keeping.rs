@@ -165,7 +165,8 @@ impl Keeping {
         }
     }
 
-    /// What the store said.
+    /// What the store said. What the session does with it comes last: a fault there leaves what is
+    /// known of the store as it is.
     pub(super) fn heard<O: Outlet>(
         &mut self,
         session: &mut Session<O>,
@@ -188,8 +189,8 @@ impl Keeping {
                     session.durability = Durability::Ok;
                     info!(name: "store.recovered", seconds, "changes are kept again; nothing is missing");
                 }
-                session.settled(sequence, now);
                 self.answer(sequence, &Ok(()));
+                session.settled(sequence, now);
             }
             Written::Failed(reason) => {
                 counters.add(Count::DiskFailures);
@@ -200,10 +201,10 @@ impl Keeping {
 
     /// The session goes on; what could not be written is tried again, with what changes until then.
     fn failed<O: Outlet>(&mut self, session: &mut Session<O>, reason: String, now: Instant) {
-        if let Some((sequence, nodes)) = self.writing.take() {
+        let writing = self.writing.take().map(|(sequence, nodes)| {
             session.replicas.untake_changes(nodes);
-            session.settled(sequence, now);
-        }
+            sequence
+        });
         if self.trouble.is_none() {
             self.trouble = Some(now);
             session.durability = Durability::Degraded {
@@ -215,6 +216,9 @@ impl Keeping {
         }
         self.due = Some(now + RETRY);
         self.answer(u64::MAX, &Err(reason));
+        if let Some(sequence) = writing {
+            session.settled(sequence, now);
+        }
     }
 
     /// Answers those who wait for no more than this.

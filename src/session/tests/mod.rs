@@ -1,9 +1,11 @@
-//! Tests of the session's transitions, from what the wire spec and the authority matrix demand.
+//! Tests of the session's transitions, from what the wire spec and the authority matrix demand, and
+//! of the task that runs it.
 //!
 //! [`room`] plays a session whose peers record what they are told, as short lines; [`model`]
 //! plays whole clients on lines with delays for the property test.
 
 mod buried;
+mod actor;
 mod edits;
 mod folding;
 mod join;

@@ -45,6 +45,8 @@ pub(in crate::session::tests) struct Recorded {
     pub(in crate::session::tests) worked: Option<Instant>,
     pub(in crate::session::tests) round_trip: Option<Duration>,
     pub(in crate::session::tests) metadata: HashSet<String>,
+    /// What the session has a fault at, once, when it tells the peer this.
+    pub(in crate::session::tests) fails_at: Option<&'static str>,
     sent: HashMap<NodeId, Instant>,
 }
 
@@ -73,6 +75,7 @@ impl Recorder {
                 worked: None,
                 round_trip: None,
                 metadata: HashSet::new(),
+                fails_at: None,
                 sent: HashMap::new(),
             })),
         }
@@ -99,6 +102,8 @@ impl Recorder {
     }
 
     fn tell(&self, line: String) {
+        let fault = self.state().fails_at.take_if(|fault| *fault == line);
+        assert_eq!(fault, None, "a fault in the session");
         self.state().lines.push(line);
     }
 }

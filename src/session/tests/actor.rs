@@ -1,0 +1,204 @@
+//! Faults in the session's own task, and its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::room::{ADMIN_PASSWORD, Recorder, Room, admin_auth, auth, id, node, row};
+use crate::config::{Config, Secret};
+use crate::counters::{Count, Counters};
+use crate::session::actor::{Handle, Kept, spawn};
+use crate::session::{Event, Session, Settings};
+use crate::store::{self, Keeper, Stored, Task, Written};
+use crate::wire::command::{Command, Request};
+use crate::wire::node::{NodeState, Update};
+
+const VERSION: &str = "0.9.11";
+
+/// A running session, and who comes to it.
+struct Running {
+    session: Handle<Recorder>,
+    counters: Arc<Counters>,
+    alice: Recorder,
+    bob: Recorder,
+}
+
+impl Running {
+    fn new(kept: Option<Kept>) -> Self {
+        let mut config = Config::default();
+        config.session.admin_password = Some(Secret::new(ADMIN_PASSWORD));
+        let settings = Settings::new(&config, 1 << 20, 1 << 20);
+        let counters = Arc::new(Counters::default());
+        let (backups, _) = mpsc::channel(1);
+        let mut room = Room::new(VERSION);
+        Self {
+            session: spawn(settings, Arc::clone(&counters), kept, backups),
+            counters,
+            alice: room.stranger(),
+            bob: room.stranger(),
+        }
+    }
+
+    /// One whose nodes are kept, within a tenth of a second.
+    fn on(keeper: Keeper) -> Self {
+        let within = Duration::from_millis(100);
+        Self::new(Some(Kept { keeper, within }))
+    }
+
+    /// Alice and Bob do.
+    async fn log_in(&self) {
+        for (peer, auth) in [
+            (&self.alice, admin_auth("alice", VERSION)),
+            (&self.bob, auth("bob", VERSION)),
+        ] {
+            self.event(peer, command(Request::Auth(auth))).await;
+        }
+    }
+
+    /// They do, and Alice brings node 1.
+    async fn begin(&self) {
+        self.log_in().await;
+        let nodes = vec![id(1)];
+        let offer = command(Request::UploadInit { nodes });
+        self.event(&self.alice, offer).await;
+        // An answer that comes at once ends some clients.
+        sleep(Duration::from_millis(200)).await;
+        let bring = update(node(1, "COMMON", &[], "one"));
+        self.event(&self.alice, bring).await;
+    }
+
+    async fn event(&self, peer: &Recorder, event: Event) {
+        self.session.send(peer.clone(), vec![event], None).await;
+    }
+
+    fn panics(&self) -> u64 {
+        self.counters.value(Count::Panics)
+    }
+}
+
+fn command(request: Request) -> Event {
+    Event::Command(Command {
+        framing: row(VERSION).commands,
+        owner: "anything".to_owned(),
+        request,
+    })
+}
+
+fn update(node: NodeState) -> Event {
+    Event::Update {
+        update: Update::Node(node),
+        began: Instant::now(),
+        plain: true,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_in_what_the_disk_had_wait_is_contained() {
+    let (keeper, mut hand) = Keeper::by_hand();
+    let running = Running::on(keeper);
+    hand.loaded.send(Ok(store::Kept::default())).unwrap();
+    running.begin().await;
+    assert!(matches!(hand.tasks.recv().await, Some(Task::Batch(_))));
+    running.bob.state().fails_at = Some("catalog 1");
+    hand.report.send(Written::Safe).await.unwrap();
+    running.session.save().await.unwrap();
+    assert_eq!(running.panics(), 1);
+
+    // What changes afterwards is kept as well.
+    let change = update(node(1, "COMMON", &[], "other"));
+    running.event(&running.alice, change).await;
+    let disk = async {
+        let Some(Task::Batch(batch)) = hand.tasks.recv().await else {
+            panic!("no batch");
+        };
+        assert_eq!(batch.nodes.len(), 1);
+        hand.report.send(Written::Safe).await.unwrap();
+    };
+    let (saved, ()) = tokio::join!(running.session.save(), disk);
+    assert_eq!(saved, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_while_a_batch_is_handed_over_is_contained() {
+    let (keeper, hand) = Keeper::by_hand();
+    let running = Running::on(keeper);
+    hand.loaded.send(Ok(store::Kept::default())).unwrap();
+    // It can't be, so that the upload is done at once.
+    drop(hand.tasks);
+    running.alice.state().fails_at = Some("done");
+    running.begin().await;
+    let gone = "the thread that writes is gone".to_owned();
+    assert_eq!(running.session.save().await, Err(gone));
+    assert_eq!(running.panics(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_while_work_is_sought_is_contained() {
+    let (keeper, hand) = Keeper::by_hand();
+    let running = Running::on(keeper);
+    let edited = Stored {
+        place: 1,
+        owner: "COMMON".into(),
+        kind: Bytes::new(),
+        dependencies: Vec::new(),
+        version: 1,
+        base: Bytes::from_static(b"one"),
+        tail_start: 0,
+        tail: vec![Bytes::from_static(b"+more")],
+        aside: None,
+    };
+    let kept = store::Kept {
+        nodes: vec![(id(1), edited)],
+        ..store::Kept::default()
+    };
+    hand.loaded.send(Ok(kept)).unwrap();
+    running.log_in().await;
+    running
+        .event(&running.bob, command(Request::CatalogRequest))
+        .await;
+    running.bob.state().fails_at = Some("removed");
+    // Bob waits for a folding that is of no use any more when it is to begin.
+    let bob = running.bob.clone();
+    let both = move |session: &mut Session<_>, now| {
+        session.handle(&bob, command(Request::Get(id(1))), now);
+        session.quarantine(id(1), now)
+    };
+    assert_eq!(running.session.ask(both).await, Some(true));
+    assert!(running.session.ask(|_, _| ()).await.is_some());
+    assert_eq!(running.panics(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_could_not_be_loaded_says_so() {
+    let (keeper, hand) = Keeper::by_hand();
+    let running = Running::on(keeper);
+    drop(hand.loaded);
+    let why = "the thread that loads the session is gone".to_owned();
+    assert_eq!(running.session.ended().await, Some(why));
+    assert_eq!(running.session.save().await, ended());
+}
+
+/// Whatever its task ended with.
+#[test]
+fn a_session_that_has_ended_has_saved_nothing() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    let running = first.block_on(async { Running::new(None) });
+    drop(first);
+    let saved = runtime().block_on(async {
+        assert_eq!(running.session.ended().await, None);
+        running.session.save().await
+    });
+    assert_eq!(saved, ended());
+}
+
+fn ended() -> Result<(), String> {
+    Err("the session has ended".to_owned())
+}
