@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -128,12 +128,12 @@ impl<O: Outlet> Handle<O> {
 
     /// Resolves when all changes have been looked into that came so far, but not later than this.
     pub async fn idle(&self, at_most: Duration) {
-        let deadline = Instant::now() + at_most;
-        while self.ask(|session, _| session.is_idle()).await == Some(false)
-            && Instant::now() < deadline
-        {
-            sleep(Duration::from_millis(10)).await;
-        }
+        let idle = async {
+            while self.ask(|session, _| session.is_idle()).await == Some(false) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = timeout(at_most, idle).await;
     }
 
     /// Resolves when everything that has changed so far is safe on the disk.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::room::{ADMIN_PASSWORD, Recorder, Room, admin_auth, auth, id, node, row};
 use crate::config::{Config, Secret};
@@ -169,6 +169,16 @@ async fn a_fault_while_work_is_sought_is_contained() {
     assert_eq!(running.session.ask(both).await, Some(true));
     assert!(running.session.ask(|_, _| ()).await.is_some());
     assert_eq!(running.panics(), 1);
+}
+
+/// Even if it does not answer.
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_is_waited_for_as_long_as_is_said() {
+    let (keeper, _hand) = Keeper::by_hand();
+    let running = Running::on(keeper);
+    let (most, began) = (Duration::from_secs(2), Instant::now());
+    let waited = timeout(10 * most, running.session.idle(most)).await;
+    assert_eq!((waited, began.elapsed()), (Ok(()), most));
 }
 
 #[tokio::test(start_paused = true)]
