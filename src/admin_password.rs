@@ -12,7 +12,7 @@ use rand::TryRngCore;
 use thiserror::Error;
 use tracing::info;
 
-use crate::config::{Secret, check_admin_password};
+use crate::config::{SAME_PASSWORDS, Secret, SessionConfig, check_admin_password};
 
 /// Name of the file in the data directory.
 const FILE: &str = "admin-password";
@@ -40,6 +40,9 @@ pub enum AdminPasswordError {
     /// It cannot be typed by every client.
     #[error("this password can't be used: {0}")]
     Unfit(String),
+    /// Who may join would be admin.
+    #[error("{SAME_PASSWORDS}: session.server_password, and the admin password in {}", .0.display())]
+    Same(PathBuf),
     /// The system has no random numbers.
     #[error("the system gives no random numbers for an admin password; configure one")]
     Random,
@@ -62,19 +65,48 @@ pub fn load_or_create(directory: &Path) -> Result<Secret, AdminPasswordError> {
         path: path.clone(),
         source,
     };
-    let mut text = fs::read_to_string(&path);
-    if matches!(&text, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-        let password = make_up()?;
-        write(directory, password.reveal(), |new| put_first(new, &path)).map_err(wrong)?;
-        // Another server may have put its own there first.
-        text = fs::read_to_string(&path);
+    if let Some(password) = load(directory)? {
+        return Ok(password);
     }
-    let text = text.map_err(wrong)?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        return Err(AdminPasswordError::Empty(path));
+    let password = make_up()?;
+    write(directory, password.reveal(), |new| put_first(new, &path)).map_err(wrong)?;
+    // Another server may have put its own there first.
+    load(directory)?.ok_or_else(|| wrong(io::ErrorKind::NotFound.into()))
+}
+
+/// Reads the password kept in this directory, if there is one.
+///
+/// # Errors
+///
+/// If the file cannot be read, or holds none.
+pub fn load(directory: &Path) -> Result<Option<Secret>, AdminPasswordError> {
+    let path = file(directory);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(AdminPasswordError::File { path, source }),
+    };
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(AdminPasswordError::Empty(path)),
+        text => Ok(Some(Secret::new(text.to_owned()))),
     }
-    Ok(Secret::new(text.to_owned()))
+}
+
+/// Checks what the configuration alone cannot tell: that not everybody who may join would be admin
+/// by the password kept (or to be kept) in this directory.
+///
+/// # Errors
+///
+/// If it is the server password.
+pub fn check_differs(
+    directory: &Path,
+    password: &Secret,
+    session: &SessionConfig,
+) -> Result<(), AdminPasswordError> {
+    match session.server_password.as_ref() == Some(password) {
+        true => Err(AdminPasswordError::Same(file(directory))),
+        false => Ok(()),
+    }
 }
 
 /// Gives a file its name, unless another one has it: that stays.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::CommandFactory;
 
 use multi_user_server::admin::sessions;
-use multi_user_server::admin_password;
+use multi_user_server::admin_password::{self, AdminPasswordError};
 #[cfg(unix)]
 use multi_user_server::cli::CtlArgs;
 use multi_user_server::cli::{AdminPasswordArgs, Cli, ProbeArgs, SessionArgs, Shell};
@@ -16,6 +16,24 @@ use multi_user_server::probe::{self, Address, ProbeError};
 
 /// Longest line taken as a password.
 const LINE: u64 = 4096;
+
+/// What `check-config` finds that loading does not: a kept admin password that does not go with the
+/// configuration.
+///
+/// # Errors
+///
+/// If the server would not start with it.
+pub(crate) fn check_kept_password(config: &Config) -> Result<(), AdminPasswordError> {
+    if config.session.admin_password.is_some() {
+        return Ok(());
+    }
+    match admin_password::load(&config.data_dir) {
+        Ok(Some(kept)) => admin_password::check_differs(&config.data_dir, &kept, &config.session),
+        // Whoever checks may be another user than the server's, who alone can read it.
+        Ok(None) | Err(AdminPasswordError::File { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
 
 /// `check-config`, for a configuration that has no mistakes.
 ///
@@ -61,6 +79,7 @@ pub(crate) fn admin_password(loaded: &Loaded, args: &AdminPasswordArgs) -> anyho
     } else {
         ask()?
     };
+    admin_password::check_differs(directory, &password, &config.session)?;
     admin_password::keep(directory, &password)?;
     if args.new {
         writeln!(io::stdout(), "{}", password.reveal()).context("can't print")?;

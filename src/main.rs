@@ -34,7 +34,12 @@ fn main() -> ExitCode {
         Err(errors) => return fail(USAGE, &errors.to_string()),
     };
     end(match command {
-        Command::CheckConfig => commands::check_config(&loaded),
+        Command::CheckConfig => {
+            if let Err(error) = commands::check_kept_password(&loaded.config) {
+                return fail(USAGE, &format!("error: {error}"));
+            }
+            commands::check_config(&loaded)
+        }
         Command::PrintConfig => commands::print_config(&loaded),
         Command::Probe(args) => {
             return match commands::probe(&args, &loaded.config) {

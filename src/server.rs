@@ -113,6 +113,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         if config.session.admin_password.is_none() {
             let password = admin_password::load_or_create(&config.data_dir)?;
+            admin_password::check_differs(&config.data_dir, &password, &config.session)?;
             admin_password::announce(&config.data_dir, &password);
             config.session.admin_password = Some(password);
         }

@@ -254,6 +254,38 @@ fn the_admin_password_is_shown_and_changed() {
     assert_eq!(run(dir.path(), &flags, &env).1, "simsalabim\n");
 }
 
+/// Not only the configured one: the kept one, too, must not be what everybody has who may join.
+#[test]
+fn a_server_password_that_is_the_kept_admin_password_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let env = [
+        ("MULTI_USER_DATA_DIR", data),
+        ("MULTI_USER_SESSION__SERVER_PASSWORD", "sesame"),
+    ];
+    assert_eq!(run(dir.path(), &["check-config"], &env).0, 0);
+    fs::write(dir.path().join("admin-password"), "sesame\n").unwrap();
+    let (status, out, err) = run(dir.path(), &["check-config"], &env);
+    assert_eq!((status, out.as_str()), (2, ""));
+    assert!(err.contains("both passwords are the same"), "{err}");
+    // Where another one is configured the kept one is nobody's.
+    let other = ["check-config", "-apwd", "simsalabim"];
+    assert_eq!(run(dir.path(), &other, &env).0, 0);
+
+    fs::write(dir.path().join("admin-password"), "before\n").unwrap();
+    fs::write(dir.path().join("typed"), "sesame\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_multi-user-server"))
+        .args(["admin-password", "--set"])
+        .env_clear()
+        .envs(env)
+        .stdin(fs::File::open(dir.path().join("typed")).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let kept = fs::read_to_string(dir.path().join("admin-password")).unwrap();
+    assert_eq!(kept, "before\n");
+}
+
 #[test]
 fn completions_and_the_manual_are_printed_whatever_the_configuration_is() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,8 @@ use common::client::{As, Client};
 use common::link::Via;
 use common::server::{self, Local, Program};
 use common::{PATIENCE, node, uuid};
+use multi_user_server::config::{Config, Secret};
+use multi_user_server::server::Server;
 use multi_user_server::store::LARGE;
 use multi_user_server::wire::client::OwnedAnswer;
 
@@ -234,6 +236,23 @@ async fn the_password_made_up_is_kept_in_private() {
         !log.iter()
             .any(|line| line.contains("wrong password") && line.contains("\"wrong\""))
     );
+}
+
+/// Everybody who may join would be admin.
+#[tokio::test]
+async fn no_server_starts_whose_passwords_are_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("admin-password"), "sesame\n").unwrap();
+    let mut config = Config {
+        bind: vec!["127.0.0.1".parse().unwrap()],
+        port: 0,
+        data_dir: data.path().to_owned(),
+        ..Config::default()
+    };
+    config.session.server_password = Some(Secret::new("sesame"));
+    let error = Server::start(config, None).await.unwrap_err().to_string();
+    assert!(error.contains("both passwords are the same"), "{error}");
+    assert!(error.contains("admin-password"), "{error}");
 }
 
 /// Names cannot forge lines of the log, colour them, or turn them round.

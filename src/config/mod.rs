@@ -42,3 +42,4 @@ pub use tree::{
 pub use units::{
     ByteSize, Flush, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration,
 };
+pub(crate) use validate::SAME_PASSWORDS;

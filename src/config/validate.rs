@@ -8,6 +8,10 @@ use super::{
     units::MemoryLimit,
 };
 
+/// Whoever gives people the one password gives them the other.
+pub(crate) const SAME_PASSWORDS: &str =
+    "both passwords are the same: who may join would be admin; change one";
+
 /// Connections that one user of the older clients needs.
 const LINKS: usize = 4;
 
@@ -22,7 +26,7 @@ pub(super) fn contradictions(
     let rules: [(bool, &str, &[&'static str]); 7] = [
         (
             session.server_password.is_some() && session.server_password == session.admin_password,
-            "both passwords are the same: who may join would be admin; change one",
+            SAME_PASSWORDS,
             &["session.server_password", "session.admin_password"],
         ),
         (
