@@ -6,6 +6,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 
+#[cfg(unix)]
+use multi_user_server::admin::owner;
 use multi_user_server::admin::sessions;
 use multi_user_server::admin_password::{self, AdminPasswordError};
 #[cfg(unix)]
@@ -66,6 +68,8 @@ pub(crate) fn admin_password(loaded: &Loaded, args: &AdminPasswordArgs) -> anyho
             Some(password) => password.clone(),
             None => admin_password::load_or_create(directory)?,
         };
+        #[cfg(unix)]
+        owner::settle(config, &config.session.name)?;
         return writeln!(io::stdout(), "{}", password.reveal()).context("can't print");
     }
     for key in ["session.admin_password", "session.admin_password_file"] {
@@ -81,6 +85,8 @@ pub(crate) fn admin_password(loaded: &Loaded, args: &AdminPasswordArgs) -> anyho
     };
     admin_password::check_differs(directory, &password, &config.session)?;
     admin_password::keep(directory, &password)?;
+    #[cfg(unix)]
+    owner::settle(config, &config.session.name)?;
     if args.new {
         writeln!(io::stdout(), "{}", password.reveal()).context("can't print")?;
     }
@@ -150,7 +156,13 @@ pub(crate) fn ctl(args: &CtlArgs, config: &Config) -> anyhow::Result<()> {
 /// If that is not possible; nothing has changed then.
 pub(crate) fn session(args: &SessionArgs, config: &Config) -> anyhow::Result<()> {
     let name = args.name.as_deref().unwrap_or(&config.session.name);
-    let answered = sessions::run(&args.command, name, config)?;
+    let answered = sessions::run(&args.command, name, config);
+    // Also if it failed: it may have come half way.
+    #[cfg(unix)]
+    let settled = owner::settle(config, name);
+    let answered = answered?;
+    #[cfg(unix)]
+    settled?;
     print(args.json, &answered.text, &answered.data)
 }
 

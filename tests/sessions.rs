@@ -5,7 +5,9 @@
 
 mod common;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::client::{As, Client};
 use common::link::Via;
@@ -265,4 +267,69 @@ async fn a_damaged_session_is_recovered() {
     damage();
     let reset = session(&data, &["reset"]).unwrap();
     assert!(reset.contains("It was damaged"), "{reset}");
+}
+
+/// A user that is neither root nor anybody else.
+const SERVERS: u32 = 47_110;
+
+/// A data directory of that user's. `None` if only root could make one.
+fn of_another_user() -> Option<Arc<tempfile::TempDir>> {
+    if !nix::unistd::geteuid().is_root() {
+        println!("not tested: only root can look after what is another user's");
+        return None;
+    }
+    let data = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(data.path(), Some(SERVERS), Some(SERVERS)).unwrap();
+    Some(Arc::new(data))
+}
+
+/// All that is in a directory and not its owner's.
+fn strangers(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = path.symlink_metadata().unwrap();
+        if (metadata.uid(), metadata.gid()) != (SERVERS, SERVERS) {
+            found.push(path.clone());
+        }
+        if metadata.is_dir() {
+            found.extend(strangers(&path));
+        }
+    }
+    found
+}
+
+/// The server's user has to be able to use whatever root makes there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_root_makes_is_given_to_the_servers_user() {
+    let Some(data) = of_another_user() else {
+        return;
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let scene = file(elsewhere.path(), "scene.db");
+    let program = Program::start(&[]);
+    drop(host(&program, "0.9.11").await);
+    session(program.data.path(), &["export", &scene]).unwrap();
+
+    let data = data.path();
+    run(data, &["admin-password"]).unwrap();
+    assert_eq!(strangers(data), [PathBuf::new(); 0]);
+    run(data, &["admin-password", "--new"]).unwrap();
+    session(data, &["import", &scene]).unwrap();
+    assert_eq!(strangers(data), [PathBuf::new(); 0]);
+    let other = ["--name", "other", "import", scene.as_str()];
+    session(data, &other).unwrap();
+    // With a backup of what was there.
+    let reset = session_json(data, &["reset"]);
+    assert!(Path::new(reset["backup"]["path"].as_str().unwrap()).exists());
+    assert_eq!(strangers(data), [PathBuf::new(); 0]);
+    // What is linked to is not in there, and stays as it is.
+    let outside = elsewhere.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("mine"), "mine").unwrap();
+    std::os::unix::fs::symlink(&outside, data.join("backups/link")).unwrap();
+    session(data, &["restore"]).unwrap();
+    for path in [&outside, &outside.join("mine")] {
+        assert_eq!(path.metadata().unwrap().uid(), 0);
+    }
 }

@@ -9,6 +9,8 @@ pub mod answer;
 pub mod client;
 pub(crate) mod desk;
 pub(crate) mod order;
+#[cfg(unix)]
+pub mod owner;
 pub mod sessions;
 #[cfg(unix)]
 pub(crate) mod socket;
