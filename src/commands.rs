@@ -142,10 +142,16 @@ pub(crate) fn probe(args: &ProbeArgs, config: &Config) -> Result<u8, ProbeError>
 /// If there is none, or it did not do it.
 #[cfg(unix)]
 pub(crate) fn ctl(args: &CtlArgs, config: &Config) -> anyhow::Result<()> {
-    use multi_user_server::admin::client;
+    use multi_user_server::admin::{Order, client};
 
     let session = args.session.as_deref().unwrap_or(&config.session.name);
-    let answered = client::order(&config.data_dir, session, &args.order)?;
+    let answered = match &args.order {
+        Order::Restore {
+            backup: Some(which),
+            ..
+        } => client::restore(&config.data_dir, session, which),
+        order => client::order(&config.data_dir, session, order),
+    }?;
     print(args.json, &answered.text, &answered.data)
 }
 

@@ -147,6 +147,7 @@ impl Server {
             backups.clone(),
             Arc::clone(&counters),
             health.unwrap_or_default(),
+            config.data_dir.clone(),
             settings.max_session,
         );
         let ports = Ports::start(

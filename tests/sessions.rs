@@ -333,3 +333,52 @@ async fn what_root_makes_is_given_to_the_servers_user() {
         assert_eq!(path.metadata().unwrap().uid(), 0);
     }
 }
+
+/// The server need not be able to open the files of whoever asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_the_callers_pass_to_and_from_a_server_of_another_user() {
+    let Some(data) = of_another_user() else {
+        return;
+    };
+    // Nobody but root may go in there.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let scene_file = file(elsewhere.path(), "scene.db");
+    let program = Program::start_as(SERVERS, data);
+    drop(host(&program, "0.9.11").await);
+    let data = program.data.path();
+
+    let exported = session_json(data, &["export", &scene_file]);
+    assert_eq!(
+        (&exported["exported"], &exported["nodes"]),
+        (&scene_file.as_str().into(), &2.into())
+    );
+    let bytes = std::fs::metadata(&scene_file).unwrap().len();
+    assert_eq!(exported["bytes"], bytes);
+    let again = session(data, &["export", &scene_file]).unwrap_err();
+    assert!(again.contains("scene.db"), "{again}");
+    assert_eq!(std::fs::metadata(&scene_file).unwrap().len(), bytes);
+
+    run(data, &["ctl", "reset"]).unwrap();
+    let text = session(data, &["import", &scene_file]).unwrap();
+    assert!(text.contains(&scene_file), "{text}");
+    assert_eq!(found(&program, "0.9.11").await, scene());
+    run(data, &["ctl", "reset"]).unwrap();
+    run(data, &["ctl", "restore", &scene_file]).unwrap();
+    assert_eq!(found(&program, "0.9.11").await, scene());
+
+    // What is wrong is said of the caller's file.
+    for (name, text) in [("none.db", None), ("other.db", Some("no session"))] {
+        let path = file(elsewhere.path(), name);
+        if let Some(text) = text {
+            std::fs::write(&path, text).unwrap();
+        }
+        let refused = session(data, &["import", "--replace", &path]).unwrap_err();
+        assert!(refused.contains(&path), "{refused}");
+        assert!(!refused.contains("exchange"), "{refused}");
+    }
+    // Nothing of that stays behind.
+    let names = std::fs::read_dir(data).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = names.filter(|name| name.contains("exchange")).collect();
+    assert_eq!(left, [""; 0]);
+}

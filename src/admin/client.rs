@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::exchange::Exchanged;
 use super::{Order, socket_path};
 
 /// What a server answered.
@@ -45,6 +46,27 @@ pub enum ClientError {
     /// It ended before it answered.
     #[error("the server gave no answer; its log may say why")]
     NoAnswer,
+    /// A file cannot be given to it, or fetched from it.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file, as whoever orders knows it.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It wrote where only it finds what it has written.
+    #[error(
+        "the server has written {}, but where only the server sees it (it may have a /tmp of its own): \
+         name a place in {}",
+        path.display(),
+        data_dir.display()
+    )]
+    Elsewhere {
+        /// The file.
+        path: PathBuf,
+        /// What both see.
+        data_dir: PathBuf,
+    },
     /// It did not do it.
     #[error("{0}")]
     Refused(String),
@@ -95,5 +117,73 @@ pub fn order(data_dir: &Path, session: &str, order: &Order) -> Result<Answered, 
             data: line.data,
         }),
         false => Err(ClientError::Refused(line.error)),
+    }
+}
+
+/// Has the server write its session to a file of the caller's, which must not exist.
+///
+/// # Errors
+/// As [`order`]; if the file cannot be written; there is none then.
+pub fn export(data_dir: &Path, session: &str, file: &Path) -> Result<Answered, ClientError> {
+    let failed = |source| ClientError::File {
+        path: file.to_owned(),
+        source,
+    };
+    if file.exists() {
+        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+    }
+    let ask = |through: Option<String>| {
+        let path = file.to_owned();
+        order(data_dir, session, &Order::Export { path, through })
+    };
+    if file.starts_with(data_dir) {
+        return ask(None);
+    }
+    let exchanged = Exchanged::new(data_dir, session).map_err(failed)?;
+    match ask(Some(exchanged.name.clone())) {
+        Ok(answered) => {
+            exchanged.take(file).map_err(failed)?;
+            Ok(answered)
+        }
+        Err(ClientError::Refused(why)) => {
+            // The data directory may be full where there is room for the file.
+            let answered = ask(None).map_err(|_| ClientError::Refused(why))?;
+            match file.exists() {
+                true => Ok(answered),
+                false => Err(ClientError::Elsewhere {
+                    path: file.to_owned(),
+                    data_dir: data_dir.to_owned(),
+                }),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Has the server go back to a backup, or go on with a session file of the caller's.
+///
+/// # Errors
+/// As [`order`]; if the file cannot be read.
+pub fn restore(data_dir: &Path, session: &str, which: &str) -> Result<Answered, ClientError> {
+    let ask = |through: Option<String>| {
+        let backup = Some(which.to_owned());
+        order(data_dir, session, &Order::Restore { backup, through })
+    };
+    let file = Path::new(which);
+    if !file.is_absolute() || file.starts_with(data_dir) {
+        return ask(None);
+    }
+    let failed = |source| ClientError::File {
+        path: file.to_owned(),
+        source,
+    };
+    let exchanged = Exchanged::new(data_dir, session).map_err(failed)?;
+    match exchanged.put(file) {
+        Ok(()) => ask(Some(exchanged.name.clone())),
+        // It may be the server's file, which the caller does not see.
+        Err(source) => ask(None).map_err(|error| match error {
+            ClientError::Refused(_) => failed(source),
+            error => error,
+        }),
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::answer::{Answer, Owned, unix};
+use super::exchange;
 use super::order::Order;
 use super::stats::{BackupStats, DurabilityStats, Stats};
 use crate::backup::{self, Backups, Reason, Swapped};
@@ -34,6 +35,7 @@ pub(crate) struct Desk<O> {
     backups: Backups,
     counters: Arc<Counters>,
     health: Health,
+    data_dir: PathBuf,
     /// When the server is to end.
     stop: watch::Sender<Option<Instant>>,
     max_bytes: usize,
@@ -47,6 +49,7 @@ impl<O> Clone for Desk<O> {
             backups: self.backups.clone(),
             counters: Arc::clone(&self.counters),
             health: self.health.clone(),
+            data_dir: self.data_dir.clone(),
             stop: self.stop.clone(),
             max_bytes: self.max_bytes,
             started: self.started,
@@ -60,13 +63,16 @@ impl<O: Outlet + Sync> Desk<O> {
         backups: Backups,
         counters: Arc<Counters>,
         health: Health,
+        data_dir: PathBuf,
         max_bytes: usize,
     ) -> Self {
+        exchange::tidy(&data_dir, &backups.policy().session);
         Self {
             session,
             backups,
             counters,
             health,
+            data_dir,
             stop: watch::Sender::new(None),
             max_bytes,
             started: Instant::now(),
@@ -121,10 +127,11 @@ impl<O: Outlet + Sync> Desk<O> {
                 let made = self.backups.make(Reason::Manual).await;
                 Ok(Answer::BackedUp(made.map_err(|error| error.to_string())?))
             }
-            Order::Restore { backup: None } => self.list_backups().await,
+            Order::Restore { backup: None, .. } => self.list_backups().await,
             Order::Restore {
                 backup: Some(which),
-            } => self.restore(which).await,
+                through,
+            } => self.restore(which, through).await,
             Order::Reset => {
                 let swapped = self.swap(Reason::Reset, Snapshot::default(), RESET).await?;
                 Ok(Answer::Reset {
@@ -134,7 +141,7 @@ impl<O: Outlet + Sync> Desk<O> {
             }
             Order::Stats => self.stats().await,
             Order::Stop { notice } => self.stop(notice.unwrap_or_default()).await,
-            Order::Export { path } => self.export(path).await,
+            Order::Export { path, through } => self.export(path, through).await,
         }
     }
 
@@ -252,12 +259,19 @@ impl<O: Outlet + Sync> Desk<O> {
         Ok(Answer::Backups { backups })
     }
 
-    async fn restore(&self, which: String) -> Result<Answer, String> {
+    async fn restore(&self, which: String, through: Option<String>) -> Result<Answer, String> {
         let policy = self.backups.policy().clone();
+        let exchanged = self.exchanged(through)?;
         let read = tokio::task::spawn_blocking(move || {
-            let path = backup::find(&policy.dir, &policy.session, &which)?;
-            let snapshot = backup::read_file(&path, &policy.limits)?;
-            Ok::<_, String>((path, snapshot))
+            let Some(there) = exchanged else {
+                let path = backup::find(&policy.dir, &policy.session, &which)?;
+                let snapshot = backup::read_file(&path, &policy.limits)?;
+                return Ok::<_, String>((path, snapshot));
+            };
+            // Whoever ordered knows it by its own name.
+            let named = |error: String| error.replace(&there.display().to_string(), &which);
+            let snapshot = backup::read_file(&there, &policy.limits).map_err(named)?;
+            Ok((PathBuf::from(which), snapshot))
         });
         let (restored, snapshot) = read.await.map_err(|error| error.to_string())??;
         let swapped = self.swap(Reason::Restore, snapshot, RESTORED).await?;
@@ -320,16 +334,27 @@ impl<O: Outlet + Sync> Desk<O> {
         Ok(Answer::Stopping { seconds })
     }
 
-    async fn export(&self, path: PathBuf) -> Result<Answer, String> {
+    /// Where a file is that was put into the data directory, or is to be fetched there.
+    fn exchanged(&self, through: Option<String>) -> Result<Option<PathBuf>, String> {
+        let session = &self.backups.policy().session;
+        let place = |name: String| {
+            let place = exchange::place(&self.data_dir, session, &name);
+            place.ok_or_else(|| format!("{} is not exchanged", shown(&name)))
+        };
+        through.map(place).transpose()
+    }
+
+    async fn export(&self, path: PathBuf, through: Option<String>) -> Result<Answer, String> {
+        let there = self.exchanged(through)?.unwrap_or_else(|| path.clone());
         let snapshot = self.ask(|session, _| session.snapshot()).await?;
         let policy = self.backups.policy().clone();
         let written = tokio::task::spawn_blocking(move || {
             let contents = backup::contents(&snapshot);
-            backup::write_file(&path, &policy.session, policy.limits.content(), contents)
+            backup::write_file(&there, &policy.session, policy.limits.content(), contents)
         });
         let made = written.await.map_err(|error| error.to_string())?;
         let made = made.map_err(|error| error.to_string())?;
-        Ok(Answer::exported(made))
+        Ok(Answer::exported(backup::Made { path, ..made }))
     }
 }
 
@@ -378,7 +403,14 @@ mod tests {
             session::spawn::<Arc<Peer>>(settings, Arc::clone(&counters), Some(kept), want);
         let limits = Limits::new(&config, 1 << 20, settings::content(&config, 1 << 20));
         let backups = backup::start(Policy::new(&config, limits), session.clone(), wanted);
-        let desk = Desk::new(session, backups, counters, Health::default(), 1 << 20);
+        let desk = Desk::new(
+            session,
+            backups,
+            counters,
+            Health::default(),
+            config.data_dir,
+            1 << 20,
+        );
 
         let (done, was_done) = std::sync::mpsc::channel();
         let again = done.clone();

@@ -8,6 +8,8 @@ pub mod answer;
 #[cfg(unix)]
 pub mod client;
 pub(crate) mod desk;
+#[cfg_attr(not(unix), allow(dead_code, reason = "there is no ctl"))]
+mod exchange;
 pub(crate) mod order;
 #[cfg(unix)]
 pub mod owner;

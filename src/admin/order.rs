@@ -59,6 +59,10 @@ pub enum Order {
     Restore {
         /// "latest", or a backup's name or a part of it, or the path of a session file
         backup: Option<String>,
+        /// Its name in the data directory, if it was put there to be read
+        #[arg(skip)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<String>,
     },
     /// Empty the session, for another scene; what is there is saved as a backup before
     ///
@@ -78,6 +82,9 @@ pub enum Order {
     Export {
         /// The file, which must not exist
         path: PathBuf,
+        /// Its name in the data directory, if whoever asks will fetch it there
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<String>,
     },
 }
 

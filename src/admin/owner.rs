@@ -5,6 +5,7 @@
 //! of it: folders are opened one in the other, and links are left alone.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,16 @@ pub fn settle(config: &Config, session: &str) -> Result<(), OwnerError> {
         give(all, &[&name.to_string_lossy()])?;
     }
     Ok(())
+}
+
+/// Gives one new file to the owner of the directory it is in.
+pub(super) fn give_file(file: &File, dir: &Path) -> io::Result<()> {
+    match Owner::of(dir)? {
+        Some(Owner(user, group)) => {
+            std::os::unix::fs::fchown(file, Some(user.as_raw()), Some(group.as_raw()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Gives these entries of a directory, and all that is in them, to its owner.

@@ -94,9 +94,13 @@ pub(super) fn understand(line: &str) -> Line<'_> {
         },
         ("save", "") => Order::Save,
         ("backup", "") => Order::Backup,
-        ("restore", "") => Order::Restore { backup: None },
+        ("restore", "") => Order::Restore {
+            backup: None,
+            through: None,
+        },
         ("restore", _) => Order::Restore {
             backup: Some(text()),
+            through: None,
         },
         ("reset", "") => Order::Reset,
         ("stats", "") => Order::Stats,
@@ -212,6 +216,7 @@ mod tests {
                 "restore latest",
                 Order::Restore {
                     backup: some("latest"),
+                    through: None,
                 },
             ),
             (

@@ -195,6 +195,32 @@ impl Program {
         Self::spawned(command, data)
     }
 
+    /// Starts it as another user in a directory of that user's, which only root can. The program may
+    /// be where that user cannot go.
+    #[cfg(unix)]
+    pub(crate) fn start_as(user: u32, data: Arc<tempfile::TempDir>) -> Self {
+        use std::os::unix::process::CommandExt;
+
+        let known = command(data.path(), &[("session.admin_password", ADMIN)]);
+        let program = data.path().join("program");
+        std::fs::copy(known.get_program(), &program).unwrap();
+        let mut command = Command::new(program);
+        command
+            .uid(user)
+            .gid(user)
+            .current_dir(data.path())
+            .env_clear()
+            .envs(
+                known
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        Self::spawned(command, data)
+    }
+
     fn spawned(mut command: Command, data: Arc<tempfile::TempDir>) -> Self {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Log::default());

@@ -46,6 +46,14 @@ impl Done {
     }
 }
 
+#[cfg(unix)]
+impl From<super::client::Answered> for Done {
+    fn from(answered: super::client::Answered) -> Self {
+        let (text, data) = (answered.text, answered.data);
+        Self { text, data }
+    }
+}
+
 /// Why it is not done.
 #[derive(Debug, Error)]
 pub enum SessionError {
@@ -262,7 +270,7 @@ impl<'a> Here<'a> {
         let file = std::path::absolute(file).map_err(|error| io_error("find", file, error))?;
         let Some(store) = self.store()? else {
             #[cfg(unix)]
-            return self.ask(&super::Order::Export { path: file });
+            return Ok(super::client::export(self.data_dir, self.name, &file)?.into());
             #[cfg(not(unix))]
             return Err(self.in_use());
         };
@@ -327,8 +335,8 @@ impl<'a> Here<'a> {
                 let name = self.name.to_owned();
                 return Err(SessionError::Occupied { name, nodes });
             }
-            let backup = Some(file.display().to_string());
-            self.ask(&super::Order::Restore { backup })
+            let file = file.display().to_string();
+            Ok(super::client::restore(self.data_dir, self.name, &file)?.into())
         }
         #[cfg(not(unix))]
         {
@@ -419,11 +427,7 @@ impl<'a> Here<'a> {
 
     #[cfg(unix)]
     fn ask(&self, order: &super::Order) -> Result<Done, SessionError> {
-        let answered = super::client::order(self.data_dir, self.name, order)?;
-        Ok(Done {
-            text: answered.text,
-            data: answered.data,
-        })
+        Ok(super::client::order(self.data_dir, self.name, order)?.into())
     }
 }
 
