@@ -330,6 +330,9 @@ impl Outlet for Nowhere {
         false
     }
     fn forget_metadata(&self, _: &str) {}
+    fn take_back(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
     fn hold(&self, _: bool) {}
     fn unseen(&self, _: NodeId, _: Instant) -> bool {
         false

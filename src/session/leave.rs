@@ -211,10 +211,9 @@ impl<O: Outlet> Session<O> {
         if !std::mem::take(&mut user.resuming) {
             return;
         }
-        user.outlet.hold(false);
         match user.stage {
-            Stage::Active => {}
-            Stage::Lobby if !user.wants_catalog => return,
+            Stage::Active => self.mark_what_may_be_lost(who, now),
+            Stage::Lobby if !user.wants_catalog => {}
             _ => {
                 // A node or an answer of the transfer may be gone for good.
                 return self.dismiss(
@@ -224,10 +223,25 @@ impl<O: Outlet> Session<O> {
                 );
             }
         }
+        self.tell_users_anew(who);
+        self.catch_up(who, now);
+        if let Some(user) = self.users.get(who) {
+            user.outlet.hold(false);
+        }
+    }
+
+    /// What was sent of late is owed again, and what is queued as well: it may build on that. Until
+    /// this is done nothing must leave.
+    fn mark_what_may_be_lost(&mut self, who: &Identity, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
         let what = "a link came back: sending again what may be lost";
         self.counters.note(Count::Resumed, who, what);
         let mut deleted = Vec::new();
-        for id in user.outlet.sent_since(user.since) {
+        let mut nodes = user.outlet.sent_since(user.since);
+        nodes.extend(user.outlet.take_back());
+        for id in nodes {
             if self.replicas.contains(id) {
                 let behind = user.behind.entry(id);
                 behind.data = Some(Missing::Whole);
@@ -239,13 +253,20 @@ impl<O: Outlet> Session<O> {
         for id in deleted {
             self.send_delete(who, id, now);
         }
+    }
+
+    /// Puts the present users dict in the place of all that is queued about users: clients end on
+    /// metadata of somebody of whom no dict has told them, and the last one may be lost.
+    fn tell_users_anew(&self, who: &Identity) {
         let value = self.users.to_value();
-        if let (Some(user), Some(bytes)) =
-            (self.users.get(who), self.encode(&Answer::Users(&value)))
-        {
-            user.outlet.command(Slot::Users, bytes);
+        let (Some(user), Some(bytes)) = (self.users.get(who), self.encode(&Answer::Users(&value)))
+        else {
+            return;
+        };
+        for (_, other) in self.users.iter() {
+            user.outlet.forget_metadata(&other.name);
         }
-        self.catch_up(who, now);
+        user.outlet.command(Slot::Users, bytes);
     }
 
     /// Users who are silent on all links, who never opened one they need, or who take nothing.

@@ -92,6 +92,8 @@ pub trait Outlet: Clone + Send + 'static {
     fn holds_metadata(&self, user: &str) -> bool;
     /// Drops queued metadata of a user.
     fn forget_metadata(&self, user: &str);
+    /// Takes back all data that is queued. Returns whose it was, in the order of the queue.
+    fn take_back(&self) -> Vec<NodeId>;
     /// Holds everything back, or lets it go.
     fn hold(&self, held: bool);
 

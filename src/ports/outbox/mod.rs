@@ -337,13 +337,21 @@ impl Outbox {
         *self.state() = State::default();
     }
 
-    /// Drops all queued data (not commands): the peer is being sent away.
-    pub(crate) fn drop_data(&self) {
+    /// Drops all queued data (not commands). Returns whose it was, in the order of the queue.
+    pub(crate) fn take_back(&self) -> Vec<NodeId> {
         let mut state = self.state();
-        let freed = state.groups.values().map(|group| group.bytes).sum();
-        state.groups.clear();
-        state.order.clear();
-        state.shrink(freed);
+        let order = std::mem::take(&mut state.order);
+        let mut taken = Vec::with_capacity(state.groups.len());
+        for node in order {
+            if state.groups.contains_key(&node) {
+                state.drop_group(node);
+                state.release_edit(node);
+                taken.push(node);
+            }
+        }
+        drop(state);
+        self.command.notify_one();
+        taken
     }
 
     /// Fills `batch` with the next of about `target` bytes for a link, waiting until there is

@@ -334,6 +334,20 @@ async fn says_once_that_it_has_drained() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn data_is_taken_back_and_what_waited_for_it_goes() {
+    let outbox = queue(1000);
+    for (n, text) in [(2, "b1"), (1, "a1"), (2, "b2")] {
+        outbox.data(node(n), Joins::Follows, &[], bytes(text), Instant::now());
+    }
+    outbox.edit(node(1), Edit::Right, bytes("r1"));
+    assert_eq!(outbox.take_back(), [node(2), node(1)]);
+    assert!(outbox.has_no_data());
+    assert!(take(&outbox, Lane::Data, 10).segments.is_empty());
+    assert_eq!(texts(&take(&outbox, Lane::Command, 10)), ["r1"]);
+    assert_eq!(outbox.queued(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_leaves_while_it_is_held() {
     let outbox = queue(1000);
     outbox.hold(true);

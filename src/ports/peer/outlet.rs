@@ -52,7 +52,7 @@ impl Outlet for Arc<Peer> {
 
     fn log_out(&self) {
         let login = self.login.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        self.outbox.drop_data();
+        self.outbox.take_back();
         self.outbox.hold(false);
         self.standing.send_replace(Standing::Leaving);
         let peer = Self::clone(self);
@@ -99,6 +99,10 @@ impl Outlet for Arc<Peer> {
 
     fn forget_metadata(&self, user: &str) {
         self.outbox.forget_metadata(user);
+    }
+
+    fn take_back(&self) -> Vec<NodeId> {
+        self.outbox.take_back()
     }
 
     fn hold(&self, held: bool) {

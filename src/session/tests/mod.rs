@@ -16,6 +16,7 @@ mod login;
 mod model;
 mod property;
 mod quarantine;
+mod resume;
 mod room;
 mod upload;
 mod whole;

@@ -41,7 +41,7 @@ impl Outlet for Line {
         *self.0.dialect.lock().unwrap() = Some(dialect);
     }
     fn log_out(&self) {
-        self.0.outbox.drop_data();
+        self.0.outbox.take_back();
         self.0.outbox.hold(false);
         *self.0.dialect.lock().unwrap() = None;
     }
@@ -72,6 +72,9 @@ impl Outlet for Line {
     }
     fn forget_metadata(&self, user: &str) {
         self.0.outbox.forget_metadata(user);
+    }
+    fn take_back(&self) -> Vec<NodeId> {
+        self.0.outbox.take_back()
     }
     fn hold(&self, held: bool) {
         self.0.outbox.hold(held);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::words::{answer, answer_line, update_line, updates};
+use super::words::{answer, answer_line, id, update_line, updates};
 use crate::session::outlet::{Edit, Joins, Outlet, Slot};
 use crate::wire::client::OwnedAnswer;
 use crate::wire::dialect::Dialect;
@@ -190,7 +190,27 @@ impl Outlet for Recorder {
         self.state().metadata.contains(user)
     }
     fn forget_metadata(&self, user: &str) {
-        self.state().metadata.remove(user);
+        let mut state = self.state();
+        state.metadata.remove(user);
+        if state.held {
+            let queued = format!("metadata {user} ");
+            state.lines.retain(|line| !line.starts_with(&queued));
+        }
+    }
+    fn take_back(&self) -> Vec<NodeId> {
+        let mut state = self.state();
+        if !state.held {
+            return Vec::new();
+        }
+        let of = |line: &str| {
+            let line = line
+                .strip_prefix("node ")
+                .or_else(|| line.strip_prefix("delta "))?;
+            Some(id(line.split(' ').next()?.parse().unwrap()))
+        };
+        let taken = state.lines.iter().filter_map(|line| of(line)).collect();
+        state.lines.retain(|line| of(line).is_none());
+        taken
     }
     fn hold(&self, held: bool) {
         self.state().held = held;

@@ -1,0 +1,105 @@
+//! What goes on when a link came back: as long as that is open nothing leaves, and what does then
+//! builds on nothing that may be lost.
+
+use super::room::{Room, VERSIONS, auth, delta, id, node, without_users};
+use crate::session::event::{End, Event};
+use crate::wire::command::Request;
+use crate::wire::dialect::{Live, MetadataFanOut};
+use crate::wire::pickle::{Dict, Value};
+use crate::wire::role::Role;
+
+fn comes_back(room: &mut Room, peer: &super::room::Recorder, role: Role) {
+    peer.state().linked[role.index()] = true;
+    room.event(peer, Event::Linked { role });
+}
+
+#[test]
+fn metadata_waits_for_the_users_dict() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        if room.dialect().metadata != MetadataFanOut::RelayToOthers {
+            continue;
+        }
+        // The users dict with carol in it goes to a line that is dead already.
+        let carol = room.enter(auth("carol", version));
+        room.join(&carol);
+        room.unlink(&bob, Role::Command, End::Broken);
+        room.hush(&[&alice, &bob]);
+        comes_back(&mut room, &bob, Role::Command);
+        let moves = |frame| {
+            let data = Dict::new().with("frame_current", frame);
+            Request::Metadata(Value::Dict(data))
+        };
+        room.ask(&carol, moves(1));
+        room.pass(900);
+        room.ask(&carol, moves(2));
+        let told = room.told(&bob);
+        let news: Vec<_> = told
+            .iter()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        assert_eq!(news, ["users", "metadata"], "{version}: {told:?}");
+    }
+}
+
+#[test]
+fn a_delta_goes_after_the_state_it_builds_on() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        if room.dialect().live == Live::Whole {
+            continue;
+        }
+        room.pass(60_000);
+        // It goes to a line that is dead already.
+        room.push(&alice, node(7, "COMMON", &[], "seven"));
+        room.unlink(&bob, Role::Subscriber, End::Broken);
+        room.hush(&[&bob]);
+        comes_back(&mut room, &bob, Role::Subscriber);
+        room.update(&alice, delta(7, &[], "+more"));
+        room.pass(1000);
+        let told = without_users(room.told(&bob));
+        let expected = [
+            "node 7 COMMON [] seven",
+            "delta 7 [] +more",
+            "right 7 COMMON",
+        ];
+        assert_eq!(told, expected, "{version}");
+    }
+}
+
+/// Whoever has no room is given the state later, and the delta with it.
+#[test]
+fn a_delta_to_a_full_queue_goes_after_the_state_too() {
+    let (mut room, alice, bob) = Room::busy("0.9.11");
+    room.pass(60_000);
+    room.push(&alice, node(7, "COMMON", &[], "seven"));
+    room.unlink(&bob, Role::Subscriber, End::Broken);
+    room.hush(&[&bob]);
+    room.update(&alice, delta(7, &[], "+more"));
+    bob.state().full = true;
+    comes_back(&mut room, &bob, Role::Subscriber);
+    room.update(&alice, delta(7, &[], "+yet more"));
+    room.pass(1000);
+    assert!(without_users(room.told(&bob)).is_empty());
+    bob.state().full = false;
+    room.event(&bob, Event::Drained);
+    let told = without_users(room.told(&bob));
+    assert_eq!(told[0], "node 7 COMMON [] seven", "{told:?}");
+}
+
+#[test]
+fn a_delta_to_a_node_that_is_gone_goes_nowhere() {
+    for version in ["0.1.42", "0.9.11"] {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.update(&alice, delta(3, &[], "+some"));
+        room.unlink(&bob, Role::Subscriber, End::Broken);
+        room.hush(&[&bob]);
+        comes_back(&mut room, &bob, Role::Subscriber);
+        room.update(&alice, delta(3, &[], "+more"));
+        room.ask(&alice, Request::Delete(id(3)));
+        room.pass(1000);
+        let told = without_users(room.told(&bob));
+        assert!(!told.is_empty(), "{version}");
+        assert!(told.iter().all(|l| l == "delete 3"), "{version}: {told:?}");
+    }
+}
