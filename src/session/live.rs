@@ -335,8 +335,11 @@ fn blank(dialect: &Dialect) -> Value {
 }
 
 /// Whether something of a node that is meant for a user may not have reached it when it sent what
-/// arrives now.
+/// arrives now. While a link of its is gone that is whatever is known to have been sent: it may have
+/// gone to a line that was dead already.
 pub(super) fn is_unseen<O: Outlet>(user: &User<O>, id: NodeId, began: Instant) -> bool {
+    let away = user.resuming || user.cut.is_some() || user.data_cut.is_some();
+    let began = if away { user.since } else { began };
     user.behind
         .get(id)
         .is_some_and(|behind| behind.data.is_some())

@@ -103,3 +103,34 @@ fn a_delta_to_a_node_that_is_gone_goes_nowhere() {
         assert!(told.iter().all(|l| l == "delete 3"), "{version}: {told:?}");
     }
 }
+
+/// The Delete went to a line that was dead already, and the artist works on without it.
+#[test]
+fn an_edit_by_somebody_who_is_away_brings_nothing_back() {
+    for version in VERSIONS {
+        for role in [Role::Command, Role::Subscriber] {
+            for back in [false, true] {
+                let (mut room, alice, bob) = Room::busy(version);
+                room.pass(5000);
+                room.ask(&alice, Request::Delete(id(3)));
+                room.unlink(&bob, role, End::Broken);
+                room.pass(2000);
+                if back {
+                    comes_back(&mut room, &bob, role);
+                }
+                room.hush(&[&alice, &bob]);
+                if room.dialect().live == Live::Delta {
+                    room.update(&bob, delta(3, &[], "+late"));
+                } else {
+                    room.push(&bob, node(3, "COMMON", &[], "late"));
+                }
+                room.pass(1000);
+                let what = format!("{version} {role} {back}");
+                assert!(!room.session.replicas.contains(id(3)), "{what}");
+                assert!(without_users(room.told(&alice)).is_empty(), "{what}");
+                let told = room.told(&bob);
+                assert!(told.contains(&"delete 3".to_owned()), "{what}: {told:?}");
+            }
+        }
+    }
+}

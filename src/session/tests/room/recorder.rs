@@ -215,8 +215,9 @@ impl Outlet for Recorder {
     fn hold(&self, held: bool) {
         self.state().held = held;
     }
-    fn unseen(&self, node: NodeId, _at: Instant) -> bool {
-        self.state().unseen.contains(&node)
+    fn unseen(&self, node: NodeId, at: Instant) -> bool {
+        let state = self.state();
+        state.unseen.contains(&node) || state.sent.get(&node).is_some_and(|sent| *sent > at)
     }
     fn arrived(&self, node: NodeId) -> bool {
         !self.unseen(node, self.now())
