@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::model::World;
+use crate::ports::outbox::Lane;
 
 /// Who does something, what, and how long nothing happens afterwards.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +12,7 @@ enum Step {
     Act(usize, u32),
     Enter(bool),
     Close(usize),
+    Break(usize, Lane, u64),
     Pass(u64),
 }
 
@@ -19,9 +21,15 @@ fn step() -> impl Strategy<Value = Step> {
         40 => (0..6usize, any::<u32>()).prop_map(|(who, choice)| Step::Act(who, choice)),
         3 => any::<bool>().prop_map(Step::Enter),
         2 => (0..6usize).prop_map(Step::Close),
+        4 => (0..6usize, lane(), 1..1500u64)
+            .prop_map(|(who, lane, millis)| Step::Break(who, lane, millis)),
         20 => (0..80u64).prop_map(Step::Pass),
         2 => (200..2000u64).prop_map(Step::Pass),
     ]
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    prop_oneof![Just(Lane::Command), Just(Lane::Data)]
 }
 
 fn play(version: &'static str, seed: u64, budget: usize, hostile: bool, steps: &[Step]) {
@@ -42,6 +50,9 @@ fn play(version: &'static str, seed: u64, budget: usize, hostile: bool, steps: &
             }
             Step::Enter(_) => {}
             Step::Close(who) => world.close(who % world.count()),
+            Step::Break(who, lane, millis) => {
+                world.break_link(who % world.count(), lane, millis);
+            }
             Step::Pass(millis) => world.pass(millis),
         }
     }

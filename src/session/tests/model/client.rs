@@ -41,6 +41,9 @@ pub(super) struct Client {
     /// When the last frame in each direction of each link arrives.
     pub(super) ways: [Instant; 4],
     pub(super) writing: [bool; 2],
+    /// How often each link down has broken, and whether it is gone at the moment.
+    pub(super) breaks: [u32; 2],
+    pub(super) down: [bool; 2],
 }
 
 impl Client {

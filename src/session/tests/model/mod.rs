@@ -5,6 +5,7 @@
 
 mod acts;
 mod answers;
+mod breaks;
 mod client;
 mod line;
 
@@ -45,8 +46,10 @@ const WORKING: u64 = 50;
 /// What happens at a moment.
 #[derive(Debug)]
 enum Happening {
-    Written(usize, Lane, Box<Batch>),
-    Down(usize, Lane, Encoded),
+    /// With how often the link had broken by then.
+    Written(usize, Lane, Box<Batch>, u32),
+    Down(usize, Lane, Encoded, u32),
+    Back(usize, Lane),
     Up(usize, Box<Event>),
     Close(usize),
     Worked(Box<Done>),
@@ -144,6 +147,8 @@ impl World {
             late: Vec::new(),
             ways: [self.now; 4],
             writing: [false; 2],
+            breaks: [0; 2],
+            down: [false; 2],
         });
         let login = if admin { admin_auth } else { auth };
         self.ask(number, Request::Auth(login(name, self.version)));
@@ -216,19 +221,22 @@ impl World {
     fn write(&mut self) {
         for client in 0..self.clients.len() {
             for lane in [Lane::Command, Lane::Data] {
-                if self.clients[client].writing[lane_index(lane)] {
+                let me = &self.clients[client];
+                let index = lane_index(lane);
+                if me.writing[index] || me.down[index] {
                     continue;
                 }
-                let line = self.clients[client].line.clone();
+                let (line, breaks) = (me.line.clone(), me.breaks[index]);
                 let target = self.rng.random_range(1..400);
                 let mut batch = Batch::default();
                 let next = line.0.outbox.next(lane, target, &mut batch);
                 let mut context = Context::from_waker(Waker::noop());
                 if std::pin::pin!(next).poll(&mut context).is_ready() {
-                    self.clients[client].writing[lane_index(lane)] = true;
+                    self.clients[client].writing[index] = true;
                     let millis = self.rng.random_range(0..=WRITING);
                     let due = self.now + Duration::from_millis(millis);
-                    self.at(due, Happening::Written(client, lane, Box::new(batch)));
+                    let written = Happening::Written(client, lane, Box::new(batch), breaks);
+                    self.at(due, written);
                 }
             }
         }
@@ -236,13 +244,20 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Written(client, lane, batch) => {
-                self.clients[client].writing[lane_index(lane)] = false;
-                let line = self.clients[client].line.clone();
+            Happening::Written(client, lane, batch, breaks) => {
+                let me = &mut self.clients[client];
+                me.writing[lane_index(lane)] = false;
+                let line = me.line.clone();
+                if breaks != me.breaks[lane_index(lane)] {
+                    if line.0.outbox.lost(lane, &batch, self.now) {
+                        self.session.handle(&line, Event::Drained, self.now);
+                    }
+                    return;
+                }
                 let written = line.0.outbox.written(lane, &batch, self.now, line.window());
                 let due = self.arrival(client, lane_index(lane));
                 let bytes = Encoded::new(batch.segments);
-                self.at(due, Happening::Down(client, lane, bytes));
+                self.at(due, Happening::Down(client, lane, bytes, breaks));
                 for repeat in written.repeats {
                     self.session.handle(&line, Event::Crossed(repeat), self.now);
                 }
@@ -250,7 +265,12 @@ impl World {
                     self.session.handle(&line, Event::Drained, self.now);
                 }
             }
-            Happening::Down(client, lane, bytes) => self.receive(client, lane, &bytes),
+            Happening::Down(client, lane, bytes, breaks) => {
+                if breaks == self.clients[client].breaks[lane_index(lane)] {
+                    self.receive(client, lane, &bytes);
+                }
+            }
+            Happening::Back(client, lane) => self.come_back(client, lane),
             Happening::Up(client, event) => {
                 let line = self.clients[client].line.clone();
                 if matches!(&*event, Event::Update { .. })

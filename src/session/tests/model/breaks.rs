@@ -1,0 +1,54 @@
+//! Links that break and come back.
+
+use std::time::Duration;
+
+use super::client::State;
+use super::{Happening, World, lane_index};
+use crate::ports::outbox::Lane;
+use crate::session::event::{End, Event};
+use crate::session::outlet::Outlet;
+use crate::wire::role::Role;
+
+impl World {
+    /// A link breaks: what is on its way down is lost. The client opens it anew after a while, and
+    /// goes on with what it has.
+    pub(in crate::session::tests) fn break_link(&mut self, client: usize, lane: Lane, millis: u64) {
+        let me = &mut self.clients[client];
+        let index = lane_index(lane);
+        if me.hostile || me.state != State::Active || me.down[index] {
+            return;
+        }
+        me.down[index] = true;
+        me.breaks[index] += 1;
+        let line = me.line.clone();
+        self.note(format!("{client} loses its {lane:?} link"));
+        let (role, end) = (role(lane), End::Broken);
+        self.session
+            .handle(&line, Event::Unlinked { role, end }, self.now);
+        let due = self.now + Duration::from_millis(millis);
+        self.at(due, Happening::Back(client, lane));
+    }
+
+    pub(super) fn come_back(&mut self, client: usize, lane: Lane) {
+        self.note(format!("{client} has its {lane:?} link back"));
+        let me = &mut self.clients[client];
+        me.down[lane_index(lane)] = false;
+        let line = me.line.clone();
+        if line.0.dialect.lock().unwrap().is_none() {
+            return;
+        }
+        if lane == Lane::Data {
+            line.0.outbox.start_receipts_over();
+        }
+        line.hold(true);
+        let role = role(lane);
+        self.session.handle(&line, Event::Linked { role }, self.now);
+    }
+}
+
+fn role(lane: Lane) -> Role {
+    match lane {
+        Lane::Command => Role::Command,
+        Lane::Data => Role::Subscriber,
+    }
+}
