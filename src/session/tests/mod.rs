@@ -4,8 +4,8 @@
 //! [`room`] plays a session whose peers record what they are told, as short lines; [`model`]
 //! plays whole clients on lines with delays for the property test.
 
-mod buried;
 mod actor;
+mod buried;
 mod edits;
 mod folding;
 mod join;
