@@ -1,15 +1,22 @@
 //! Log output: human lines or JSON on standard error, and in a file if one is configured, with
 //! stable event names. `main` starts it; `signals` has the file opened anew.
+//!
+//! Threads of its own write what is logged, for the disk, or who reads standard error, may take their
+//! time. A line for the screen goes through the file's thread, if there is one: what was
+//! seen on the screen is in the file, and what the screen does not take is in the file as well.
+
+mod queue;
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Subscriber, warn};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{self as lines, FmtContext, MakeWriter};
@@ -18,10 +25,17 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use self::queue::Queue;
 use crate::config::{LogConfig, LogFormat};
+
+/// How long the end of the process may wait for what has been logged.
+const AT_THE_END: Duration = Duration::from_secs(1);
 
 /// The file of the log: there is one log in a process.
 static FILE: OnceLock<LogFile> = OnceLock::new();
+
+/// What is written there, and on the screen.
+static QUEUES: OnceLock<Queues> = OnceLock::new();
 
 /// Takes a line to the terminal; `false` if it can't.
 type Printer = Box<dyn FnMut(String) -> bool + Send>;
@@ -34,25 +48,83 @@ pub(crate) fn print_through(printer: Option<Printer>) {
     *PRINTER.lock().unwrap_or_else(PoisonError::into_inner) = printer;
 }
 
-/// Standard error, or the terminal somebody types on.
-#[derive(Clone, Copy, Debug)]
-struct Screen;
-
-impl Write for Screen {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut printer = PRINTER.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(print) = printer.as_mut() {
-            if print(String::from_utf8_lossy(bytes).into_owned()) {
-                return Ok(bytes.len());
-            }
-            *printer = None;
+/// Writes a line on standard error, or on the terminal somebody types on.
+fn show(line: &[u8]) {
+    let mut printer = PRINTER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(print) = printer.as_mut() {
+        if print(String::from_utf8_lossy(line).into_owned()) {
+            return;
         }
-        drop(printer);
-        io::stderr().write(bytes)
+        *printer = None;
+    }
+    drop(printer);
+    // A closed one leaves nobody to tell.
+    let _ = io::stderr().write_all(line);
+}
+
+/// Where a line goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    File,
+    Screen,
+}
+
+/// The lines that wait.
+#[derive(Debug)]
+struct Queues {
+    /// For the file, and those for the screen that wait for them.
+    file: Option<Queue<(Place, Vec<u8>)>>,
+    screen: Queue<Vec<u8>>,
+}
+
+impl Queues {
+    fn start(file: Option<&'static LogFile>) -> io::Result<Self> {
+        let left_out = |place: &'static str| {
+            move |lines: u64| {
+                warn!(name: "log.left_out", place, lines, "lines of the log were left out: they came \
+                    faster than they could be written");
+            }
+        };
+        let screen = Queue::start(
+            "log-screen",
+            |line: Vec<u8>| show(&line),
+            left_out("screen"),
+        )?;
+        let shown = screen.clone();
+        let file = file.map(|file| {
+            let write = move |(place, line): (Place, Vec<u8>)| match place {
+                Place::File => file.write(&line),
+                Place::Screen => shown.push(line),
+            };
+            Queue::start("log-file", write, left_out("file"))
+        });
+        let file = file.transpose()?;
+        Ok(Self { file, screen })
+    }
+
+    fn push(&self, place: Place, line: Vec<u8>) {
+        match &self.file {
+            Some(file) => file.push((place, line)),
+            None => self.screen.push(line),
+        }
+    }
+}
+
+/// What the library writes lines with, each at once.
+#[derive(Clone, Copy, Debug)]
+struct Line<'a> {
+    queues: &'a Queues,
+    place: Place,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.queues.push(self.place, bytes.to_vec());
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
@@ -60,7 +132,7 @@ impl Write for Screen {
 ///
 /// # Errors
 ///
-/// If the configured file cannot be opened.
+/// If the configured file cannot be opened, or the system has no threads.
 pub fn init(config: &LogConfig) -> io::Result<()> {
     let file = match &config.file {
         None => None,
@@ -69,11 +141,19 @@ pub fn init(config: &LogConfig) -> io::Result<()> {
             Some(FILE.get_or_init(|| file))
         }
     };
+    let queues = match QUEUES.get() {
+        Some(queues) => queues,
+        None => {
+            let queues = Queues::start(file)?;
+            QUEUES.get_or_init(|| queues)
+        }
+    };
+    let writer = |place| move || Line { queues, place };
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
     let colours = io::stderr().is_terminal() && !unwanted;
     // The file first: what was seen on the screen is in the file.
-    let file = file.map(|file| layer(config.format, file, false));
-    let screen = layer(config.format, || Screen, colours);
+    let file = file.map(|_| layer(config.format, writer(Place::File), false));
+    let screen = layer(config.format, writer(Place::Screen), colours);
     let layers: Vec<_> = file.into_iter().chain([screen]).collect();
     // Fails only if a log is installed already, as in tests.
     let _ = tracing_subscriber::registry()
@@ -81,6 +161,14 @@ pub fn init(config: &LogConfig) -> io::Result<()> {
         .with(layers)
         .try_init();
     Ok(())
+}
+
+/// Waits until all that was logged is written, but not long: whether it is.
+pub fn flush() -> bool {
+    QUEUES.get().is_none_or(|queues| {
+        let file = queues.file.as_ref();
+        file.is_none_or(|file| file.flush(AT_THE_END)) && queues.screen.flush(AT_THE_END)
+    })
 }
 
 /// Opens the file of the log anew, if there is one: the old one may have been moved away.
@@ -132,6 +220,12 @@ impl LogFile {
         })
     }
 
+    fn write(&self, line: &[u8]) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // On a full disk there is nowhere to say so but on the screen, where the line is as well.
+        let _ = file.write_all(line);
+    }
+
     #[cfg(unix)]
     fn reopen(&self) -> io::Result<()> {
         let new = Self::open(&self.path)?;
@@ -141,26 +235,6 @@ impl LogFile {
             .unwrap_or_else(PoisonError::into_inner);
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
-    }
-}
-
-impl Write for &LogFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.flush()
-    }
-}
-
-impl<'a> MakeWriter<'a> for &'static LogFile {
-    type Writer = &'static LogFile;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        self
     }
 }
 
@@ -182,7 +256,7 @@ where
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         let metadata = event.metadata();
-        let mut line = Line(Map::new());
+        let mut line = Object(Map::new());
         line.put("timestamp", timestamp);
         line.put("level", metadata.level().as_str());
         // Events without a name are called after their place in the source, which is not stable.
@@ -197,16 +271,16 @@ where
 /// Fields whose text is JSON itself, never of a client's making.
 const STRUCTURED: &[&str] = &["counters"];
 
-struct Line(Map<String, Value>);
+struct Object(Map<String, Value>);
 
-impl Line {
+impl Object {
     /// Fields do not take the place of what describes the event.
     fn put(&mut self, key: &str, value: impl Into<Value>) {
         self.0.entry(key).or_insert_with(|| value.into());
     }
 }
 
-impl Visit for Line {
+impl Visit for Object {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         let value = STRUCTURED

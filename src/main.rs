@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Command::Ctl(args) => commands::ctl(&args, &loaded.config),
         Command::Session(args) => commands::session(&args, &loaded.config),
         Command::AdminPassword(args) => commands::admin_password(&loaded, &args),
-        _ => serve(loaded.config),
+        _ => return serve(loaded.config),
     })
 }
 
@@ -68,7 +68,14 @@ fn fail(status: u8, message: &str) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
-    log::init(&config.log)?;
-    multi_user_server::run(config).context("cannot serve")
+fn serve(config: Config) -> ExitCode {
+    if let Err(error) = log::init(&config.log) {
+        return end(Err(error.into()));
+    }
+    let result = multi_user_server::run(config).context("cannot serve");
+    if log::flush() {
+        return end(result);
+    }
+    // Who does not take the log would not take another line, and the end would wait for that.
+    ExitCode::from(u8::from(result.is_err()))
 }

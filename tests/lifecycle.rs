@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -385,6 +385,53 @@ async fn the_log_is_kept_in_a_file_that_can_be_moved_away() {
             .unwrap()
             .contains("log.reopened")
     );
+}
+
+/// Whoever reads its standard error may stop: neither the session nor the file waits for that.
+#[tokio::test]
+async fn a_screen_that_takes_no_lines_holds_up_nobody() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filling = writer.try_clone().unwrap();
+    let filler = std::thread::spawn(move || while filling.write_all(&[b'x'; 4096]).is_ok() {});
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("server.log");
+    let keys = [
+        ("session.admin_password", server::ADMIN),
+        ("log.file", file.to_str().unwrap()),
+    ];
+    let mut child = server::command(data.path(), &keys)
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let logged = |event: &str, count: usize| loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let lines: Vec<serde_json::Value> = lines
+            .filter(|line: &serde_json::Value| line["event"] == event)
+            .collect();
+        if lines.len() == count {
+            return lines;
+        }
+        assert!(Instant::now() < deadline, "no {event} in the log:\n{text}");
+        std::thread::yield_now();
+    };
+    let addresses: Vec<std::net::SocketAddr> = logged("server.listening", 4)
+        .iter()
+        .map(|line| line["address"].as_str().unwrap().parse().unwrap())
+        .collect();
+    let ports = server::Ports::new(&addresses);
+    drop(Client::enter(&ports, VERSIONS[1], Via::Hand, "alice", As::Admin).await);
+    logged("user.left", 1);
+    let pid = child.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    logged("server.stopped", 1);
+    drop(reader);
+    filler.join().unwrap();
 }
 
 #[test]

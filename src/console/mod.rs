@@ -40,6 +40,8 @@ impl Console {
         }
         #[cfg(unix)]
         let terminal = nix::sys::termios::tcgetattr(io::stdin()).ok();
+        // What was logged until now is not to get into the first line.
+        log::flush();
         let mut editor: Editor<Words<O>, FileHistory> = Editor::new().ok()?;
         if io::stderr().is_terminal()
             && let Ok(mut printer) = editor.create_external_printer()
