@@ -128,24 +128,6 @@ pub enum Refusal {
     StrangersMemory,
 }
 
-impl Refusal {
-    /// A stable name for logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::Strangers => "strangers",
-            Self::SourceConnections => "source_connections",
-            Self::SourceStrangers => "source_strangers",
-            Self::Accepts => "accepts",
-            Self::SourceAccepts => "source_accepts",
-            Self::SourceNewcomers => "source_newcomers",
-            Self::SourceLogins => "source_logins",
-            Self::StrangerMemory => "stranger_memory",
-            Self::StrangersMemory => "strangers_memory",
-        }
-    }
-}
-
 /// Decides who may connect. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Admission {
