@@ -1,6 +1,6 @@
 //! What the server counts, and the one way refusals get into the log.
 //!
-//! Strangers can cause refusals at any rate, so each kind is logged at most once a second with the
+//! Strangers can cause refusals at any rate, so each kind is logged at most once in `log.repeat`, with the
 //! number of those left out; the counters hold them all. SIGUSR2 writes them to the log.
 
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Ports: binding them and accepting connections on them, whatever happens.
 //!
-//! `run` binds the configured addresses with [`bind`] and hands each listener to an [`Acceptor`],
-//! whose [`next`](Acceptor::next) the ports call in a loop. Tests hand in other [`Listener`]s,
-//! for instance in memory.
+//! [`server`](crate::server) binds the configured addresses with [`bind`]; the ports hand each
+//! listener to an [`Acceptor`], whose [`next`](Acceptor::next) they call in a loop. Tests hand in
+//! other [`Listener`]s, for instance in memory.
 
 use std::future::Future;
 use std::io;
@@ -114,7 +114,7 @@ impl<L: Listener> Acceptor<L> {
                 Err(error) => error,
             };
             if concerns_one_connection(&error) {
-                tracing::debug!(%error, "a connection was gone before it was accepted");
+                tracing::debug!(name: "accept.gone", %error, "a connection was gone before it was accepted");
                 // A flood of them must not starve the other tasks.
                 tokio::task::yield_now().await;
                 continue;
@@ -124,7 +124,7 @@ impl<L: Listener> Acceptor<L> {
                 .pause
                 .map_or(first, |pause| pause.saturating_mul(2).min(longest));
             self.pause = Some(pause);
-            tracing::warn!(%error, ?pause, "cannot accept connections at the moment");
+            tracing::warn!(name: "accept.paused", %error, ?pause, "cannot accept connections at the moment");
             tokio::time::sleep(pause).await;
         }
     }
@@ -188,7 +188,7 @@ pub fn bind(addresses: &[(IpAddr, u16)], unsent: usize) -> Result<Vec<TcpListene
         match open(address, unsent) {
             Ok(listener) => listeners.push(listener),
             Err(error) if *ip == UNSPECIFIED_V6 && lacks_ipv6(&error) => {
-                tracing::warn!(%error, "this host has no IPv6, listening without it");
+                tracing::warn!(name: "server.no_ipv6", %error, "this host has no IPv6, listening without it");
             }
             Err(source) => return Err(explain(address, source)),
         }
