@@ -2,7 +2,7 @@
 //! entry on its own, what does not fit skipped.
 
 use super::document::Document;
-use super::path::Path;
+use super::path::{self, Path};
 use super::plain::brings_types;
 use super::{DeltaError, convert, ignore_order, lists, sets};
 use crate::wire::pickle::{Dict, Value};
@@ -142,7 +142,7 @@ fn add_entries(document: &mut Document, entries: Dict) -> Result<(), DeltaError>
 
 /// Reads a path, and notes if not everybody reads it so.
 pub(super) fn read_path(document: &mut Document, path: &Value) -> Result<Path, DeltaError> {
-    document.work.spend(1)?;
+    document.work.spend(path::cost(path))?;
     let path = Path::parse(path)?;
     document.alike &= path.strict;
     Ok(path)

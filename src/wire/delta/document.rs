@@ -1,10 +1,10 @@
 //! A document while a delta is applied to it: indexing and changing with Python's rules.
 
-use super::{DeltaError, Work};
+use super::{DeltaError, ELEMENT, Work};
 use crate::wire::pickle::{Dict, Items, Value};
 
 /// Bytes of a text that count as one value.
-const TEXT: usize = 8;
+pub(super) const TEXT: usize = 8;
 
 /// What `object[element]` is in Python; `None` where that fails.
 fn index(object: &Value, element: &Value) -> Option<Value> {
@@ -182,6 +182,7 @@ impl Document {
         let Some(Value::Tuple(items)) = self.find(path)? else {
             return Ok(());
         };
+        self.work.spend(path.len().saturating_mul(ELEMENT))?;
         self.thawed
             .insert(Value::Tuple(path.to_vec().into()), Value::None);
         let in_tuple = match path.split_last() {

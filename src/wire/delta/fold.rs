@@ -93,28 +93,68 @@ pub fn check(
 fn document(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Value, usize), FoldError> {
     let document = read(base, budget).map_err(FoldError::Payload)?;
     // In place: each copy of a large dict would cost more than the change.
-    let all = deltas.iter().try_fold(document, |document, delta| {
-        let delta = read(delta, budget).ok()?;
-        let was_none = document.is_none();
-        let applied = apply_to(document, &delta).ok()?.document;
-        may_become(was_none, &applied).then_some(applied)
-    });
-    if let Some(all) = all {
+    if let Some(all) = in_place(document, deltas, budget)? {
         return Ok((all, 0));
     }
     // One cannot be applied: once more, with what was before it at hand.
     let mut document = read(base, budget).map_err(FoldError::Payload)?;
+    let mut growth = Growth::default();
     let mut refused = 0usize;
     for delta in deltas {
-        let applied = read(delta, budget).map(|delta| apply(&document, &delta));
-        match applied {
-            Ok(Ok(applied)) if may_become(document.is_none(), &applied.document) => {
+        let Ok(delta) = read(delta, budget) else {
+            refused = refused.saturating_add(1);
+            continue;
+        };
+        growth.add(&document, &delta, budget)?;
+        match apply(&document, &delta) {
+            Ok(applied) if may_become(document.is_none(), &applied.document) => {
                 document = applied.document;
             }
             _ => refused = refused.saturating_add(1),
         }
     }
     Ok((document, refused))
+}
+
+/// The document after all of the deltas, unless one cannot be applied.
+fn in_place(
+    mut document: Value,
+    deltas: &[Bytes],
+    budget: &Budget,
+) -> Result<Option<Value>, FoldError> {
+    let mut growth = Growth::default();
+    for delta in deltas {
+        let Ok(delta) = read(delta, budget) else {
+            return Ok(None);
+        };
+        growth.add(&document, &delta, budget)?;
+        let was_none = document.is_none();
+        let Ok(applied) = apply_to(document, &delta) else {
+            return Ok(None);
+        };
+        if !may_become(was_none, &applied.document) {
+            return Ok(None);
+        }
+        document = applied.document;
+    }
+    Ok(Some(document))
+}
+
+/// What deltas may have added since the document was last measured: a long tail must not make more
+/// of it on the way than a node may be.
+#[derive(Default)]
+struct Growth(usize);
+
+impl Growth {
+    fn add(&mut self, document: &Value, delta: &Value, budget: &Budget) -> Result<(), FoldError> {
+        let added = values(delta, budget)?;
+        self.0 = self.0.saturating_add(added);
+        if self.0 > budget.items {
+            is_within(document, budget)?;
+            self.0 = added;
+        }
+        Ok(())
+    }
 }
 
 /// Whether this can be what a delta makes of a node: a dict, or still the `None` of one that was
@@ -129,6 +169,11 @@ fn may_become(was_none: bool, document: &Value) -> bool {
 
 /// Whether a value keeps within the budget once it is written, where nothing is shared any more.
 fn is_within(value: &Value, budget: &Budget) -> Result<(), FoldError> {
+    values(value, budget).map(drop)
+}
+
+/// The values it has then, if it does.
+fn values(value: &Value, budget: &Budget) -> Result<usize, FoldError> {
     let mut left = budget.items;
     let mut pending = vec![(value, 0usize)];
     while let Some((value, level)) = pending.pop() {
@@ -156,7 +201,7 @@ fn is_within(value: &Value, budget: &Budget) -> Result<(), FoldError> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(budget.items.saturating_sub(left))
 }
 
 /// A value as a pickle, if that keeps within the budget.

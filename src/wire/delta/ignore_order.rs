@@ -5,7 +5,7 @@ use super::apply::read_path;
 use super::document::{self, Document};
 use super::lists::equal;
 use super::path::Path;
-use super::{DeltaError, Work};
+use super::{DeltaError, ELEMENT, Work};
 use crate::wire::pickle::{Dict, Items, KeySet, Value, is_hashable};
 
 /// Both sections, path by path.
@@ -35,9 +35,11 @@ pub(super) fn rebuild(
         };
         // Each is looked through, whether it can be hashed and what it is then.
         document::weigh(&object, &mut document.work)?;
-        document
-            .work
-            .spend(added.len().saturating_add(removed.len()))?;
+        document.work.spend(removed.len())?;
+        for (_, value) in &added {
+            document.work.spend(ELEMENT)?;
+            document::weigh(value, &mut document.work)?;
+        }
         let new = merge(document, old, added, &removed)?;
         let new = match &object {
             Value::Tuple(_) => Value::Tuple(new),
@@ -153,6 +155,7 @@ impl Values {
         }
         for other in &self.others {
             document::weigh(item, work)?;
+            document::weigh(other, work)?;
             if other == item {
                 return Ok(true);
             }
@@ -168,11 +171,10 @@ impl Values {
 
 /// Whether deepdiff's hash may take two different values for the same: a coarser look than its.
 fn may_hash_alike(one: &Value, two: &Value, work: &mut Work) -> Result<bool, DeltaError> {
-    // (one, two, and whether any element of `one` may match any of `two`)
-    let mut pending = vec![(one.clone(), two.clone())];
+    let mut pending = vec![(one, two)];
     while let Some((one, two)) = pending.pop() {
         work.spend(1)?;
-        let like = match (&one, &two) {
+        let like = match (one, two) {
             (Value::List(one), Value::List(two)) | (Value::Tuple(one), Value::Tuple(two)) => {
                 // The same elements in another number or order: compared by their scalars only.
                 work.spend(one.len().saturating_add(two.len()))?;
@@ -184,7 +186,7 @@ fn may_hash_alike(one: &Value, two: &Value, work: &mut Work) -> Result<bool, Del
                         continue;
                     }
                     match two.get_key(key) {
-                        Some(other) => pending.push((value.clone(), other.clone())),
+                        Some(other) => pending.push((value, other)),
                         None => return Ok(false),
                     }
                 }
@@ -217,7 +219,10 @@ fn scalars_match(one: &[Value], two: &[Value], work: &mut Work) -> Result<bool, 
         {
             let mut found = false;
             for other in others {
-                found = found || equal(item, other, work)?;
+                found = equal(item, other, work)?;
+                if found {
+                    break;
+                }
             }
             if !found {
                 return Ok(false);

@@ -159,11 +159,12 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
             _ => return Err(DeltaError::Raises("parts of what is no list")),
         };
         let mut parts = Vec::new();
+        let mut used = 0;
         for opcode in opcodes {
             let Value::Opcode(opcode) = opcode else {
                 return Err(DeltaError::Raises("parts of a list of another make"));
             };
-            let part = part(old, opcode)?;
+            let part = part(old, opcode, &mut used)?;
             document.work.spend(part.len().saturating_mul(ELEMENT))?;
             for item in part {
                 document::weigh(item, &mut document.work)?;
@@ -178,8 +179,13 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
     Ok(())
 }
 
-/// The elements one opcode stands for.
-fn part<'a>(old: &'a [Value], opcode: &'a [Value]) -> Result<&'a [Value], DeltaError> {
+/// The elements one opcode stands for. So many of the old ones are used already: nobody's opcodes go
+/// back, and what came to be in two places could be changed in each of them, which makes it two.
+fn part<'a>(
+    old: &'a [Value],
+    opcode: &'a [Value],
+    used: &mut usize,
+) -> Result<&'a [Value], DeltaError> {
     let [tag, from, to, _, _, _, new] = opcode else {
         return Err(DeltaError::Shape("an opcode of another make"));
     };
@@ -194,6 +200,10 @@ fn part<'a>(old: &'a [Value], opcode: &'a [Value]) -> Result<&'a [Value], DeltaE
                 return Err(DeltaError::Unclear("an opcode counted from the end"));
             };
             let to = to.min(old.len());
+            if from < *used {
+                return Err(DeltaError::Unclear("opcodes that go back"));
+            }
+            *used = to.max(*used);
             Ok(old.get(from.min(to)..to).unwrap_or_default())
         }
         Some(_) => Ok(&[]),
@@ -218,6 +228,10 @@ fn sorted(
     entries: Dict,
     descending: bool,
 ) -> Result<(Vec<(Path, Value)>, bool), DeltaError> {
+    // Texts, paths and values, and what it takes to sort them.
+    document
+        .work
+        .spend(entries.len().saturating_mul(4 * ELEMENT))?;
     let mut read = Vec::with_capacity(entries.len());
     for (path, value) in &entries {
         read.push((path.clone(), read_path(document, path)?, value.clone()));

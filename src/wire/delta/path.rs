@@ -4,7 +4,8 @@
 //! Text stands in them unescaped, so keys with quotes mean different things to different versions
 //! of deepdiff. Here they are read as 8.1.1 does, which tries each element as a Python literal.
 
-use super::DeltaError;
+use super::document::TEXT;
+use super::{DeltaError, ELEMENT};
 use crate::wire::pickle::{Value, from_decimal};
 
 /// A path, read.
@@ -33,6 +34,17 @@ impl Path {
         let (last, parent) = self.elements.split_last()?;
         Some((parent, last))
     }
+}
+
+/// What it costs to read a path: no element is shorter than what ends it.
+pub(super) fn cost(path: &Value) -> usize {
+    let text = path.as_str().unwrap_or_default();
+    let ends = |char| text.matches(char).count();
+    let elements = ends(']').saturating_add(ends('\'') / 2);
+    let elements = elements.saturating_add(ends('"') / 2).saturating_add(2);
+    elements
+        .saturating_mul(ELEMENT)
+        .saturating_add(text.len() / TEXT)
 }
 
 fn shown(text: &str) -> String {
@@ -276,6 +288,26 @@ mod tests {
         assert_eq!(parse("root[name]"), Some(vec!["name".into()]));
         assert_eq!(parse(r"root['a\b']"), Some(vec![r"a\b".into()]));
         assert_eq!(parse("root['a[1].b']"), Some(vec!["a[1].b".into()]));
+    }
+
+    #[test]
+    fn no_path_has_more_elements_than_are_paid_for() {
+        for path in [
+            "root",
+            "root['a'][12][-3][\"b c\"]",
+            "root''''''\"\"\"\"",
+            "root1]2]3]'a'4]",
+            "root['a'b']'c'd",
+            "root[[[[1]]]]",
+            "root'\"'\"'\"'",
+        ] {
+            let elements = parse(path).unwrap_or_default().len();
+            let cost = cost(&Value::str(path));
+            assert!(elements * ELEMENT < cost, "{path}: {elements}");
+        }
+        let many = format!("root{}", "[0]".repeat(1000));
+        let elements = parse(&many).unwrap().len();
+        assert!(cost(&many.into()) < elements * ELEMENT * 2);
     }
 
     #[test]

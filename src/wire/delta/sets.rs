@@ -1,8 +1,8 @@
 //! The sections of a delta about sets.
 
-use super::DeltaError;
 use super::apply::read_path;
 use super::document::{self, Document};
+use super::{DeltaError, ELEMENT};
 use crate::wire::pickle::{Dict, Items, KeySet, Value};
 
 /// `set_item_added`.
@@ -34,9 +34,12 @@ fn each(
         let (Value::Set(given) | Value::FrozenSet(given) | Value::List(given)) = given else {
             return Err(DeltaError::Unclear("elements of a set that are in none"));
         };
-        let given = keys(given)?;
-        document.work.spend(given.len())?;
+        for item in given {
+            document.work.spend(ELEMENT)?;
+            document::weigh(item, &mut document.work)?;
+        }
         document::weigh(&set, &mut document.work)?;
+        let given = keys(given)?;
         let changed = match &set {
             Value::Set(items) => Value::Set(change(items, &given)?),
             Value::FrozenSet(items) => Value::FrozenSet(change(items, &given)?),
