@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::authority;
 use super::outlet::Outlet;
-use super::replicas::{COMMON, cost};
+use super::replicas::{COMMON, DELTA, cost, cost_of_delta};
 use super::state::{Phase, Session};
 use super::users::User;
 use crate::counters::Count;
@@ -48,7 +48,7 @@ impl Push {
     pub(super) fn cost(&self) -> usize {
         match &self.update {
             Update::Node(node) => cost(node),
-            Update::Delta(delta) => delta.delta.len(),
+            Update::Delta(delta) => cost_of_delta(delta),
         }
     }
 }
@@ -296,8 +296,12 @@ impl<O: Outlet> Session<O> {
 
     /// Adds a delta that all clients apply alike, and relays it.
     pub(super) fn append_checked(&mut self, who: &Identity, delta: &Delta, now: Instant) {
-        self.make_room(delta.delta.len(), now);
-        let grown = self.replicas.bytes().saturating_add(delta.delta.len());
+        if self.refuse_endless(who, delta.id) {
+            return;
+        }
+        let growth = delta.delta.len().saturating_add(DELTA);
+        self.make_room(growth, now);
+        let grown = self.replicas.bytes().saturating_add(growth);
         if grown > self.settings.max_session {
             self.counters.refuse(Count::RefusedFull, who, "a delta");
             return self.correct(who, delta.id);

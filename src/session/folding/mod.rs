@@ -36,6 +36,9 @@ use crate::wire::pickle::PickleError;
 /// A node that nobody has edited for so long is folded: it rests as one state.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// So many times as long as others may a tail become that cannot be folded.
+const UNFOLDABLE: usize = 64;
+
 impl<O: Outlet> Session<O> {
     /// The next work to be done on a node, if there is any.
     pub fn next_job(&mut self, now: Instant) -> Option<Job> {
@@ -144,12 +147,31 @@ impl<O: Outlet> Session<O> {
         if replica.is_unfoldable() {
             return;
         }
-        let most = self.settings.tail_bytes.max(replica.base().len() / 2);
-        if replica.tail_bytes() > most || replica.tail().len() > self.settings.tail_deltas {
+        if self.is_long(replica, 1) {
             self.fold_soon(id);
         } else {
             self.folds.note_grown(id, now);
         }
+    }
+
+    /// Whether a node's tail is so many times as long as it should be.
+    fn is_long(&self, replica: &Replica, times: usize) -> bool {
+        let most = self.settings.tail_bytes.max(replica.base().len() / 2);
+        replica.tail_bytes() > most.saturating_mul(times)
+            || replica.tail().len() > self.settings.tail_deltas.saturating_mul(times)
+    }
+
+    /// Refuses a delta to a node whose tail is very long, and stays: all of it goes to whoever joins,
+    /// and to the disk. Returns whether it did.
+    pub(super) fn refuse_endless(&mut self, who: &Identity, id: NodeId) -> bool {
+        let replica = self.replicas.get(id);
+        let endless = replica.is_some_and(|r| r.is_unfoldable() && self.is_long(r, UNFOLDABLE));
+        if endless {
+            let what = "a delta to a node with too many that cannot be folded into it";
+            self.counters.refuse(Count::RefusedFull, who, what);
+            self.correct(who, id);
+        }
+        endless
     }
 
     /// Has the nodes folded that nobody edits any more.

@@ -55,10 +55,11 @@ impl Replicas {
             ..replica.base_state(id)
         });
         if let Some(stored) = self.nodes.get_mut(&id) {
+            self.bytes = self.bytes.saturating_sub(stored.bytes());
             stored.tail = tail;
             stored.tail_bytes = tail_bytes;
             stored.tuples = replica.tuples;
-            self.bytes = self.bytes.saturating_add(tail_bytes);
+            self.bytes = self.bytes.saturating_add(stored.bytes());
         }
         let present = dependents
             .into_iter()

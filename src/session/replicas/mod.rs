@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use self::aside::Aside;
 use self::replica::DEPENDENCY;
 pub use self::replica::Replica;
-pub(super) use self::replica::cost;
+pub(super) use self::replica::{DELTA, cost, cost_of_delta};
 use crate::wire::identity::{Identity, NodeId, NodeMap, NodeSet};
 use crate::wire::node::{Delta, NodeState};
 
@@ -167,7 +167,8 @@ impl Replicas {
         };
         replica.tail_bytes = replica.tail_bytes.saturating_add(delta.delta.len());
         replica.tail.push(delta.delta.clone());
-        self.bytes = self.bytes.saturating_add(delta.delta.len());
+        let bytes = delta.delta.len().saturating_add(DELTA);
+        self.bytes = self.bytes.saturating_add(bytes);
         self.depend(delta.id, delta.dependencies.clone());
         self.touch(delta.id);
     }

@@ -6,12 +6,22 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::wire::identity::NodeId;
-use crate::wire::node::{NodeRef, NodeState};
+use crate::wire::node::{Delta, NodeRef, NodeState};
 
 /// What a node costs beside its payload, roughly: indices, allocation, uuid.
 const OVERHEAD: usize = 256;
 /// What one dependency costs, with its entry in the index.
 pub(super) const DEPENDENCY: usize = 200;
+
+/// What a delta costs beside its bytes: allocation, its place in the tail, its row on the disk.
+pub(in crate::session) const DELTA: usize = 128;
+
+/// What a delta costs while it waits, about.
+pub(in crate::session) fn cost_of_delta(delta: &Delta) -> usize {
+    let dependencies = delta.dependencies.len().saturating_mul(DEPENDENCY);
+    let bytes = delta.delta.len().saturating_add(DELTA);
+    bytes.saturating_add(dependencies)
+}
 
 /// What a node's state will cost, about.
 pub(in crate::session) fn cost(state: &NodeState) -> usize {
@@ -146,6 +156,7 @@ impl Replica {
         self.base
             .len()
             .saturating_add(self.tail_bytes)
+            .saturating_add(self.tail.len().saturating_mul(DELTA))
             .saturating_add(self.dependencies.len().saturating_mul(DEPENDENCY))
             .saturating_add(OVERHEAD)
     }

@@ -146,12 +146,12 @@ fn a_sender_that_got_the_node_meanwhile_gets_it_again() {
 
 #[test]
 fn what_waits_is_bounded() {
-    let mut room = Room::with(DELTAS, |settings| settings.waiting_bytes = 100);
+    let mut room = Room::with(DELTAS, |settings| settings.waiting_bytes = 1000);
     let alice = room.enter(super::room::admin_auth("alice", DELTAS));
     room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
     room.odd_update(&alice, delta(1, &[], "odd"));
     for _ in 0..5 {
-        room.odd_update(&alice, delta(1, &[], &"x".repeat(60)));
+        room.odd_update(&alice, delta(1, &[], &"x".repeat(600)));
     }
     assert_eq!(room.counters.value(Count::RefusedFull), 4);
     room.work();
@@ -344,25 +344,84 @@ fn nobody_waits_for_all_that_another_has_to_be_looked_into() {
 
 #[test]
 fn what_is_yet_to_be_looked_into_is_bounded_for_each() {
-    let mut room = Room::with(DELTAS, |settings| settings.waiting_bytes = 100);
+    let mut room = Room::with(DELTAS, |settings| settings.waiting_bytes = 1000);
     let alice = room.enter(super::room::admin_auth("alice", DELTAS));
     let nodes = [1, 2, 3, 4].map(|n| node(n, "COMMON", &[], "text"));
     room.upload(&alice, &nodes);
     let bob = room.enter(super::room::auth("bob", DELTAS));
     room.join(&bob);
     for n in [1, 2, 3] {
-        room.odd_update(&alice, delta(n, &[], &"x".repeat(60)));
+        room.odd_update(&alice, delta(n, &[], &"x".repeat(600)));
     }
     assert_eq!(room.counters.value(Count::RefusedFull), 2);
     // Others have their own share.
-    room.odd_update(&bob, delta(4, &[], &"x".repeat(60)));
+    room.odd_update(&bob, delta(4, &[], &"x".repeat(600)));
     room.odd_update(&bob, delta(1, &[], &"x".repeat(30)));
     assert_eq!(room.counters.value(Count::RefusedFull), 2);
     room.work();
     for n in [1, 4] {
-        room.odd_update(&alice, delta(n, &[], &"x".repeat(40)));
+        room.odd_update(&alice, delta(n, &[], &"x".repeat(300)));
     }
     room.work();
     assert_eq!(room.counters.value(Count::RefusedFull), 2);
     assert!(room.session.folds_nothing());
+}
+
+/// Those with little in them take memory, too.
+#[test]
+fn small_deltas_cost_what_they_take() {
+    let mut room = Room::with(DELTAS, |settings| settings.waiting_bytes = 1000);
+    let alice = room.enter(super::room::admin_auth("alice", DELTAS));
+    room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+    room.odd_update(&alice, delta(1, &[], "odd"));
+    for _ in 0..50 {
+        room.odd_update(&alice, delta(1, &[], "+"));
+    }
+    assert!(room.counters.value(Count::RefusedFull) > 0);
+    room.work();
+
+    let most = 10_000;
+    let mut room = Room::with(DELTAS, |settings| {
+        settings.max_session = most;
+        settings.tail_deltas = usize::MAX;
+    });
+    let alice = room.enter(super::room::admin_auth("alice", DELTAS));
+    room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+    for _ in 0..200 {
+        room.update(&alice, delta(1, &[], "+"));
+    }
+    assert!(room.counters.value(Count::RefusedFull) > 0);
+    let replicas = &room.session.replicas;
+    assert!(replicas.get(id(1)).unwrap().tail().len() > 10);
+    assert!(replicas.bytes() <= most);
+    // Folded they are part of the node.
+    let small = replicas.bytes() / 2;
+    room.pass(15_000);
+    assert!(room.session.replicas.bytes() < small);
+}
+
+#[test]
+fn a_tail_that_cannot_be_folded_has_an_end() {
+    let mut room = Room::with(DELTAS, |settings| settings.tail_deltas = 3);
+    let alice = room.enter(super::room::admin_auth("alice", DELTAS));
+    room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+    room.session.replicas.note_unfoldable(id(1));
+    let mut sent = 0;
+    while room.counters.value(Count::RefusedFull) == 0 {
+        assert!(sent < 1000);
+        room.hush(&[&alice]);
+        room.update(&alice, delta(1, &[], "+"));
+        sent += 1;
+    }
+    let told = without_users(room.told(&alice));
+    assert_eq!(
+        told.first().map(String::as_str),
+        Some("node 1 COMMON [] one")
+    );
+    let tail = |room: &Room| room.session.replicas.get(id(1)).unwrap().tail().len();
+    assert_eq!(tail(&room), sent - 1);
+    assert!(sent > 30, "some more than others");
+    room.push(&alice, node(1, "COMMON", &[], "anew"));
+    room.update(&alice, delta(1, &[], "+"));
+    assert_eq!(tail(&room), 1);
 }
