@@ -232,7 +232,10 @@ impl<O: Outlet> Session<O> {
             }
             (_, Outcome::Fault) => {
                 self.counters.add(Count::Panics);
-                self.replicas.note_unfoldable(id);
+                // Not one that was made anew meanwhile.
+                if present {
+                    self.replicas.note_unfoldable(id);
+                }
             }
             _ => {}
         }

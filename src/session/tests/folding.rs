@@ -425,3 +425,25 @@ fn a_tail_that_cannot_be_folded_has_an_end() {
     room.update(&alice, delta(1, &[], "+"));
     assert_eq!(tail(&room), 1);
 }
+
+#[test]
+fn a_node_made_anew_has_no_fault_of_the_old_one() {
+    let (mut room, alice, _) = Room::busy(DELTAS);
+    for anew in [true, false] {
+        room.update(&alice, delta(1, &[], "+a"));
+        room.session.fold_soon(id(1));
+        let now = room.now();
+        let job = room.session.next_job(now).unwrap();
+        if anew {
+            room.push(&alice, node(1, "COMMON", &[], "anew"));
+        }
+        let done = crate::session::folding::Done {
+            outcome: crate::session::folding::Outcome::Fault,
+            ..super::room::worked(job)
+        };
+        room.session.folded(done, now);
+        let replica = room.session.replicas.get(id(1)).unwrap();
+        assert_eq!(replica.is_unfoldable(), !anew);
+    }
+    assert_eq!(room.counters.value(Count::Panics), 2);
+}
