@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::identity::NodeId;
+use super::identity::{NodeId, NodeSet};
 use super::pickle::{self, Budget, Dict, PickleError, Protocol, Value};
 
 /// What is wrong with a pickled payload or a part of one.
@@ -28,6 +28,9 @@ pub enum FieldError {
 
 /// Deepest nesting that is read: metadata of real users nests a few levels.
 const DEPTH: usize = 100;
+
+/// So many uuids are looked through rather than hashed.
+const FEW: usize = 16;
 
 /// Reads a payload whose honest form has at most `items` values. The work a hostile one can cause
 /// through references stays in proportion to the bytes it took to send it.
@@ -132,7 +135,8 @@ pub(super) fn id(id: &NodeId) -> Value {
     Value::str(id.as_str())
 }
 
-/// Reads a list of uuids.
+/// Reads a list of uuids, each of them once: a pickle names one again in two bytes, and whoever goes
+/// through the list would have to do so every time.
 pub(super) fn node_ids(
     value: &Value,
     what: &'static str,
@@ -144,7 +148,25 @@ pub(super) fn node_ids(
     if items.len() > limit {
         return Err(FieldError::TooLong { what, limit });
     }
-    items.iter().map(node_id).collect()
+    if items.len() <= FEW {
+        let mut ids = Vec::with_capacity(items.len());
+        for item in items {
+            let id = node_id(item)?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        return Ok(ids);
+    }
+    let mut ids = Vec::new();
+    let mut seen = NodeSet::default();
+    for item in items {
+        let id = node_id(item)?;
+        if seen.insert(id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
 }
 
 /// Reads a uuid.
@@ -272,5 +294,39 @@ mod tests {
         ));
         // A text that is no uuid.
         assert!(dependencies(&Bytes::from_static(b"\x80\x04]\x8c\x01xa."), 10).is_err());
+    }
+
+    #[test]
+    fn uuids_count_once_and_keep_their_order() {
+        let uuid = |n: usize| format!("{n:08}-0000-4000-8000-000000000000");
+        let ids = |numbers: &[usize]| -> Vec<NodeId> {
+            let ids = numbers.iter().map(|n| NodeId::new(uuid(*n).as_bytes()));
+            ids.collect::<Option<_>>().unwrap()
+        };
+        let many: Vec<usize> = (0..100).rev().collect();
+        let shared: Vec<Value> = (0..100).map(|n| uuid(n).into()).collect();
+        for (given, expected) in [
+            (vec![3, 1, 3, 2, 1], vec![3, 1, 2]),
+            (vec![7; 1000], vec![7]),
+            ([&many[..], &many].concat(), many.clone()),
+            ([&[5, 5, 6], &many[..]].concat(), {
+                let rest = many.iter().copied().filter(|n| ![5, 6].contains(n));
+                [5, 6].into_iter().chain(rest).collect()
+            }),
+        ] {
+            // As own texts, and as one that is named again.
+            let own = Value::list(given.iter().map(|n| uuid(*n)));
+            let again = Value::list(given.iter().map(|n| shared[*n].clone()));
+            for list in [own, again] {
+                let read = node_ids(&list, "uuids", given.len()).unwrap();
+                assert_eq!(read, ids(&expected));
+                let frame = pickle::write(&list, Protocol::Four);
+                let read = dependencies(&frame, given.len()).unwrap();
+                assert_eq!(read, ids(&expected));
+                // All that is there counts.
+                let error = node_ids(&list, "uuids", given.len() - 1).unwrap_err();
+                assert!(matches!(error, FieldError::TooLong { .. }));
+            }
+        }
     }
 }
