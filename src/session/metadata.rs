@@ -9,12 +9,16 @@ use tokio::time::Instant;
 
 pub(super) use self::merged::Metadata;
 use super::outlet::{Outlet, Slot};
-use super::state::Session;
+use super::state::{Session, Timer, USERS_REST};
 use crate::counters::Count;
 use crate::wire::command::Answer;
 use crate::wire::dialect::MetadataFanOut;
 use crate::wire::identity::Identity;
-use crate::wire::pickle::{Dict, Value};
+use crate::wire::message::Encoded;
+use crate::wire::pickle::Value;
+
+/// Writing one byte of what a user tells takes about as long as sending so many.
+const WRITING: usize = 4;
 
 impl<O: Outlet> Session<O> {
     /// Merges a user's metadata and tells the others.
@@ -33,19 +37,31 @@ impl<O: Outlet> Session<O> {
         }
         match dialect.metadata {
             MetadataFanOut::UsersDictToAll => self.tell_users_soon(now),
-            MetadataFanOut::RelayToOthers => self.relay_metadata(who, &update),
+            MetadataFanOut::RelayToOthers => {
+                // Otherwise that is seen to already.
+                if user.metadata.add_news(update) {
+                    match user.metadata.rests(now) {
+                        Some(due) => self.at(due, Timer::Metadata(who.clone())),
+                        None => self.relay_metadata(who, now),
+                    }
+                }
+            }
         }
     }
 
-    fn relay_metadata(&mut self, who: &Identity, update: &Dict) {
-        let Some(user) = self.users.get(who) else {
+    /// Tells the others what is new of a user. After that it rests for as long as all these bytes take,
+    /// and what is new meanwhile goes together: a few bytes of a user may be many for the others.
+    pub(super) fn relay_metadata(&mut self, who: &Identity, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        let Some(news) = user.metadata.take_news().map(Value::Dict) else {
             return;
         };
         let name = Arc::clone(&user.name);
-        let update = Value::Dict(update.clone());
         let all = user.metadata.to_value();
         let encode = |data| self.encode(&Answer::Metadata { owner: &name, data });
-        let Some(news) = encode(&update) else {
+        let Some(news) = encode(&news) else {
             return;
         };
         let replaces = self
@@ -54,13 +70,22 @@ impl<O: Outlet> Session<O> {
             .any(|(id, other)| id != who && other.outlet.holds_metadata(&name));
         // What is queued is replaced, so the new one has to hold all of it.
         let full = if replaces { encode(&all) } else { None };
+        let written = news
+            .len()
+            .saturating_add(full.as_ref().map_or(0, Encoded::len));
+        let mut told = written.saturating_mul(WRITING);
         for other in self.users.others_mut(who) {
             let bytes = match &full {
                 Some(full) if other.outlet.holds_metadata(&name) => full,
                 _ => &news,
             };
             let slot = Slot::Metadata(Arc::clone(&name));
+            told = told.saturating_add(bytes.len());
             other.outlet.command(slot, bytes.clone());
+        }
+        if let Some(user) = self.users.get_mut(who) {
+            let bytes = u32::try_from(told).unwrap_or(u32::MAX);
+            user.metadata.rest(now + USERS_REST * bytes);
         }
     }
 

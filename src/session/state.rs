@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long the users dict rests for each byte that went out (4 ns: 250 MB/s), for all that users tell
 /// of themselves. It is sent whole, to everybody, for each of them: that grows with the cube of
 /// their number.
-const USERS_REST: Duration = Duration::from_nanos(4);
+pub(super) const USERS_REST: Duration = Duration::from_nanos(4);
 
 /// The state of one session.
 #[derive(Debug)]
@@ -115,6 +115,8 @@ pub(super) enum Timer {
     LastNode(Identity, NodeId),
     /// The users dict has changed.
     Users,
+    /// What a user tells of itself has changed.
+    Metadata(Identity),
     /// No login came over a link that came up again.
     Resume(Identity),
     /// A login waits for its data link no longer.
@@ -241,6 +243,7 @@ impl<O: Outlet> Session<O> {
                     let bytes = u32::try_from(self.tell_users()).unwrap_or(u32::MAX);
                     self.users_rest = Some(now + USERS_REST * bytes);
                 }
+                Timer::Metadata(who) => self.relay_metadata(&who, now),
                 Timer::Resume(who) => self.resume_now(&who, now),
                 Timer::Converge(who, node) => self.converge(&who, node, now),
                 Timer::DataLink(who) => self.data_link_late(&who, now),

@@ -1,5 +1,7 @@
 //! What a user has said of itself so far, all in all, and what that counts.
 
+use tokio::time::Instant;
+
 use crate::wire::pickle::{Dict, Value};
 
 /// Entries it may have; clients have some dozens.
@@ -16,6 +18,10 @@ const CALLED: usize = 48;
 pub(in crate::session) struct Metadata {
     entries: Dict,
     weight: usize,
+    /// What the others have yet to be told of it, if anything.
+    news: Option<Dict>,
+    /// Until when they are told nothing more.
+    rest: Option<Instant>,
 }
 
 impl Metadata {
@@ -54,6 +60,33 @@ impl Metadata {
         }
         self.weight = weight;
         true
+    }
+
+    /// Notes what the others have yet to be told. Whether there was nothing else.
+    pub(super) fn add_news(&mut self, update: Dict) -> bool {
+        let Some(news) = &mut self.news else {
+            self.news = Some(update);
+            return true;
+        };
+        for (key, value) in &update {
+            news.insert(key.clone(), value.clone());
+        }
+        false
+    }
+
+    /// What they have yet to be told, which they are now.
+    pub(super) fn take_news(&mut self) -> Option<Dict> {
+        self.news.take()
+    }
+
+    /// They are told nothing more until then.
+    pub(super) fn rest(&mut self, until: Instant) {
+        self.rest = Some(until);
+    }
+
+    /// Until when they are told nothing, if that is not over.
+    pub(super) fn rests(&self, now: Instant) -> Option<Instant> {
+        self.rest.filter(|until| *until > now)
     }
 
     /// The value under a key.

@@ -330,6 +330,7 @@ fn queued_metadata_is_replaced_by_all_of_it() {
     let (mut room, alice, bob) = Room::busy("0.9.11");
     let data = |key: &str| Request::Metadata(Value::Dict(Dict::new().with(key, Value::Int(1))));
     room.ask(&bob, data("first"));
+    room.pass(1);
     room.hush(&[&alice]);
     alice.state().metadata.insert("bob".to_owned());
     room.ask(&bob, data("second"));
@@ -338,6 +339,51 @@ fn queued_metadata_is_replaced_by_all_of_it() {
         told[0].contains("first") && told[0].contains("second"),
         "{told:?}"
     );
+}
+
+/// A megabyte of a user that has to be told again costs no more for each byte that changes in it.
+#[test]
+fn large_metadata_is_not_told_again_for_each_small_update() {
+    let (mut room, alice, bob) = Room::busy("0.9.11");
+    let data = |key: &str, value| Request::Metadata(Value::Dict(Dict::new().with(key, value)));
+    let large = || Value::str("x".repeat(900_000));
+    alice.state().metadata.insert("bob".to_owned());
+    room.ask(&bob, data("large", large()));
+    assert_eq!(room.told(&alice).len(), 1);
+    for frame in 0..100 {
+        room.ask(&bob, data("frame", Value::Int(frame)));
+        room.ask(&bob, data("scene", Value::Int(-frame)));
+    }
+    assert!(room.told(&alice).is_empty());
+    room.pass(40);
+    let told = room.told(&alice);
+    assert_eq!(told.len(), 1, "{}", told.len());
+    for last in ["large", "99", "-99"] {
+        assert!(told[0].contains(last));
+    }
+    // What rests is what was told, and to whom nothing waits only what is new is told.
+    alice.state().metadata.clear();
+    room.pass(40);
+    room.ask(&bob, data("frame", Value::Int(1)));
+    room.pass(1);
+    room.ask(&bob, data("frame", Value::Int(2)));
+    let told = room.told(&alice);
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|line| line.len() < 1000));
+}
+
+/// News that were to be told in a moment go with their user.
+#[test]
+fn metadata_that_rests_is_forgotten_with_its_user() {
+    let (mut room, alice, bob) = Room::busy("0.9.11");
+    let data = |key: &str, value| Request::Metadata(Value::Dict(Dict::new().with(key, value)));
+    room.ask(&bob, data("large", Value::str("x".repeat(900_000))));
+    room.ask(&bob, data("frame", Value::Int(1)));
+    assert_eq!(room.told(&alice).len(), 1);
+    room.ask(&alice, Request::Kick { user: "bob".into() });
+    assert_eq!(room.session.user_count(), 1);
+    room.pass(2000);
+    assert!(room.told(&alice).iter().all(|line| !line.contains("frame")));
 }
 
 #[test]
