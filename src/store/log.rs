@@ -213,9 +213,8 @@ impl Log {
         let path = segment::path(session, mark.segment);
         let io = |error| StoreError::io("write", &path, error);
         let file = disk.open(&path, How::Write).map_err(io)?;
-        if file.len().map_err(io)? > mark.end {
-            file.set_len(mark.end).map_err(io)?;
-        }
+        // Also if it has this length already: that it was cut may not have reached the disk.
+        file.set_len(mark.end).map_err(io)?;
         file.sync().map_err(io)?;
         // Who made it may have been ended before its names were durable.
         disk.sync_dir(session).map_err(io)?;

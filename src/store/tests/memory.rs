@@ -334,8 +334,9 @@ impl Disk for MemoryDisk {
 impl MemoryFile {
     fn change(&self, pending: Pending) -> io::Result<()> {
         let world = &mut *self.0.world();
-        let part = world.step(true)?;
         let there = world.inodes[&self.1].seen.len();
+        let cuts = matches!(pending, Pending::Len(len) if len <= there);
+        let part = world.step(!cuts)?;
         let more = pending.end().saturating_sub(there);
         if world.space < usize::MAX && more > world.space.saturating_sub(world.used()) {
             return Err(ErrorKind::StorageFull.into());

@@ -233,7 +233,7 @@ fn a_disk_that_is_full_meanwhile_is_got_over() {
                 assert_eq!(is_full, seed < 36, "{seed}");
                 let error = store.commit(&upload()).unwrap_err();
                 assert!(matches!(error, StoreError::Full { .. }), "{error}");
-                // Space is what is lacking. (Here, cutting the log off takes some as well.)
+                // Space is what is lacking.
                 assert!(!is_full || files(&disk).is_empty(), "{seed}");
             }
             disk.heal();
