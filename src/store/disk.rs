@@ -27,6 +27,14 @@ const SYNCED: usize = 8;
 #[cfg(target_os = "linux")]
 const DIRECT: usize = 4 << 20;
 
+/// What systems say of a place that cannot be read any more.
+const UNREADABLE: &[i32] = match cfg!(unix) {
+    // EIO.
+    true => &[5],
+    // ERROR_CRC, ERROR_SECTOR_NOT_FOUND, ERROR_READ_FAULT, ERROR_IO_DEVICE.
+    false => &[23, 27, 30, 1117],
+};
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
@@ -64,6 +72,13 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// This file will be read soon, so that the disk need not wait until it is asked for it.
     fn read_ahead(&self, _path: &Path) {}
+}
+
+/// Whether the disk has lost what was there, as against nobody being allowed to read it, or it not being
+/// there.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    code.is_some_and(|code| UNREADABLE.contains(&code))
 }
 
 /// Gives a file or directory another name beside the old one, for good.

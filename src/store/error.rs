@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::disk::is_unreadable;
 use crate::wire::identity::NodeId;
 
 /// Why something was not read or written.
@@ -108,6 +109,9 @@ impl StoreError {
 
     /// What the system says, in our words.
     pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        if doing == "read" && is_unreadable(&source) {
+            return Self::damaged(path, format!("the disk cannot read it: {source}"));
+        }
         let path = path.to_owned();
         match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { path },

@@ -3,14 +3,14 @@
 //! It is written once all of a commit is durable, and says so: what the log has beyond it was never
 //! finished, and what it lacks before it is damage. Without it the two could not be told apart.
 //!
-//! There are two places for it, used in turn. If one is unsound, it was being written, or has been
-//! damaged since. Either way the commit it was for is durable, and is found in the log after that
+//! There are two places for it, used in turn. If one is unsound or unreadable, it was being written, or
+//! has been damaged since. Either way the commit it was for is durable, and is found in the log after that
 //! of the other; if it isn't there, that is damage as well.
 
 use std::path::{Path, PathBuf};
 
 use super::content::{self, Mark, Said};
-use super::disk::{Disk, DiskFile, How};
+use super::disk::{Disk, DiskFile, How, is_unreadable};
 use super::error::StoreError;
 
 /// The file.
@@ -42,13 +42,21 @@ pub(super) fn read(disk: &dyn Disk, session: &Path) -> Result<Marks, StoreError>
     let file = disk.open(&path, How::Read).map_err(io)?;
     let len = file.len().map_err(io)?;
     let mut found = [None; 2];
+    let mut lost = None;
     for (slot, found) in (0_u64..).zip(&mut found) {
         let mut row = vec![0; row_len()];
         let offset = slot.saturating_mul(APART);
         if offset.saturating_add(row.len() as u64) > len {
             continue;
         }
-        file.read_at(offset, &mut row).map_err(io)?;
+        match file.read_at(offset, &mut row) {
+            Ok(()) => {}
+            Err(error) if is_unreadable(&error) => {
+                lost = Some(error);
+                continue;
+            }
+            Err(error) => return Err(io(error)),
+        }
         if let Some((_, Said::Mark(mark))) = content::read(&row) {
             *found = Some(mark).filter(|mark| place(mark) == offset);
         }
@@ -58,7 +66,10 @@ pub(super) fn read(disk: &dyn Disk, session: &Path) -> Result<Marks, StoreError>
         _ => false,
     };
     let newest = found.into_iter().flatten().max_by_key(|mark| mark.number);
-    let newest = newest.ok_or_else(|| StoreError::damaged(&path, "it is not what was written"))?;
+    let newest = newest.ok_or_else(|| match lost {
+        Some(error) => io(error),
+        None => StoreError::damaged(&path, "it is not what was written"),
+    })?;
     Ok(Marks { newest, sound })
 }
 

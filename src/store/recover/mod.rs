@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::search::search;
+use self::search::{read_around, search};
 use super::claim::{LOCK, lock};
 use super::content::{About, Links, State};
 use super::disk::{Disk, DiskFile, How, SystemDisk};
@@ -148,8 +148,7 @@ fn copy_file(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), StoreError> 
     while offset < len {
         let piece = len.saturating_sub(offset).min(PIECE as u64);
         let mut bytes = vec![0; usize::try_from(piece).unwrap_or(PIECE)];
-        // What a bad sector held stays zero.
-        let _ = from_file.read_at(offset, &mut bytes);
+        read_around(&*from_file, offset, &mut bytes);
         let written = to_file.write_at(offset, &bytes);
         written.map_err(|error| StoreError::io("write", to, error))?;
         offset = offset.saturating_add(piece);

@@ -190,11 +190,16 @@ pub(super) fn read_around(file: &dyn DiskFile, offset: u64, into: &mut [u8]) {
     if file.read_at(offset, into).is_ok() {
         return;
     }
-    let places = (offset..).step_by(BLOCK);
-    for (block, place) in into.chunks_mut(BLOCK).zip(places) {
+    let (mut place, mut left) = (offset, into);
+    while !left.is_empty() {
+        let within = usize::try_from(place % BLOCK as u64).unwrap_or_default();
+        let len = BLOCK.saturating_sub(within).min(left.len());
+        let (block, after) = left.split_at_mut(len);
         if file.read_at(place, block).is_err() {
             block.fill(0);
         }
+        place = place.saturating_add(len as u64);
+        left = after;
     }
 }
 

@@ -210,3 +210,41 @@ fn a_format_that_is_unknown_or_lost_is_refused() {
     disk.forget(&format);
     assert!(matches!(tried(&disk), Err(StoreError::Damaged { .. })));
 }
+
+#[test]
+fn what_the_disk_cannot_read_is_damage() {
+    let (disk, state) = filled();
+    disk.spoil(&dir().join("nodes/0000000000000001"), 20_000..20_512);
+    check_lost(&disk, &state, "unreadable");
+    // What the newest place of the mark says the log proves.
+    let mark = dir().join("mark");
+    let (disk, state) = filled();
+    disk.spoil(&mark, 0..512);
+    assert_eq!(tried(&disk).unwrap(), state);
+    // In the other there may have been a later one.
+    for unreadable in [4096..4608, 0..4608] {
+        let (disk, state) = filled();
+        disk.spoil(&mark, unreadable);
+        assert!(matches!(untouched(&disk), Err(StoreError::Damaged { .. })));
+        assert_eq!(rescued(&disk).1, state);
+    }
+}
+
+/// A node of 2000 bytes or two stand where nothing can be read; all others are found.
+#[test]
+fn a_search_goes_on_behind_what_cannot_be_read() {
+    let (disk, state) = long();
+    let files = disk.files();
+    let log = files
+        .iter()
+        .filter(|(path, _)| path.starts_with(dir().join("log")));
+    let (path, bytes) = log.max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    assert!(bytes.len() > 4096);
+    disk.spoil(path, 600..1112);
+    assert!(matches!(untouched(&disk), Err(StoreError::Damaged { .. })));
+    let (report, found) = rescued(&disk);
+    assert!(report.searched);
+    let missing = state.len() - found.len();
+    assert!((1..4).contains(&missing), "{missing}");
+    assert!(found.iter().all(|(id, node)| state[id] == *node));
+}

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -31,6 +32,7 @@ const SECTOR: usize = 512;
 #[derive(Debug, Default)]
 struct Inode {
     seen: Vec<u8>,
+    unreadable: Range<usize>,
     durable: Vec<u8>,
     pending: Vec<Pending>,
 }
@@ -184,6 +186,13 @@ impl MemoryDisk {
         damage(&mut inode.seen);
         inode.durable = inode.seen.clone();
         inode.pending.clear();
+    }
+
+    /// Part of a file can be read no more.
+    pub(crate) fn spoil(&self, path: &Path, unreadable: Range<usize>) {
+        let world = &mut *self.world();
+        let inode = world.inodes.get_mut(&world.names[path]).unwrap();
+        inode.unreadable = unreadable;
     }
 
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
@@ -367,7 +376,12 @@ impl DiskFile for MemoryFile {
         let mut world = self.0.world();
         world.read += into.len();
         let offset = usize::try_from(offset).unwrap();
-        let found = world.inodes[&self.1].seen.get(offset..offset + into.len());
+        let inode = &world.inodes[&self.1];
+        let end = offset + into.len();
+        if offset < inode.unreadable.end && inode.unreadable.start < end {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        let found = inode.seen.get(offset..end);
         into.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
         Ok(())
     }
