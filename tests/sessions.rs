@@ -313,16 +313,16 @@ async fn what_root_makes_is_given_to_the_servers_user() {
 
     let data = data.path();
     run(data, &["admin-password"]).unwrap();
-    assert_eq!(strangers(data), [PathBuf::new(); 0]);
+    assert_eq!(strangers(data), Vec::<PathBuf>::new());
     run(data, &["admin-password", "--new"]).unwrap();
     session(data, &["import", &scene]).unwrap();
-    assert_eq!(strangers(data), [PathBuf::new(); 0]);
+    assert_eq!(strangers(data), Vec::<PathBuf>::new());
     let other = ["--name", "other", "import", scene.as_str()];
     session(data, &other).unwrap();
     // With a backup of what was there.
     let reset = session_json(data, &["reset"]);
     assert!(Path::new(reset["backup"]["path"].as_str().unwrap()).exists());
-    assert_eq!(strangers(data), [PathBuf::new(); 0]);
+    assert_eq!(strangers(data), Vec::<PathBuf>::new());
     // What is linked to is not in there, and stays as it is.
     let outside = elsewhere.path().join("outside");
     std::fs::create_dir(&outside).unwrap();

@@ -29,14 +29,13 @@ pub(super) fn place(data_dir: &Path, session: &str, name: &str) -> Option<PathBu
 pub(super) fn tidy(data_dir: &Path, session: &str) {
     for entry in std::fs::read_dir(data_dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
         // One that is being written has a number of its own behind.
-        let whole = |name: &str| {
-            let name = name.strip_suffix(".new")?.rsplit_once('.')?.0;
-            Some(name.to_owned())
-        };
-        let is_exchanged = |name: &str| place(data_dir, session, name).is_some();
-        let name = name.to_str();
-        if name.is_some_and(|name| is_exchanged(&whole(name).unwrap_or(name.to_owned()))) {
+        let unfinished = name
+            .strip_suffix(".new")
+            .and_then(|name| name.rsplit_once('.'));
+        let name = unfinished.map_or(name, |(name, _)| name);
+        if place(data_dir, session, name).is_some() {
             // If it stays, it only takes room.
             let _ = std::fs::remove_file(entry.path());
         }
