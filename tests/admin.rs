@@ -206,6 +206,17 @@ async fn a_session_goes_back_to_a_backup_and_a_reset_can_be_undone() {
     assert!(ctl(&program, &["restore"]).unwrap().lines().count() >= 3);
 }
 
+/// Where nothing is kept, nothing is said to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_keeps_nothing_does_not_say_that_all_is_saved() {
+    let program = Program::start(&[("durability.flush", "off")]);
+    let _alice = host(&program).await;
+    for arguments in [&["save"][..], &["--json", "save"]] {
+        let refused = ctl(&program, arguments).unwrap_err();
+        assert!(refused.contains("nothing is kept"), "{refused}");
+    }
+}
+
 /// Where no backup can be made nobody is sent away, and of two the first goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_sent_away_for_what_cannot_be_done() {

@@ -16,6 +16,7 @@ use super::order::Order;
 use super::stats::{BackupStats, DurabilityStats, Stats};
 use crate::backup::{self, Backups, Reason, Swapped};
 use crate::counters::Counters;
+use crate::session::snapshot::Durability;
 use crate::session::{Handle, Listed, Outlet, Session, Snapshot};
 use crate::store::Health;
 use crate::text::shown;
@@ -24,6 +25,8 @@ use crate::wire::identity::NodeId;
 /// The session answers at once, or is being loaded.
 const PATIENCE: Duration = Duration::from_secs(5);
 const NO_ANSWER: &str = "the session does not answer; it may still be loaded, try again";
+const NOTHING_KEPT: &str = "nothing is kept on the disk: durability.flush is \"off\" (backup and session \
+    export make files)";
 /// What users read who are sent away so that another session can take the place of theirs.
 const RESTORED: &str = "the session was put back to an earlier state, please join again";
 const RESET: &str = "the session was reset, please join again";
@@ -119,6 +122,11 @@ impl<O: Outlet + Sync> Desk<O> {
                 _ => self.owners().await,
             },
             Order::Save => {
+                let is_kept =
+                    |session: &mut Session<O>, _| *session.durability() != Durability::Off;
+                if !self.ask(is_kept).await? {
+                    return Err(NOTHING_KEPT.to_owned());
+                }
                 self.session.save().await?;
                 let sequence = self.ask(|session, _| session.sequence()).await?;
                 Ok(Answer::Saved { sequence })
