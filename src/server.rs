@@ -342,6 +342,10 @@ fn announce(config: &Config, addresses: &[SocketAddr]) {
     for address in addresses {
         info!(name: "server.listening", %address, "listening");
     }
+    if config.bind.iter().all(IpAddr::is_ipv6) {
+        warn!(name: "server.no_ipv4", "bind has no IPv4 address: no add-on can connect, since all of \
+            them speak IPv4 only");
+    }
     let p = config.port;
     if p != 0 {
         let wanted = forwarding(&config.session.clients, p).join(", ");

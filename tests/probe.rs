@@ -161,6 +161,9 @@ async fn ipv6() {
     assert!(address.starts_with("[::1]:"), "{address}");
     let probed = probe(&[&address]).await;
     assert_eq!(probed.status, 0, "{probed:?}");
+    // The artists cannot take that way.
+    assert!(!probed.out.contains("  yes"), "{probed:?}");
+    program.wait_for_line("a warning", "has no IPv4 address");
 }
 
 #[tokio::test]

@@ -44,7 +44,9 @@ impl Address {
         let host = if here.contains(&four) {
             four
         } else {
-            here.first().copied().unwrap_or(four)
+            // The clients' way, if there is one.
+            let any = here.iter().min_by_key(|address| address.is_ipv6());
+            any.copied().unwrap_or(four)
         };
         Self {
             host: host.to_string(),
@@ -114,6 +116,7 @@ mod tests {
             (&["::"], "::1"),
             (&["10.147.17.5"], "10.147.17.5"),
             (&["10.147.17.5", "127.0.0.1"], "127.0.0.1"),
+            (&["::", "10.147.17.5"], "10.147.17.5"),
             (&[], "127.0.0.1"),
         ] {
             let bind: Vec<IpAddr> = bind.iter().map(|ip| ip.parse().unwrap()).collect();

@@ -3,6 +3,7 @@
 //! [`Report::new`] is a pure function of the [`Evidence`]. [`Display`](std::fmt::Display) has the
 //! words for people, [`Report::to_json`] the keys for programs.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -47,7 +48,7 @@ use crate::config::{Clients as Wanted, Era};
 ///     "replication": "0.0.3 to 0.1.31",
 ///     "ports": [5555, 5556, 5557, 5558],
 ///     "served": true,               // whether the server is made for them; null if unknown
-///     "reachable": false,           // whether all of their ports answer
+///     "reachable": false,           // whether all of their ports answer, over IPv4
 ///     "missing": [5557]             // those that don't
 ///   }]
 /// }
@@ -156,7 +157,7 @@ pub struct Clients {
     pub ports: Vec<u16>,
     /// Whether the server is made for them.
     pub served: Option<bool>,
-    /// Whether all their ports answer.
+    /// Whether all their ports answer, over IPv4, which alone they use.
     pub reachable: bool,
     /// The ports that don't.
     pub missing: Vec<u16>,
@@ -348,6 +349,7 @@ fn port(evidence: &Evidence, needed: &[Place], offset: u16) -> Port {
 
 fn clients(evidence: &Evidence, server: Server) -> Vec<Clients> {
     let nth = |offset: u16| evidence.first.port().saturating_add(offset);
+    let is_their_way = is_clients_way(evidence.first.ip());
     AGES.iter()
         .map(|age| {
             let missing: Vec<u16> = checks(evidence)
@@ -365,11 +367,16 @@ fn clients(evidence: &Evidence, server: Server) -> Vec<Clients> {
                     Server::All => Some(age.own != Server::OnePort || took(&evidence.framed)),
                     own => Some(age.own == own),
                 },
-                reachable: missing.is_empty(),
+                reachable: missing.is_empty() && is_their_way,
                 missing,
             }
         })
         .collect()
+}
+
+/// Whether clients could take it: all of them open IPv4 sockets.
+fn is_clients_way(address: IpAddr) -> bool {
+    address.to_canonical().is_ipv4()
 }
 
 /// Milliseconds with two decimals.

@@ -233,6 +233,26 @@ fn on_the_own_computer_no_router_is_blamed() {
     assert!(!text.contains("forward"), "{text}");
 }
 
+/// All clients open IPv4 sockets.
+#[test]
+fn nobody_can_connect_over_ipv6() {
+    let report = |first: &str| {
+        Report::new(&Evidence {
+            first: first.parse().unwrap(),
+            ..ours()
+        })
+    };
+    let six = report("[2001:db8::1]:5555");
+    assert_eq!(six.verdict, Verdict::Reachable);
+    assert_eq!(joining(&six), [Some(false); 3]);
+    let text = six.to_string();
+    assert!(!text.contains("  yes"), "{text}");
+    assert_eq!(text.matches("connects by IPv4 only").count(), 3, "{text}");
+    // The same address in other words.
+    let four = report("[::ffff:203.0.113.5]:5555");
+    assert_eq!(joining(&four), [Some(true); 3]);
+}
+
 #[test]
 fn the_keys_of_the_json() {
     let report: serde_json::Value = serde_json::from_str(

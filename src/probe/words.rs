@@ -30,6 +30,13 @@ impl fmt::Display for Report {
         self.write_clients(f)?;
         writeln!(f)?;
         match self.verdict {
+            Verdict::Reachable if self.clients.iter().all(|clients| !clients.reachable) => {
+                writeln!(
+                    f,
+                    "All ports that are needed answer, but over IPv6, by which no client connects: give the \
+                 server an IPv4 address, too."
+                )
+            }
             Verdict::Reachable => writeln!(f, "All ports that are needed answer."),
             _ => writeln!(f, "Not all ports that are needed answer as they should."),
         }
@@ -113,7 +120,8 @@ impl Clients {
         )?;
         let missing: Vec<String> = self.missing.iter().map(u16::to_string).collect();
         match missing.as_slice() {
-            [] => writeln!(f),
+            [] if self.reachable => writeln!(f),
+            [] => writeln!(f, ": it connects by IPv4 only"),
             [one] => writeln!(f, ": port {one} is missing"),
             many => writeln!(f, ": ports {} are missing", many.join(", ")),
         }
