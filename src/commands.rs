@@ -2,6 +2,7 @@
 //! something and end.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::CommandFactory;
@@ -66,7 +67,7 @@ pub(crate) fn admin_password(loaded: &Loaded, args: &AdminPasswordArgs) -> anyho
     if !args.set && !args.new {
         let password = match &config.session.admin_password {
             Some(password) => password.clone(),
-            None => admin_password::load_or_create(directory)?,
+            None => kept_or_new(directory)?,
         };
         #[cfg(unix)]
         owner::settle(config, &config.session.name)?;
@@ -98,6 +99,20 @@ pub(crate) fn admin_password(loaded: &Loaded, args: &AdminPasswordArgs) -> anyho
         path.display()
     );
     Ok(())
+}
+
+fn kept_or_new(directory: &Path) -> anyhow::Result<Secret> {
+    if let Some(kept) = admin_password::load(directory)? {
+        return Ok(kept);
+    }
+    let password = admin_password::load_or_create(directory)?;
+    let _ = writeln!(
+        io::stderr(),
+        "there was none in {}, so one was made up for the next start there; is --data-dir the server's \
+         own?",
+        directory.display()
+    );
+    Ok(password)
 }
 
 fn ask() -> anyhow::Result<Secret> {

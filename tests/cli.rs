@@ -209,8 +209,13 @@ fn the_admin_password_is_shown_and_changed() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().to_str().unwrap();
     let env = [("MULTI_USER_DATA_DIR", home)];
-    let (status, first, _) = run(dir.path(), &["admin-password"], &env);
+    let (status, first, err) = run(dir.path(), &["admin-password"], &env);
     assert_eq!(status, 0);
+    // Perhaps it is not the directory that was meant.
+    assert!(
+        err.contains("there was none") && err.contains(home),
+        "{err}"
+    );
     assert!(first.trim().len() >= 16, "{first}");
     let again = run(dir.path(), &["admin-password"], &env);
     assert_eq!(again, (0, first.clone(), String::new()));
