@@ -299,7 +299,13 @@ async fn the_wrong_first_port() {
     let second = program.ports.at(1).to_string();
     let probed = probe(&[&second, "--json", "--wait", "1s"]).await;
     assert_eq!(probed.status, 1);
-    assert_eq!(probed.json()["ports"][0]["trouble"], "mute");
+    let report = probed.json();
+    assert_eq!(report["ports"][0]["trouble"], "mute");
+    let hint = report["ports"][0]["hint"].as_str().unwrap();
+    assert!(hint.contains("is the first port right?"), "{hint}");
+    assert!(!hint.contains("restart"), "{hint}");
+    // What the other ports look like says nothing while it is not known which they are.
+    assert_eq!(report["server"], "unknown");
 }
 
 #[tokio::test]

@@ -166,8 +166,13 @@ pub struct Clients {
 impl Report {
     /// Draws the conclusions.
     pub fn new(evidence: &Evidence) -> Self {
-        let server = recognise(evidence);
-        let needed = needed(server, &evidence.wanted);
+        let likely = recognise(evidence);
+        let needed = needed(likely, &evidence.wanted);
+        // While the first port does not answer it may be another one, and the others others, too.
+        let server = match evidence.command.is_ok() || evidence.framed.is_ok() {
+            true => likely,
+            false => Server::Unknown,
+        };
         let ports: Vec<Port> = (0..4)
             .map(|offset| port(evidence, &needed, offset))
             .collect();

@@ -188,9 +188,9 @@ pub(super) fn hint(trouble: &Trouble, port: u16, near: bool) -> String {
         Trouble::OtherPort => "leads to another one of the server's ports: is the first port \
              right, and are the ports forwarded one to one?"
             .to_owned(),
-        Trouble::Mute => "takes the connection, but does not answer: the server hangs; restart \
-             it"
-        .to_owned(),
+        Trouble::Mute => "takes the connection, but does not answer: another one of the server's \
+             ports, or the server hangs; is the first port right?"
+            .to_owned(),
     }
 }
 
