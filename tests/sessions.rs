@@ -382,3 +382,33 @@ async fn files_of_the_callers_pass_to_and_from_a_server_of_another_user() {
     let left: Vec<_> = names.filter(|name| name.contains("exchange")).collect();
     assert_eq!(left, [""; 0]);
 }
+
+/// A running server's session is told of like any other, also if it is not kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_session_of_a_running_server_is_shown_with_size_clients_and_backups() {
+    for flush in ["100ms", "off"] {
+        let program = Program::start(&[("durability.flush", flush)]);
+        let _alice = host(&program, "0.9.11").await;
+        let data = program.data.path();
+        run(data, &["ctl", "backup"]).unwrap();
+        let listed = session_json(data, &["list"]);
+        let shown = session_json(data, &["show"]);
+        for kept in [&listed["sessions"][0], &shown] {
+            assert_eq!(
+                (&kept["session"], &kept["state"]),
+                (&"default".into(), &"running".into())
+            );
+            assert_eq!(
+                (&kept["nodes"], &kept["clients"]),
+                (&2.into(), &"0.9.11".into()),
+                "{flush}"
+            );
+            assert!(kept["bytes"].as_u64().unwrap() > 0);
+            assert_eq!(kept["backups"], 1);
+        }
+        assert_eq!(listed["sessions"].as_array().unwrap().len(), 1);
+        assert_eq!(shown["backup_files"].as_array().unwrap().len(), 1);
+        let text = session(data, &["list"]).unwrap();
+        assert!(text.contains("default (running): 2 nodes"), "{text}");
+    }
+}

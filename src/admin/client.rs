@@ -9,7 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::exchange::Exchanged;
-use super::{Order, socket_path};
+use super::{Order, session_of, socket_path};
 
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +86,13 @@ struct Line {
 /// Whether a server runs with this session.
 pub fn is_running(data_dir: &Path, session: &str) -> bool {
     UnixStream::connect(socket_path(data_dir, session)).is_ok()
+}
+
+/// The sessions of a data directory that servers run, also those that keep nothing on the disk.
+pub fn running(data_dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| session_of(&entry.file_name()));
+    names.filter(|name| is_running(data_dir, name)).collect()
 }
 
 /// Has the server that has this session of a data directory carry out an order, and waits until it

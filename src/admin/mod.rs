@@ -29,3 +29,10 @@ pub use self::order::Order;
 pub fn socket_path(data_dir: &Path, session: &str) -> PathBuf {
     data_dir.join(format!("ctl-{session}.sock"))
 }
+
+/// The session whose server's socket is called so.
+#[cfg(unix)]
+fn session_of(name: &std::ffi::OsStr) -> Option<String> {
+    let name = name.to_str()?.strip_prefix("ctl-")?.strip_suffix(".sock")?;
+    crate::config::is_session_name(name).then(|| name.to_owned())
+}

@@ -184,7 +184,10 @@ fn list(config: &Config) -> Result<Done, SessionError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io_error("list", &dir, error)),
     }
+    #[cfg(unix)]
+    names.extend(super::client::running(&config.data_dir));
     names.sort();
+    names.dedup();
     let sessions = names.iter().map(|name| Here::new(name, config).kept());
     let sessions = sessions.collect();
     Ok(Done::new(&Listing { sessions }))
@@ -237,7 +240,7 @@ impl<'a> Here<'a> {
             backups,
         };
         match self.store() {
-            Ok(None) => nothing("running".to_owned()),
+            Ok(None) => self.running(nothing("running".to_owned())),
             Err(error) => nothing(error.to_string()),
             Ok(Some(store)) => {
                 let summary = store.summary();
@@ -252,11 +255,26 @@ impl<'a> Here<'a> {
         }
     }
 
-    fn show(&self) -> Result<Done, SessionError> {
+    /// What the server that has it says of it. If it says nothing, because it is still loading, no
+    /// more is known.
+    fn running(&self, nothing: Kept) -> Kept {
         #[cfg(unix)]
-        if self.store()?.is_none() {
-            return self.ask(&super::Order::Stats);
+        if let Ok(stats) = self.ask(&super::Order::Stats) {
+            let number = |key| stats.data.get(key).and_then(Value::as_u64);
+            let clients = stats.data.get("clients").and_then(Value::as_str);
+            return Kept {
+                nodes: number("nodes").and_then(|nodes| usize::try_from(nodes).ok()),
+                bytes: number("bytes"),
+                clients: clients.map(str::to_owned),
+                ..nothing
+            };
         }
+        nothing
+    }
+
+    fn show(&self) -> Result<Done, SessionError> {
+        // What is wrong with it is an error here, and part of the list there.
+        self.store()?;
         let files = backup::list(&self.backups, self.name);
         let files = files.map_err(|error| io_error("list", &self.backups, error))?;
         Ok(Done::new(&Shown {
