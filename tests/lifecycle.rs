@@ -238,6 +238,22 @@ async fn the_password_made_up_is_kept_in_private() {
     );
 }
 
+/// Who may not be called so reads why.
+#[tokio::test]
+async fn names_that_cannot_be_used_are_told_apart() {
+    let program = Program::start(&[]);
+    let long = "é".repeat(65);
+    for (name, why) in [
+        ("Guest", "reserved"),
+        ("", "1 to 128 bytes"),
+        (long.as_str(), "1 to 128 bytes"),
+    ] {
+        let mut client = Client::connect(&program.ports, VERSIONS[2], Via::Hand).await;
+        let answer = client.log_in(name, As::User).await;
+        assert!(answer.contains(why), "{name}: {answer}");
+    }
+}
+
 /// Everybody who may join would be admin.
 #[tokio::test]
 async fn no_server_starts_whose_passwords_are_the_same() {

@@ -18,9 +18,13 @@ pub(super) fn is_name(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len())
         && !name.chars().any(char::is_control)
         && !name.trim().is_empty()
-        && !RESERVED
-            .iter()
-            .any(|word| word.eq_ignore_ascii_case(name.trim()))
+        && !is_reserved(name)
+}
+
+/// Whether it means something else on the wire, in any case.
+pub(super) fn is_reserved(name: &str) -> bool {
+    let name = name.trim();
+    RESERVED.iter().any(|word| word.eq_ignore_ascii_case(name))
 }
 
 /// Whether a user may change or delete a node: nobody's, its own, or its own until a moment
@@ -63,7 +67,11 @@ mod tests {
             assert!(!is_name(name), "{name:?}");
         }
         assert!(!is_name(&"x".repeat(129)));
+        for name in ["COMMON", "common", "Server", "client", "GUEST "] {
+            assert!(is_reserved(name), "{name:?}");
+        }
         for name in ["bob", "Zoë", "名前", "commoner", &"x".repeat(128)] {
+            assert!(!is_reserved(name), "{name:?}");
             assert!(is_name(name), "{name:?}");
         }
     }

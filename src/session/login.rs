@@ -22,8 +22,14 @@ use crate::wire::role::Role;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     /// Not a name (see [`authority::is_name`]).
-    #[error("this user name cannot be used, choose another one of 1 to 128 characters")]
+    #[error(
+        "this user name cannot be used, choose one of 1 to 128 bytes without line breaks (an accented \
+         letter has two bytes, a Chinese one three)"
+    )]
     Name,
+    /// It means something else (see [`authority::is_reserved`]).
+    #[error("this user name is reserved, choose another one")]
+    ReservedName,
     /// Somebody present is called so.
     #[error("client already logged in")]
     Duplicate,
@@ -187,6 +193,9 @@ impl<O: Outlet> Session<O> {
     /// Whether the new user is admin, or why it stays out. The order of the checks is the
     /// reference's (wire spec, Auth).
     fn check(&self, auth: &Auth, dialect: &'static Dialect) -> Result<bool, Refusal> {
+        if authority::is_reserved(&auth.name) {
+            return Err(Refusal::ReservedName);
+        }
         if !authority::is_name(&auth.name) {
             return Err(Refusal::Name);
         }
