@@ -101,6 +101,15 @@ async fn the_operator_sees_and_removes_users() {
     let refused = ctl(&program, &["kick", "bob"]).unwrap_err();
     assert_eq!(refused, "error: can't kick bob, user not found\n");
     assert!(ctl(&program, &["say", "hello"]).unwrap().contains("1 user"));
+    let several = ctl(&program, &["say", "lunch", "in", "5"]).unwrap();
+    assert!(several.contains("1 user"), "{several}");
+    program.logged("the text", |line| {
+        line.get("order")?
+            .as_str()?
+            .contains("lunch in 5")
+            .then_some(())
+    });
+    assert!(ctl(&program, &["say"]).is_err());
     drop(alice);
 }
 
@@ -139,6 +148,8 @@ async fn the_operator_sees_nodes_sets_them_aside_and_gives_them() {
             .contains("nobody is not in")
     );
     assert!(ctl(&program, &["rights", &first]).is_err());
+    let refused = ctl(&program, &["rights", "bob", "alice"]).unwrap_err();
+    assert!(refused.contains("bob owns nothing"), "{refused}");
 
     let stats = ctl_json(&program, &["stats"]);
     assert_eq!((&stats["users"], &stats["nodes"]), (&1.into(), &2.into()));

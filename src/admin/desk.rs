@@ -93,7 +93,7 @@ impl<O: Outlet + Sync> Desk<O> {
                 Ok(Answer::Users { users })
             }
             Order::Kick { name } => self.kick(name).await,
-            Order::Say { text } => self.say(text).await,
+            Order::Say { text } => self.say(text.join(" ")).await,
             Order::Nodes { which } => {
                 let fits = move |node: &Listed| {
                     node.owner == which || node.id.as_str().starts_with(&which)
@@ -247,6 +247,13 @@ impl<O: Outlet + Sync> Desk<O> {
             .map(|node| node.id)
             .collect();
         if given.is_empty() {
+            let is_node = |node: &Listed| !node.aside && node.id.as_str().starts_with(&which);
+            if !which.is_empty() && !nodes.iter().any(is_node) {
+                let which = shown(&which);
+                return Err(format!(
+                    "{which} owns nothing, and no node's uuid begins with it"
+                ));
+            }
             given.push(find_node(&nodes, &which, false)?);
         }
         let to = owner.clone();

@@ -21,8 +21,10 @@ pub enum Order {
     },
     /// Show everybody a text
     Say {
-        /// The text
-        text: String,
+        /// The text, in one word or several
+        #[arg(value_name = "TEXT", required = true)]
+        #[serde(with = "sentence")]
+        text: Vec<String>,
     },
     /// List what the scene is made of, the largest first
     Nodes {
@@ -96,6 +98,24 @@ pub(crate) fn notice(text: &str) -> Result<Duration, String> {
         return Err("expected at most 24h".to_owned());
     }
     Ok(notice)
+}
+
+/// Words as one text.
+mod sentence {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        words: &[String],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&words.join(" "))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<String>, D::Error> {
+        String::deserialize(deserializer).map(|text| vec![text])
+    }
 }
 
 mod notice_text {

@@ -77,7 +77,7 @@ pub(super) fn understand(line: &str) -> Line<'_> {
         // The rest of the line: names may have blanks in them.
         ("kick", _) => Order::Kick { name: text() },
         ("say", "") => return Line::Incomplete("say what? say TEXT"),
-        ("say", _) => Order::Say { text: text() },
+        ("say", _) => Order::Say { text: vec![text()] },
         ("nodes", _) => Order::Nodes { which: text() },
         ("quarantine", _) => Order::Quarantine { node: text() },
         ("release", _) => Order::Release { node: text() },
@@ -105,7 +105,7 @@ pub(super) fn understand(line: &str) -> Line<'_> {
         ("reset", "") => Order::Reset,
         ("stats", "") => Order::Stats,
         ("stop", "") => Order::Stop { notice: None },
-        ("stop", _) => match notice(rest) {
+        ("stop", _) => match notice(after_flag(rest)) {
             Ok(notice) => Order::Stop {
                 notice: Some(notice).filter(|notice| *notice > Duration::ZERO),
             },
@@ -113,6 +113,13 @@ pub(super) fn understand(line: &str) -> Line<'_> {
         },
         _ => return Line::Unknown(line),
     })
+}
+
+/// The notice with or without `--notice` before it, as it is written for `ctl`.
+fn after_flag(text: &str) -> &str {
+    let after = text.strip_prefix("--notice");
+    let after = after.and_then(|after| after.strip_prefix([' ', '=']));
+    after.map_or(text, str::trim_start)
 }
 
 /// The answer to `help`.
@@ -209,7 +216,7 @@ mod tests {
             (
                 "say  hello  there",
                 Order::Say {
-                    text: "hello  there".to_owned(),
+                    text: vec!["hello  there".to_owned()],
                 },
             ),
             (
@@ -236,7 +243,15 @@ mod tests {
         ] {
             assert_eq!(understand(line), Line::Order(order), "{line}");
         }
-        for line in ["say", "rights bob", "stop soon"] {
+        let notice = Some(Duration::from_secs(90));
+        for line in ["stop --notice 90s", "stop --notice=90s"] {
+            assert_eq!(
+                understand(line),
+                Line::Order(Order::Stop { notice }),
+                "{line}"
+            );
+        }
+        for line in ["say", "rights bob", "stop soon", "stop --notice"] {
             assert!(matches!(understand(line), Line::Incomplete(_)), "{line}");
         }
     }
