@@ -58,8 +58,21 @@ fn main() -> ExitCode {
 fn end(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &format!("error: {error:#}")),
+        Err(error) => fail(1, &format!("error: {}", words(&error))),
     }
+}
+
+/// What failed, and why. Most errors name their cause themselves.
+fn words(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn fail(status: u8, message: &str) -> ExitCode {

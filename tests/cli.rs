@@ -259,6 +259,20 @@ fn the_admin_password_is_shown_and_changed() {
     assert_eq!(run(dir.path(), &flags, &env).1, "simsalabim\n");
 }
 
+/// What the system says is said once.
+#[test]
+fn causes_are_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let data = dir.path().join("file/data");
+    let env = [("MULTI_USER_DATA_DIR", data.to_str().unwrap())];
+    for args in [&["admin-password"][..], &["session", "list"]] {
+        let (status, _, err) = run(dir.path(), args, &env);
+        assert_eq!(status, 1, "{err}");
+        assert_eq!(err.matches("(os error ").count(), 1, "{err}");
+    }
+}
+
 /// Not only the configured one: the kept one, too, must not be what everybody has who may join.
 #[test]
 fn a_server_password_that_is_the_kept_admin_password_is_refused() {

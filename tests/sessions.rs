@@ -6,6 +6,7 @@
 mod common;
 
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -411,4 +412,33 @@ async fn the_session_of_a_running_server_is_shown_with_size_clients_and_backups(
         let text = session(data, &["list"]).unwrap();
         assert!(text.contains("default (running): 2 nodes"), "{text}");
     }
+}
+
+/// Who may not use the socket learns who may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_user_is_told_who_may_order() {
+    let Some(users) = of_another_user() else {
+        return;
+    };
+    let program = Program::start(&[]);
+    let command = command(program.data.path(), &[]);
+    let copy = users.path().join("program");
+    std::fs::copy(command.get_program(), &copy).unwrap();
+    let known: Vec<_> = command.get_envs().collect();
+    let output = std::process::Command::new(&copy)
+        .uid(SERVERS)
+        .env_clear()
+        .envs(
+            known
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
+        .current_dir(users.path())
+        .args(["ctl", "users"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains("sudo"), "{error}");
+    assert_eq!(error.matches("Permission denied").count(), 1, "{error}");
 }

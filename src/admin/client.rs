@@ -35,7 +35,18 @@ pub enum ClientError {
         /// The session.
         session: String,
     },
-    /// It may not be asked.
+    /// The socket is its user's alone.
+    #[error(
+        "can't reach the server through {}: {source}; say that as the user who runs it, or with sudo",
+        path.display()
+    )]
+    Forbidden {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It cannot be asked.
     #[error("can't reach the server through {}: {source}", path.display())]
     Io {
         /// The socket.
@@ -110,6 +121,10 @@ pub fn order(data_dir: &Path, session: &str, order: &Order) -> Result<Answered, 
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoServer {
             data_dir: data_dir.to_owned(),
             session: session.to_owned(),
+        },
+        io::ErrorKind::PermissionDenied => ClientError::Forbidden {
+            path: path.clone(),
+            source,
         },
         _ => lost(source),
     })?;
