@@ -157,3 +157,30 @@ fn everything_starts_the_program_as_somebody_without_rights() {
         assert!(lines(&read(file)).any(|line| line.ends_with(&format!(":{at}"))));
     }
 }
+
+/// Before anything is built, and in words.
+#[cfg(unix)]
+#[test]
+fn scripts_say_what_is_wrong_with_their_arguments() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (script, args, part) in [
+        ("scripts/container", &["--tag"][..], "--tag needs a value"),
+        ("scripts/container", &["--target"], "--target needs a value"),
+        ("scripts/container", &["--target", "vax"], "no target vax"),
+        ("scripts/container", &["--binary", "/nope"], "no file /nope"),
+        ("scripts/package", &["--target"], "--target needs a value"),
+        ("scripts/package", &["--target", "vax"], "no target vax"),
+    ] {
+        let output = std::process::Command::new(root.join(script))
+            .args(args)
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{script} {args:?}: {error}");
+        assert!(error.contains(part), "{script} {args:?}: {error}");
+    }
+    let runner = fs::metadata(root.join("tests/clients/run.py")).unwrap();
+    assert_eq!(runner.permissions().mode() & 0o111, 0o111);
+}

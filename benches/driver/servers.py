@@ -15,6 +15,7 @@ import versions  # of tests/clients, see build
 VERSIONS = {"four": "0.0.20", "three": "0.9.11", "framed": "0.10.3"}
 PORTS = {"four": 4, "three": 3, "framed": 1}
 PATIENCE = 20
+NAMES = ("ours", "ours-off", "original", "libzmq")
 
 
 class Kind:
@@ -22,6 +23,13 @@ class Kind:
 
     def __init__(self, name, command, ports=tuple(PORTS), keys=None, bare=False):
         self.name, self.command, self.ports, self.keys, self.bare = name, command, ports, keys, bare
+
+
+def check(wanted):
+    """Ends if there is no server with one of these names."""
+    for name in wanted:
+        if name not in NAMES:
+            raise SystemExit(f"there is no server {name!r}: {', '.join(NAMES)}")
 
 
 def kinds(wanted, ports, binary):
@@ -39,8 +47,6 @@ def kinds(wanted, ports, binary):
             forward = build.anchor()
             if forward:
                 made[name] = Kind(name, lambda talk, port: [forward, talk, str(port)], ("four", "three"), bare=True)
-        else:
-            raise SystemExit(f"there is no server {name!r}: ours, ours-off, original, libzmq")
     return made
 
 

@@ -249,6 +249,9 @@ def main():
         chosen = [one for one in known.values() if one.name in asked or (one.letter in asked and (options["slow"] or not one.slow))]
     published = options["versions"] == "published"
     wanted_versions = versions.PUBLISHED if published else options["versions"].split(",")
+    unknown = [version for version in wanted_versions if not versions.is_one(version)]
+    if unknown:
+        parser.error(f"unknown versions: {', '.join(unknown)}")
     venvs.make_all(wanted_versions)
 
     start = time.monotonic()

@@ -4,6 +4,8 @@ Used by `venvs.py` (pins), `run.py` (reference servers, names of scenarios) and 
 themselves (which behaviour to expect from which age of client).
 """
 
+import re
+
 # Those that are tried with everything, newest first: the order in which failures are most interesting.
 # At least one for every way of talking there ever was; any other version can be named as well.
 VERSIONS = [
@@ -43,6 +45,11 @@ DEEPDIFFS = {
     "5.5.0": ["ordered-set==4.0.2"], "5.7.0": ["ordered-set==4.0.2"], "6.7.1": ["ordered-set==4.1.0"],
     "7.0.1": ["ordered-set==4.1.0"], "8.1.1": ["orderly-set==5.2.3"], "8.6.2": ["orderly-set==5.5.0"],
 }
+
+
+def is_one(version):
+    """Whether the text names a version, also one that is not listed here."""
+    return re.fullmatch(r"\d+\.\d+\.\d+(a\d+)?", version.split("+")[0]) is not None
 
 
 def key(version):
