@@ -363,6 +363,9 @@ impl Outlet for Nowhere {
     fn sent_since(&self, _: Instant) -> Vec<NodeId> {
         Vec::new()
     }
+    fn remembers(&self, _: Instant) -> bool {
+        true
+    }
     fn prune(&self, _: Instant) {}
     fn is_linked(&self, _: Role) -> bool {
         true

@@ -19,7 +19,7 @@ use crate::admin_password::{self, AdminPasswordError};
 use crate::backup::{self, Backups, Policy};
 use crate::config::{Clients, Config, Era, Flush, available_memory};
 use crate::counters::Counters;
-use crate::net::listen::{BindError, Listener, bind};
+use crate::net::listen::{BindError, Listener, bind, find_dead};
 use crate::platform::container;
 use crate::platform::service::{self, ServiceError};
 use crate::ports::{Peer, Ports};
@@ -97,6 +97,9 @@ impl Server {
         let mut listeners = service::sockets(config.port)?;
         if listeners.is_empty() {
             listeners = open(&config)?;
+        }
+        for (listener, _) in &listeners {
+            find_dead(listener, config.net.dead_after());
         }
         Self::with_listeners(config, listeners, heartbeats)
     }

@@ -106,6 +106,15 @@ impl NetConfig {
     }
 }
 
+impl NetConfig {
+    /// A connection is broken if the peer's system acknowledges nothing of what was sent for so long, whatever
+    /// else of that peer is alive. Who is there and takes nothing has had its
+    /// [`write_deadline`](Self::write_deadline) by then, and is told so.
+    pub fn dead_after(&self) -> Duration {
+        self.write_deadline.saturating_add(Duration::from_secs(5))
+    }
+}
+
 impl Default for NetConfig {
     fn default() -> Self {
         Self {

@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -83,6 +83,28 @@ fn bound_unsent(listener: &Socket, unsent: usize) {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn bound_unsent(_: &Socket, _: usize) {}
+
+/// Has the system end connections that are dead: whose peer acknowledges nothing of what was sent for
+/// this long (Linux), or answers none of the system's own questions. Accepted connections inherit it.
+pub fn find_dead(listener: &TcpListener, after: Duration) {
+    let socket = SockRef::from(listener);
+    // A third of it in silence, and then as many questions as fit into the rest.
+    let pace = after / 6;
+    let asking = TcpKeepalive::new()
+        .with_time(after / 3)
+        .with_interval(pace.max(Duration::from_secs(1)));
+    // A system that refuses finds them as late as it always did.
+    let _ = socket.set_tcp_keepalive(&asking);
+    bound_unacknowledged(&socket, after);
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bound_unacknowledged(socket: &Socket, after: Duration) {
+    let _ = socket.set_tcp_user_timeout(Some(after));
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bound_unacknowledged(_: &Socket, _: Duration) {}
 
 /// Accepts from one listener, come what may.
 #[derive(Debug)]
@@ -341,6 +363,22 @@ mod tests {
         }
         client.write_all(b"x").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    }
+
+    /// A peer that has lost its line says nothing of that.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_looks_for_connections_that_are_dead() {
+        let after = Duration::from_secs(35);
+        let listener = bind(&[(LOOPBACK, 0)], UNSENT).unwrap().remove(0);
+        find_dead(&listener, after);
+        let mut acceptor = Acceptor::new(listener);
+        let address = acceptor.local_addr().unwrap();
+        let (_client, (stream, _)) = tokio::join!(TcpStream::connect(address), acceptor.next());
+        let socket = SockRef::from(stream.stream());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(after));
+        assert!(socket.keepalive().unwrap());
+        assert!(socket.tcp_keepalive_time().unwrap() < after);
     }
 
     #[test]

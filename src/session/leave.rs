@@ -182,20 +182,25 @@ impl<O: Outlet> Session<O> {
         if role == Role::Subscriber {
             self.data_link_came(who);
         }
+        let dead_after = self.settings.dead_after;
         let Some(user) = self.users.get_mut(who) else {
             return;
         };
-        match role {
+        let ended = match role {
             Role::Ttl | Role::Publisher => return,
-            Role::Command => user.cut = None,
+            Role::Command => user.cut.take().map(|(at, _)| at),
             Role::Subscriber => {
-                user.data_cut = None;
+                let ended = user.data_cut.take();
                 if user.outlet.sent_since(user.since).is_empty() {
                     // The first one of this login: nothing can have been lost.
                     return user.outlet.hold(user.resuming);
                 }
+                ended
             }
-        }
+        };
+        // What went to the old one while it was dead already.
+        let lost_since = past(ended.unwrap_or(now), dead_after).max(user.since);
+        user.lost_since = Some(user.lost_since.map_or(lost_since, |at| at.min(lost_since)));
         user.resuming = true;
         user.outlet.hold(true);
         self.at(now + FRESH_LOGIN, Timer::Resume(who.clone()));
@@ -210,6 +215,11 @@ impl<O: Outlet> Session<O> {
         };
         if !std::mem::take(&mut user.resuming) {
             return;
+        }
+        let lost_since = user.lost_since.take().unwrap_or(now);
+        if !user.outlet.remembers(lost_since) {
+            let reason = "the connection was lost for too long, join again";
+            return self.dismiss(who, reason, now);
         }
         match user.stage {
             Stage::Active => self.mark_what_may_be_lost(who, now),

@@ -109,6 +109,8 @@ pub trait Outlet: Clone + Send + 'static {
     fn unseen_right(&self, node: NodeId, at: Instant) -> bool;
     /// Nodes of which anything was written at or after `then`.
     fn sent_since(&self, then: Instant) -> Vec<NodeId>;
+    /// Whether [`Outlet::sent_since`] that moment is all there was.
+    fn remembers(&self, then: Instant) -> bool;
     /// Forgets what was written before `then`.
     fn prune(&self, then: Instant);
 

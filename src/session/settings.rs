@@ -49,6 +49,8 @@ pub struct Settings {
     pub grace: Duration,
     /// From the last byte on any link to the user's leaving.
     pub silence: Duration,
+    /// From the moment at which something was written to a link that is dead to the end of that link, at most.
+    pub dead_after: Duration,
     /// From the login to the last link a user needs.
     pub login_deadline: Duration,
     /// Which clients may join.
@@ -85,12 +87,21 @@ impl Settings {
             leave_delay: config.net.leave_delay,
             grace: config.net.grace,
             silence: config.silence(),
+            dead_after: config.net.dead_after(),
             login_deadline: config.net.login_deadline,
             clients: session.clients.clone(),
             newer_clients: session.newer_clients,
             idle_version: session.idle_version.clone(),
             base_port: config.port,
         }
+    }
+
+    /// How long it has to be remembered what was written: until a link that has swallowed it ends, and for as long
+    /// as another may take its place after that.
+    pub fn keep(&self) -> Duration {
+        const SLACK: Duration = Duration::from_secs(5);
+        let dead_after = self.dead_after.max(self.silence);
+        dead_after.saturating_add(self.grace).saturating_add(SLACK)
     }
 
     /// The port on which a role is reached.

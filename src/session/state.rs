@@ -281,7 +281,7 @@ impl<O: Outlet> Session<O> {
 
     /// Forgets what was sent and deleted so long ago that nothing under way can refer to it.
     fn forget(&mut self, now: Instant) {
-        let keep = self.settings.silence + self.settings.grace;
+        let keep = self.settings.keep();
         let mut oldest = past(now, self.settings.in_flight);
         for (_, user) in self.users.iter_mut() {
             let busy = past(user.outlet.busy_since(), user.outlet.window());

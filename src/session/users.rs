@@ -61,6 +61,8 @@ pub(super) struct User<O> {
     pub(super) data_cut: Option<Instant>,
     /// A link came up again, and it is open whether this goes on with the login.
     pub(super) resuming: bool,
+    /// From when on what went to it may be lost, if a link came up again.
+    pub(super) lost_since: Option<Instant>,
     /// It has an answer to an upload offer to come.
     pub(super) offered: bool,
 }
@@ -234,6 +236,7 @@ impl<O> User<O> {
             early_rights: NodeMap::default(),
             cut: None,
             resuming: false,
+            lost_since: None,
         }
     }
 

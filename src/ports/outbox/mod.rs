@@ -293,6 +293,11 @@ impl Outbox {
         marks.map(|(node, _)| *node).collect()
     }
 
+    /// Whether it is known of everything that was written after `then` that it was.
+    pub(crate) fn remembers(&self, then: Instant) -> bool {
+        self.state().forgotten.is_none_or(|until| until <= then)
+    }
+
     /// Forgets what had reached the peer before `then`, and the oldest of it if it is too much.
     pub(crate) fn prune(&self, then: Instant) {
         let mut state = self.state();
@@ -301,8 +306,9 @@ impl Outbox {
         marks.retain(|_, marks| {
             state.data_since(marks.data, then, now) || edit_since(marks.edit, then)
         });
-        state::keep_newest(&mut marks, MARKS);
+        let gone = state::keep_newest(&mut marks, MARKS).max(Some(then));
         state.marks = marks;
+        state.forgotten = state.forgotten.max(gone);
     }
 
     /// The number to ask the peer for after a batch of data, if it is time to: the writer sends

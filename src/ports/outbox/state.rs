@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) starved: bool,
     pub(super) held: bool,
     pub(super) marks: NodeMap<Marks>,
+    /// Marks up to here are forgotten.
+    pub(super) forgotten: Option<Instant>,
     pub(super) receipts: Receipts,
 }
 
@@ -122,19 +124,20 @@ impl Marks {
     }
 }
 
-/// Leaves no more than so many marks, about: the newest, and those of what is being written.
-pub(super) fn keep_newest(marks: &mut NodeMap<Marks>, most: usize) {
+/// Leaves no more than so many marks, about: the newest, and those of what is being written. Returns up to when
+/// they are gone, if any is.
+pub(super) fn keep_newest(marks: &mut NodeMap<Marks>, most: usize) -> Option<Instant> {
     let many = marks.len().saturating_sub(most);
-    if many == 0 {
-        return;
-    }
-    let mut times: Vec<_> = marks.values().filter_map(Marks::latest).collect();
-    let Some(last) = many.min(times.len()).checked_sub(1) else {
-        return;
+    let mut times: Vec<_> = if many == 0 {
+        Vec::new()
+    } else {
+        marks.values().filter_map(Marks::latest).collect()
     };
+    let last = many.min(times.len()).checked_sub(1)?;
     let (_, oldest, _) = times.select_nth_unstable(last);
     let oldest = *oldest;
     marks.retain(|_, marks| marks.latest().is_none_or(|at| at > oldest));
+    Some(oldest)
 }
 
 impl State {

@@ -285,8 +285,10 @@ async fn unseen_until_a_round_trip_has_passed() {
     assert!(outbox.unseen(node(1), now, RTT));
     assert!(!outbox.unseen(node(1), now + RTT * 2, RTT));
     assert_eq!(outbox.sent_since(now), [node(1)]);
+    assert!(outbox.remembers(now));
     outbox.prune(now + RTT);
     assert!(outbox.sent_since(now).is_empty());
+    assert!(!outbox.remembers(now) && outbox.remembers(now + RTT));
 }
 
 /// As long as it is not asked what the peer made of it, too.
@@ -440,9 +442,10 @@ async fn the_newest_marks_are_kept_and_those_of_what_is_being_written() {
     push(10);
     let writing = take(&outbox, Lane::Data, 1000);
     let mut marks = std::mem::take(&mut outbox.state().marks);
-    state::keep_newest(&mut marks, 11);
+    assert_eq!(state::keep_newest(&mut marks, 11), None);
     assert_eq!(marks.len(), 11);
-    state::keep_newest(&mut marks, 4);
+    let gone = state::keep_newest(&mut marks, 4).unwrap();
+    assert_eq!(gone + Duration::from_secs(4), Instant::now());
     let left: Vec<_> = (0..=10).filter(|n| marks.contains_key(&node(*n))).collect();
     assert_eq!(left, [7, 8, 9, 10]);
     state::keep_newest(&mut marks, 0);

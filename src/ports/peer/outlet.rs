@@ -129,6 +129,10 @@ impl Outlet for Arc<Peer> {
         self.outbox.sent_since(then)
     }
 
+    fn remembers(&self, then: Instant) -> bool {
+        self.outbox.remembers(then)
+    }
+
     fn prune(&self, then: Instant) {
         self.outbox.prune(then);
     }

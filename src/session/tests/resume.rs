@@ -1,8 +1,13 @@
 //! What goes on when a link came back: as long as that is open nothing leaves, and what does then
 //! builds on nothing that may be lost.
 
+use std::time::Duration;
+
 use super::room::{Room, VERSIONS, auth, delta, id, node, without_users};
+use crate::config::Config;
+use crate::session::Settings;
 use crate::session::event::{End, Event};
+use crate::session::outlet::Outlet;
 use crate::wire::command::Request;
 use crate::wire::dialect::{Live, MetadataFanOut};
 use crate::wire::pickle::{Dict, Value};
@@ -132,5 +137,49 @@ fn an_edit_by_somebody_who_is_away_brings_nothing_back() {
                 assert!(told.contains(&"delete 3".to_owned()), "{what}: {told:?}");
             }
         }
+    }
+}
+
+/// A link was dead for as long as that can be before anybody noticed, and away for as long as it may be.
+#[test]
+fn what_a_dead_link_swallowed_is_sent_again() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.pass(60_000);
+        let owner = "alice".to_owned();
+        let nodes = vec![id(1)];
+        room.ask(&alice, Request::Delete(id(3)));
+        room.ask(&alice, Request::Right { nodes, owner });
+        let settings = Settings::new(&Config::default(), 1, 1);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+        room.pass(millis(settings.dead_after));
+        room.unlink(&bob, Role::Command, End::Broken);
+        room.pass(millis(settings.grace) - 100);
+        room.hush(&[&bob]);
+        comes_back(&mut room, &bob, Role::Command);
+        room.pass(1000);
+        let told = without_users(room.told(&bob));
+        assert!(told.contains(&"delete 3".to_owned()), "{version}: {told:?}");
+        assert!(
+            told.contains(&"right 1 alice".to_owned()),
+            "{version}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn who_may_lack_what_nobody_remembers_has_to_join_again() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.pass(60_000);
+        room.ask(&alice, Request::Delete(id(3)));
+        room.unlink(&bob, Role::Command, End::Broken);
+        bob.prune(room.now());
+        room.hush(&[&bob]);
+        comes_back(&mut room, &bob, Role::Command);
+        room.pass(1000);
+        let told = without_users(room.told(&bob));
+        assert_eq!(told.len(), 1, "{version}: {told:?}");
+        assert!(told[0].starts_with("bye "), "{version}: {told:?}");
     }
 }

@@ -95,6 +95,9 @@ impl Outlet for Line {
     fn sent_since(&self, then: Instant) -> Vec<NodeId> {
         self.0.outbox.sent_since(then)
     }
+    fn remembers(&self, then: Instant) -> bool {
+        self.0.outbox.remembers(then)
+    }
     fn prune(&self, then: Instant) {
         self.0.outbox.prune(then);
     }

@@ -48,6 +48,7 @@ pub(in crate::session::tests) struct Recorded {
     /// What the session has a fault at, once, when it tells the peer this.
     pub(in crate::session::tests) fails_at: Option<&'static str>,
     sent: HashMap<NodeId, Instant>,
+    forgotten: Option<Instant>,
 }
 
 impl Recorder {
@@ -77,6 +78,7 @@ impl Recorder {
                 metadata: HashSet::new(),
                 fails_at: None,
                 sent: HashMap::new(),
+                forgotten: None,
             })),
         }
     }
@@ -239,7 +241,11 @@ impl Outlet for Recorder {
         nodes.sort();
         nodes
     }
+    fn remembers(&self, then: Instant) -> bool {
+        self.state().forgotten.is_none_or(|until| until <= then)
+    }
     fn prune(&self, then: Instant) {
+        self.state().forgotten = Some(then);
         self.state().sent.retain(|_, at| *at >= then);
     }
     fn is_linked(&self, role: Role) -> bool {
