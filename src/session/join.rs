@@ -91,6 +91,7 @@ impl<O: Outlet> Session<O> {
         }
         fetching.last_get = Some(now);
         fetching.asked = true;
+        user.answered = None;
         // In the order in which it asked.
         fetching.waiting.push(id);
         self.serve_waiting(who, now);

@@ -199,7 +199,12 @@ impl<O: Outlet> Session<O> {
             }
         };
         // What went to the old one while it was dead already.
-        let lost_since = past(ended.unwrap_or(now), dead_after).max(user.since);
+        let ended = ended.unwrap_or(now);
+        let lost_since = past(ended, dead_after).max(user.since);
+        if role == Role::Command {
+            let may_be_lost = |at| (lost_since..=ended).contains(&at);
+            user.lacks_answer |= user.answered.is_some_and(may_be_lost);
+        }
         user.lost_since = Some(user.lost_since.map_or(lost_since, |at| at.min(lost_since)));
         user.resuming = true;
         user.outlet.hold(true);
@@ -222,15 +227,15 @@ impl<O: Outlet> Session<O> {
             return self.dismiss(who, reason, now);
         }
         match user.stage {
+            // None of them can be given twice.
+            _ if std::mem::take(&mut user.lacks_answer) && user.answered.is_some() => {
+                return self.join_again(who, now);
+            }
             Stage::Active => self.mark_what_may_be_lost(who, now),
             Stage::Lobby if !user.wants_catalog => {}
             _ => {
                 // A node or an answer of the transfer may be gone for good.
-                return self.dismiss(
-                    who,
-                    "the connection was lost while joining, join again",
-                    now,
-                );
+                return self.join_again(who, now);
             }
         }
         self.tell_users_anew(who);
@@ -238,6 +243,11 @@ impl<O: Outlet> Session<O> {
         if let Some(user) = self.users.get(who) {
             user.outlet.hold(false);
         }
+    }
+
+    fn join_again(&mut self, who: &Identity, now: Instant) {
+        let reason = "the connection was lost while joining, join again";
+        self.dismiss(who, reason, now);
     }
 
     /// What was sent of late is owed again, and what is queued as well: it may build on that. Until

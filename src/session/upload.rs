@@ -153,6 +153,7 @@ impl<O: Outlet> Session<O> {
             self.complete_upload(now);
         } else {
             user.stage = Stage::Lobby;
+            user.answered = Some(now);
             self.answer(who, &Answer::UploadRejected);
             if matches!(self.phase, Phase::Active) {
                 self.want_catalog(who, now);
@@ -336,6 +337,7 @@ impl<O: Outlet> Session<O> {
         self.answer(&who, &Answer::UploadDone);
         if let Some(user) = self.users.get_mut(&who) {
             user.stage = Stage::Active;
+            user.answered = Some(now);
         }
         if upload.ended {
             self.show_active(&who);

@@ -63,6 +63,10 @@ pub(super) struct User<O> {
     pub(super) resuming: bool,
     /// From when on what went to it may be lost, if a link came up again.
     pub(super) lost_since: Option<Instant>,
+    /// When an answer to its login or of its transfer went to it that it waits for, unless it has gone on since.
+    pub(super) answered: Option<Instant>,
+    /// It may not have got that.
+    pub(super) lacks_answer: bool,
     /// It has an answer to an upload offer to come.
     pub(super) offered: bool,
 }
@@ -237,6 +241,8 @@ impl<O> User<O> {
             cut: None,
             resuming: false,
             lost_since: None,
+            answered: Some(now),
+            lacks_answer: false,
         }
     }
 

@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
-use super::room::{Room, VERSIONS, auth, delta, id, node, without_users};
+use super::room::{Recorder, Room, VERSIONS, admin_auth, auth, delta, id, node, without_users};
 use crate::config::Config;
 use crate::session::Settings;
 use crate::session::event::{End, Event};
 use crate::session::outlet::Outlet;
+use crate::store::Kept;
 use crate::wire::command::Request;
 use crate::wire::dialect::{Live, MetadataFanOut};
 use crate::wire::pickle::{Dict, Value};
 use crate::wire::role::Role;
 
-fn comes_back(room: &mut Room, peer: &super::room::Recorder, role: Role) {
+fn comes_back(room: &mut Room, peer: &Recorder, role: Role) {
     peer.state().linked[role.index()] = true;
     room.event(peer, Event::Linked { role });
 }
@@ -181,5 +182,86 @@ fn who_may_lack_what_nobody_remembers_has_to_join_again() {
         let told = without_users(room.told(&bob));
         assert_eq!(told.len(), 1, "{version}: {told:?}");
         assert!(told[0].starts_with("bye "), "{version}: {told:?}");
+    }
+}
+
+fn breaks_for_a_moment(room: &mut Room, peer: &Recorder, role: Role) -> Vec<String> {
+    room.hush(&[peer]);
+    room.unlink(peer, role, End::Broken);
+    room.pass(300);
+    comes_back(room, peer, role);
+    room.pass(1000);
+    without_users(room.told(peer))
+}
+
+/// The client waits for it for ever, and it must not come twice.
+#[test]
+fn who_may_lack_an_answer_has_to_join_again() {
+    for version in VERSIONS {
+        let mut room = Room::new(version);
+        let bob = room.enter(auth("bob", version));
+        let told = breaks_for_a_moment(&mut room, &bob, Role::Command);
+        assert!(told[0].starts_with("bye "), "{version}, login: {told:?}");
+
+        let bob = room.enter(auth("bob", version));
+        room.pass(60_000);
+        room.offer(&bob, &[7]);
+        room.pass(200);
+        let told = breaks_for_a_moment(&mut room, &bob, Role::Command);
+        assert!(told[0].starts_with("bye "), "{version}, rejected: {told:?}");
+
+        let alice = room.enter(admin_auth("alice", version));
+        room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+        let told = breaks_for_a_moment(&mut room, &alice, Role::Subscriber);
+        assert!(
+            !told.iter().any(|line| line.starts_with("bye ")),
+            "{version}: {told:?}"
+        );
+        let told = breaks_for_a_moment(&mut room, &alice, Role::Command);
+        assert!(told[0].starts_with("bye "), "{version}, done: {told:?}");
+    }
+}
+
+#[test]
+fn who_has_its_answer_goes_on() {
+    for version in VERSIONS {
+        let mut room = Room::new(version);
+        let alice = room.enter(admin_auth("alice", version));
+        room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+        let bob = room.enter(auth("bob", version));
+        room.join(&bob);
+        // He has asked for nodes since; and hers would have been a dead link until then.
+        for (peer, millis) in [(&bob, 0), (&alice, 60_000)] {
+            room.pass(millis);
+            let told = breaks_for_a_moment(&mut room, peer, Role::Command);
+            assert!(
+                !told.iter().any(|line| line.starts_with("bye ")),
+                "{version}: {told:?}"
+            );
+        }
+    }
+}
+
+/// The upload is done while its link is gone.
+#[test]
+fn an_answer_that_waits_is_not_lost() {
+    for version in VERSIONS {
+        let mut room = Room::new(version);
+        room.session.restore(Kept::default());
+        let alice = room.enter(admin_auth("alice", version));
+        room.offer(&alice, &[1]);
+        room.pass(200);
+        room.bring(&alice, node(1, "COMMON", &[], "one"));
+        room.ask(&alice, Request::UploadEnd);
+        room.pass(60_000);
+        room.unlink(&alice, Role::Command, End::Broken);
+        room.pass(300);
+        room.hush(&[&alice]);
+        let now = room.now();
+        room.session.settled(room.session.sequence(), now);
+        comes_back(&mut room, &alice, Role::Command);
+        room.pass(1000);
+        let told = without_users(room.told(&alice));
+        assert_eq!(told, ["done"], "{version}");
     }
 }
