@@ -29,7 +29,7 @@ impl<O: Outlet> Session<O> {
     /// Removes a user and frees what it owned. Says nothing to the user itself.
     pub(super) fn leave(&mut self, who: &Identity, why: &str, now: Instant) {
         if matches!(&self.phase, Phase::Uploading(upload) if upload.uploader == *who) {
-            self.discard_upload();
+            self.discard_upload(now);
         }
         let Some(user) = self.users.remove(who) else {
             return;

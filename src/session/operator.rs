@@ -112,6 +112,7 @@ impl<O: Outlet> Session<O> {
         info!(name: "operator.rights", owner = %shown(&owner), nodes = given.len(),
             "the operator gave nodes to somebody");
         self.relay_right(&Identity::anonymous(), "server", &given);
+        self.note_operated(&given);
         Ok(given.len())
     }
 

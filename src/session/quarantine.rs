@@ -50,20 +50,24 @@ impl<O: Outlet> Session<O> {
     pub fn release(&mut self, id: NodeId, now: Instant) -> Result<(), ReleaseError> {
         let was_empty = self.replicas.is_empty();
         let dependents = self.replicas.put_back(id).ok_or(ReleaseError::NotAside)?;
-        if matches!(self.phase, Phase::Waiting) {
+        let was_waiting = matches!(self.phase, Phase::Waiting);
+        if was_waiting {
             // It is all there is, and can be joined.
             self.phase = Phase::Active;
         }
         info!(name: "node.released", node = %id, "node put back by the operator");
         let everybody: Vec<_> = self.users.iter().map(|(who, _)| who.clone()).collect();
         for node in std::iter::once(id).chain(dependents) {
+            self.note_operated(&[node]);
             for who in &everybody {
                 self.send_whole(who, node);
             }
         }
         // Who has seen it deleted may know another owner.
         self.relay_right(&Identity::anonymous(), "server", &[id]);
-        if was_empty {
+        if was_waiting {
+            self.let_lobby_in(now);
+        } else if was_empty {
             self.give_deferred_catalogs(now);
         }
         Ok(())

@@ -22,7 +22,7 @@ use crate::store::Stored;
 use crate::text::shown;
 use crate::wire::command::Answer;
 use crate::wire::dialect::Ports;
-use crate::wire::identity::{Identity, NodeId};
+use crate::wire::identity::{Identity, NodeId, NodeSet};
 use crate::wire::node::{NodeState, Update};
 use crate::wire::role::Role;
 
@@ -46,6 +46,8 @@ pub(super) struct Upload {
     settling: Option<u64>,
     /// When it last got anywhere.
     progress: Instant,
+    /// What the operator has changed meanwhile, of which the uploader cannot be told yet.
+    operated: NodeSet,
     /// Everything else that came meanwhile, in order.
     early: Vec<Early>,
     early_bytes: usize,
@@ -118,6 +120,7 @@ impl<O: Outlet> Session<O> {
                 ended: false,
                 settling: None,
                 progress: now,
+                operated: NodeSet::default(),
                 early: Vec::new(),
                 early_bytes: 0,
             });
@@ -265,7 +268,7 @@ impl<O: Outlet> Session<O> {
         upload.bytes = upload.bytes.saturating_add(cost(&node));
         if upload.bytes.saturating_add(upload.early_bytes) > limit {
             self.counters.refuse(Count::RefusedFull, &who, "an upload");
-            self.discard_upload();
+            self.discard_upload(now);
             let reason = "the upload is larger than this server allows";
             self.dismiss(&who, reason, now);
             return;
@@ -342,6 +345,22 @@ impl<O: Outlet> Session<O> {
         if upload.ended {
             self.show_active(&who);
         }
+        self.let_lobby_in(now);
+        for id in upload.operated {
+            self.send_whole(&who, id);
+            self.correct_owner(&who, &[id]);
+        }
+        for early in upload.early {
+            match early {
+                Early::Update(push) => self.update(push, now),
+                Early::Delete { who, node } => self.delete(&who, node, now),
+                Early::Right { who, nodes, owner } => self.right(&who, &nodes, &owner, now),
+            }
+        }
+    }
+
+    /// There is something to join now: those in the lobby get the catalog, asked for or not.
+    pub(super) fn let_lobby_in(&mut self, now: Instant) {
         let waiting: Vec<_> = self
             .users
             .iter()
@@ -351,12 +370,12 @@ impl<O: Outlet> Session<O> {
         for user in waiting {
             self.want_catalog(&user, now);
         }
-        for early in upload.early {
-            match early {
-                Early::Update(push) => self.update(push, now),
-                Early::Delete { who, node } => self.delete(&who, node, now),
-                Early::Right { who, nodes, owner } => self.right(&who, &nodes, &owner, now),
-            }
+    }
+
+    /// Whoever uploads has to be told what the operator has changed, once it is done.
+    pub(super) fn note_operated(&mut self, nodes: &[NodeId]) {
+        if let Phase::Uploading(upload) = &mut self.phase {
+            upload.operated.extend(nodes);
         }
     }
 
@@ -380,7 +399,7 @@ impl<O: Outlet> Session<O> {
             .uploading(who)
             .is_some_and(|upload| upload.missing.contains_key(&node))
         {
-            self.discard_upload();
+            self.discard_upload(now);
             let reason = "a node of this scene holds what this server does not pass on";
             self.dismiss(who, reason, now);
         } else if self.replicas.contains(node) {
@@ -389,7 +408,7 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Drops an upload; those in the lobby stay there.
-    pub(super) fn discard_upload(&mut self) {
+    pub(super) fn discard_upload(&mut self, now: Instant) {
         if self.is_settling() {
             // It is complete.
             return;
@@ -399,6 +418,11 @@ impl<O: Outlet> Session<O> {
                 received = upload.received.len(), "upload discarded");
             self.phase = Phase::Waiting;
             self.ahead.end();
+            if !self.replicas.is_empty() {
+                // The operator has put some back meanwhile.
+                self.phase = Phase::Active;
+                self.let_lobby_in(now);
+            }
         }
     }
 
@@ -413,7 +437,7 @@ impl<O: Outlet> Session<O> {
         let who = upload.uploader.clone();
         let stall = self.settings.stall;
         let Some(user) = self.users.get(&who) else {
-            return self.discard_upload();
+            return self.discard_upload(now);
         };
         if now < upload.progress.max(user.outlet.last_bulk()) + stall {
             return;
@@ -427,7 +451,7 @@ impl<O: Outlet> Session<O> {
         } else {
             "the upload made no progress".to_owned()
         };
-        self.discard_upload();
+        self.discard_upload(now);
         self.dismiss(&who, &reason, now);
     }
 }

@@ -1,8 +1,12 @@
 //! Nodes that the operator sets aside.
 
-use super::room::{Room, VERSIONS, auth, id, node, without_users};
+use super::room::{Room, VERSIONS, admin_auth, auth, id, node, without_users};
+use crate::session::event::End;
 use crate::session::quarantine::ReleaseError;
+use crate::store::Kept;
+use crate::wire::command::Request;
 use crate::wire::dialect::MissingNode;
+use crate::wire::role::Role;
 
 fn quarantine(room: &mut Room, n: u32) -> bool {
     let now = room.now();
@@ -95,4 +99,86 @@ fn its_nodes_are_listed_first() {
         short,
         [(id(1), true, 3), (id(3), false, 5), (id(2), false, 3)]
     );
+}
+
+/// Alice brought one node, which the operator set aside; she is gone.
+fn all_aside(version: &'static str) -> Room {
+    let mut room = Room::new(version);
+    let alice = room.enter(admin_auth("alice", version));
+    room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+    assert!(quarantine(&mut room, 1));
+    room.unlink(&alice, Role::Command, End::Closed);
+    room.pass(2000);
+    room
+}
+
+#[test]
+fn released_during_an_upload_it_reaches_the_uploader() {
+    for version in VERSIONS {
+        let mut room = all_aside(version);
+        let bob = room.enter(admin_auth("bob", version));
+        room.offer(&bob, &[7]);
+        room.pass(200);
+        assert_eq!(release(&mut room, 1), Ok(()));
+        room.hush(&[&bob]);
+        room.bring(&bob, node(7, "COMMON", &[], "seven"));
+        room.ask(&bob, Request::UploadEnd);
+        let told = without_users(room.told(&bob));
+        let expected = ["done", "node 1 COMMON [] one", "right 1 COMMON"];
+        assert_eq!(told, expected, "{version}");
+    }
+}
+
+/// Nobody can finish that upload; it can be joined all the same.
+#[test]
+fn released_during_an_upload_that_breaks_off_it_can_be_joined() {
+    for version in VERSIONS {
+        let mut room = all_aside(version);
+        let bob = room.enter(admin_auth("bob", version));
+        let eve = room.enter(auth("eve", version));
+        room.offer(&bob, &[7]);
+        room.pass(200);
+        assert_eq!(release(&mut room, 1), Ok(()));
+        room.hush(&[&eve]);
+        room.unlink(&bob, Role::Command, End::Closed);
+        room.pass(2000);
+        let told = without_users(room.told(&eve));
+        assert_eq!(told, ["catalog 1"], "{version}");
+    }
+}
+
+#[test]
+fn released_while_all_wait_it_lets_those_in_the_lobby_in() {
+    for version in VERSIONS {
+        let mut room = all_aside(version);
+        let bob = room.enter(auth("bob", version));
+        assert!(room.told(&bob).contains(&"auth LOBBY".to_owned()));
+        assert_eq!(release(&mut room, 1), Ok(()));
+        room.pass(200);
+        let told = without_users(room.told(&bob));
+        assert_eq!(told, ["catalog 1"], "{version}");
+    }
+}
+
+#[test]
+fn who_uploads_is_told_whom_the_operator_gave_its_nodes() {
+    for version in VERSIONS {
+        let mut room = Room::new(version);
+        room.session.restore(Kept::default());
+        let alice = room.enter(admin_auth("alice", version));
+        room.offer(&alice, &[1]);
+        room.pass(200);
+        room.bring(&alice, node(1, "alice", &[], "one"));
+        room.ask(&alice, Request::UploadEnd);
+        room.hush(&[&alice]);
+        let now = room.now();
+        assert_eq!(room.session.assign(&[id(1)], "COMMON", now), Ok(1));
+        room.session.settled(room.session.sequence(), now);
+        let told = without_users(room.told(&alice));
+        assert_eq!(told[0], "done", "{version}: {told:?}");
+        assert!(
+            told.contains(&"right 1 COMMON".to_owned()),
+            "{version}: {told:?}"
+        );
+    }
 }
