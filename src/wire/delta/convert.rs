@@ -5,8 +5,8 @@ use super::document::{self, whole};
 use super::{DeltaError, ELEMENT, Work};
 use crate::wire::pickle::{BigInt, Dict, Items, KeySet, PyType, Value};
 
-/// What a letter costs that becomes a text of its own.
-const LETTER: usize = 2 * ELEMENT;
+/// What a letter costs that becomes a text of its own. Nobody's long texts become lists.
+const LETTER: usize = 8 * ELEMENT;
 
 /// What the type makes of the value. `None` if that fails in Python, which clients skip.
 ///
