@@ -35,6 +35,8 @@ impl World {
         me.down[lane_index(lane)] = false;
         let line = me.line.clone();
         if line.0.dialect.lock().unwrap().is_none() {
+            // Why it was sent away is lost. Whatever it does now, it is told that it is not there.
+            me.state = State::Gone("not logged in".to_owned());
             return;
         }
         if lane == Lane::Data {
