@@ -207,8 +207,17 @@ impl<O: Outlet> Session<O> {
         }
         user.lost_since = Some(user.lost_since.map_or(lost_since, |at| at.min(lost_since)));
         user.resuming = true;
+        user.resumes = Some(now + FRESH_LOGIN);
         user.outlet.hold(true);
         self.at(now + FRESH_LOGIN, Timer::Resume(who.clone()));
+    }
+
+    /// So long after the last link that came up no login has come over any.
+    pub(super) fn resume(&mut self, who: &Identity, now: Instant) {
+        let user = self.users.get(who);
+        if user.is_some_and(|user| user.resumes.is_some_and(|due| due <= now)) {
+            self.resume_now(who, now);
+        }
     }
 
     /// No login came, so the client goes on with what it has: everything that went to it of late

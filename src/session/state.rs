@@ -244,7 +244,7 @@ impl<O: Outlet> Session<O> {
                     self.users_rest = Some(now + USERS_REST * bytes);
                 }
                 Timer::Metadata(who) => self.relay_metadata(&who, now),
-                Timer::Resume(who) => self.resume_now(&who, now),
+                Timer::Resume(who) => self.resume(&who, now),
                 Timer::Converge(who, node) => self.converge(&who, node, now),
                 Timer::DataLink(who) => self.data_link_late(&who, now),
                 Timer::Settle(who, node, data) => self.settle(&who, node, data, now),

@@ -61,6 +61,8 @@ pub(super) struct User<O> {
     pub(super) data_cut: Option<Instant>,
     /// A link came up again, and it is open whether this goes on with the login.
     pub(super) resuming: bool,
+    /// Until when that may be so, unless it says something before.
+    pub(super) resumes: Option<Instant>,
     /// From when on what went to it may be lost, if a link came up again.
     pub(super) lost_since: Option<Instant>,
     /// When an answer to its login or of its transfer went to it that it waits for, unless it has gone on since.
@@ -240,6 +242,7 @@ impl<O> User<O> {
             early_rights: NodeMap::default(),
             cut: None,
             resuming: false,
+            resumes: None,
             lost_since: None,
             answered: Some(now),
             lacks_answer: false,

@@ -265,3 +265,23 @@ fn an_answer_that_waits_is_not_lost() {
         assert_eq!(told, ["done"], "{version}");
     }
 }
+
+/// Blender's restart opens one link after the other.
+#[test]
+fn each_link_that_comes_up_gives_a_login_its_time() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.push(&alice, node(1, "COMMON", &[], "uno"));
+        for role in [Role::Command, Role::Subscriber] {
+            room.unlink(&bob, role, End::Broken);
+        }
+        room.hush(&[&bob]);
+        comes_back(&mut room, &bob, Role::Subscriber);
+        room.pass(600);
+        comes_back(&mut room, &bob, Role::Command);
+        room.pass(600);
+        assert!(bob.state().held, "{version}");
+        room.pass(200);
+        assert!(!bob.state().held, "{version}");
+    }
+}
