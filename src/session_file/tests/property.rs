@@ -31,9 +31,10 @@ fn values() -> impl Strategy<Value = Value> {
 
 fn nodes() -> impl Strategy<Value = Vec<(String, Vec<u32>, Vec<Value>, Protocol)>> {
     let protocol = prop_oneof![Just(Protocol::Three), Just(Protocol::Four)];
+    let all: Vec<u32> = (0..40).collect();
     let node = (
         "[A-Za-zé]{1,10}",
-        proptest::collection::vec(0u32..40, 0..4),
+        prop::sample::subsequence(all, 0..4).prop_shuffle(),
         proptest::collection::vec(values(), 0..4),
         protocol,
     );
