@@ -1,4 +1,4 @@
-"""A line between a client and the server that can be slow, thin, and cut.
+"""A line between a client and the server that can be slow, thin, and cut, and whose links can break one by one.
 
 `Line` listens on the client's side of ports *p* … *p*+3 and forwards to the server's. All lines
 of a runner share one thread. Delay and rate work per direction; the rate is shared fairly between
@@ -53,7 +53,11 @@ class Line:
         self.cut_mode = None
         self.moved = [0, 0]
         self._listeners = []
-        self._pairs = set()
+        # Open connections with the distance of their port, those whose way down leads nowhere, and the ports
+        # that are closed for a moment.
+        self._pairs = {}
+        self._lost = set()
+        self._refused = set()
         self._tasks = set()
         self._flow = None
         self._turns = None
@@ -84,7 +88,7 @@ class Line:
         if self.cut_mode == "blackhole":
             # Nobody answers: hold the connection, as a router that lost its line would.
             await self._flow.wait()
-        if self.cut_mode is not None:
+        if self.cut_mode is not None or offset in self._refused:
             _reset(writer)
             return
         try:
@@ -93,17 +97,18 @@ class Line:
             _reset(writer)
             return
         pair = (writer, upstream[1])
-        self._pairs.add(pair)
+        self._pairs[pair] = offset
         try:
             await asyncio.gather(
-                self._pump(reader, upstream[1], 0), self._pump(upstream[0], writer, 1), return_exceptions=True
+                self._pump(reader, upstream[1], 0), self._pump(upstream[0], writer, 1, pair), return_exceptions=True
             )
         finally:
-            self._pairs.discard(pair)
+            del self._pairs[pair]
+            self._lost.discard(pair)
             for side in pair:
                 side.close()
 
-    async def _pump(self, reader, writer, way):
+    async def _pump(self, reader, writer, way, pair=None):
         """Forwards one direction of one connection until it ends."""
         loop = asyncio.get_running_loop()
         queue = collections.deque()
@@ -145,6 +150,8 @@ class Line:
                     if writer.can_write_eof():
                         writer.write_eof()
                     return
+                if pair in self._lost:
+                    continue
                 writer.write(piece)
                 self.moved[way] += len(piece)
                 await writer.drain()
@@ -178,6 +185,27 @@ class Line:
                         _reset(writer)
                     else:
                         writer.close()
+
+        _loop().call(do())
+
+    def lose(self, offset):
+        """What goes to the client over the present connections to one port is lost from now on."""
+
+        async def do():
+            self._lost |= {pair for pair, at in self._pairs.items() if at == offset}
+
+        _loop().call(do())
+
+    def break_link(self, offset, seconds):
+        """Ends the connections to one port. New ones get through after so many seconds."""
+
+        async def do():
+            self._refused.add(offset)
+            for pair, at in list(self._pairs.items()):
+                if at == offset:
+                    for writer in pair:
+                        _reset(writer)
+            asyncio.get_running_loop().call_later(seconds, self._refused.discard, offset)
 
         _loop().call(do())
 

@@ -136,3 +136,58 @@ def deleted_while_joining(stage):
     # Live data right after the last node is what a lost one would collide with.
     alice.edit(uuid=new, patch={"edited": "after the join"})
     stage.final([alice, bob, carol], count=40)
+
+
+def _with_one_line(stage):
+    """Alice, and bob whose every connection can be broken by itself."""
+    no_heartbeat_over_distance(stage)
+    if stage.key >= (0, 10, 0):
+        raise Impossible("its clients open no connection again")
+    stage.start_server()
+    alice, uuids = stage.host(blocks(6))
+    line = stage.line()
+    bob = stage.join("bob", via=line)
+    stage.wait_equal([alice, bob], count=6)
+    return alice, bob, line, uuids
+
+
+@scenario("m", seconds=60, light=True)
+def data_link_breaks(stage):
+    """New nodes are lost with bob's data link; before it is back all are edited, and half of them deleted."""
+    alice, bob, line, _ = _with_one_line(stage)
+    carol = stage.join("carol")
+    artists = (alice, bob, carol)
+    line.lose(1)
+    new = [alice.add(name=f"new{n}", payload={"n": n}) for n in range(10)]
+    # So they have gone to bob as well.
+    stage.wait_equal([alice, carol], count=16)
+    line.break_link(1, 1.0)
+    for uuid in new:
+        alice.edit(uuid=uuid, patch={"edited": True})
+    for uuid in new[:5]:
+        alice.delete(uuid=uuid, deps=False)
+    stage.wait_equal(artists, count=11)
+    stage.check(bob.state == ACTIVE and bob.exit_reason is None, f"bob: {bob.exit_reason}")
+    stage.final(artists, count=11)
+
+
+@scenario("m", seconds=90, light=True)
+def command_link_breaks(stage):
+    """Bob's command link is dead while somebody joins and moves about, and a node is deleted."""
+    alice, bob, line, uuids = _with_one_line(stage)
+    line.lose(0)
+    carol = stage.join("carol")
+    alice.delete(uuid=uuids["n5"], deps=False)
+    alice.change_owner(uuid=uuids["n0"], owner="alice")
+    stage.wait_equal([alice, carol], count=5)
+    line.break_link(0, 0.5)
+    for frame in range(12):
+        carol.metadata(fields={"frame_current": frame})
+        stage.pause(0.1)
+    artists = (alice, bob, carol)
+    stage.wait_equal(artists, 20, count=5)
+    for artist in artists:
+        stage.check(artist.state == ACTIVE and artist.exit_reason is None, f"{artist.label}: {artist.exit_reason}")
+        stage.check(set(artist.users()) == {"alice", "bob", "carol"}, f"{artist.label} sees {set(artist.users())}")
+    later = stage.final(artists, count=5)
+    stage.check(uuids["n5"] not in later.dump(), "a deleted node came back")
