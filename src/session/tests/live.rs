@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::room::{Room, VERSIONS, auth, delta, id, node, row, without_users};
 use crate::counters::Count;
+use crate::session::Event;
 use crate::wire::command::Request;
 use crate::wire::dialect::Live;
 use crate::wire::node::Update;
@@ -396,4 +397,19 @@ fn a_measured_latency_is_shown_soon() {
     let record = users.as_dict().unwrap().get("bob").unwrap().clone();
     let latency = record.as_dict().unwrap().get("latency").unwrap().as_i64();
     assert_eq!(latency, Some(40));
+}
+
+/// Clients of these versions push what has changed, and take that for a whole node.
+#[test]
+fn what_follows_a_refused_new_node_makes_no_ruin() {
+    for version in ["0.1.42", "0.5.4"] {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.event(&alice, Event::Unfit(id(9)));
+        assert_eq!(room.told(&alice), ["delete 9"], "{version}");
+        // It was under way.
+        alice.state().unseen.insert(id(9));
+        room.update(&alice, delta(9, &[], "+more"));
+        assert!(!room.session.replicas.contains(id(9)), "{version}");
+        assert!(without_users(room.told(&bob)).is_empty(), "{version}");
+    }
 }
