@@ -56,11 +56,15 @@ impl Push {
 impl<O: Outlet> Session<O> {
     /// A node was pushed.
     pub(super) fn update(&mut self, push: Push, now: Instant) {
-        if self.users.get(&push.who).is_none() {
+        let Some(user) = self.users.get_mut(&push.who) else {
             let what = "a node without login";
             self.counters
                 .refuse(Count::RefusedStranger, &push.who, what);
             return;
+        };
+        if user.is_active() {
+            // Nobody pushes who still waits for that.
+            user.answered = None;
         }
         self.counters.add(Count::UpdatesReceived);
         let Some(push) = self.during_upload(push, now) else {

@@ -340,7 +340,6 @@ impl<O: Outlet> Session<O> {
         self.answer(&who, &Answer::UploadDone);
         if let Some(user) = self.users.get_mut(&who) {
             user.stage = Stage::Active;
-            user.answered = Some(now);
         }
         if upload.ended {
             self.show_active(&who);
@@ -356,6 +355,10 @@ impl<O: Outlet> Session<O> {
                 Early::Delete { who, node } => self.delete(&who, node, now),
                 Early::Right { who, nodes, owner } => self.right(&who, &nodes, &owner, now),
             }
+        }
+        if let Some(user) = self.users.get_mut(&who) {
+            // (What it pushed before does not tell that it got this.)
+            user.answered = Some(now);
         }
     }
 

@@ -230,9 +230,15 @@ fn who_has_its_answer_goes_on() {
         room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
         let bob = room.enter(auth("bob", version));
         room.join(&bob);
-        // He has asked for nodes since; and hers would have been a dead link until then.
-        for (peer, millis) in [(&bob, 0), (&alice, 60_000)] {
-            room.pass(millis);
+        let eve = room.enter(admin_auth("eve", version));
+        room.join(&eve);
+        if room.dialect().live == Live::Delta {
+            room.update(&alice, delta(1, &[], "+more"));
+        } else {
+            room.push(&alice, node(1, "COMMON", &[], "more"));
+        }
+        // They have asked for nodes since, or pushed one.
+        for peer in [&bob, &eve, &alice] {
             let told = breaks_for_a_moment(&mut room, peer, Role::Command);
             assert!(
                 !told.iter().any(|line| line.starts_with("bye ")),
