@@ -1,9 +1,11 @@
 //! The first client brings the nodes: offer, transfer, end (wire spec, ServerSnapshot).
 //!
 //! An upload is a transaction. Nothing of it is visible until the last announced node is there;
-//! if the uploader leaves or stalls, all of it is dropped and those in the lobby wait on. What
-//! anybody pushes meanwhile outside the announced set waits until it is done. Nodes are
+//! if the uploader leaves or stalls, all of it is dropped and those in the lobby wait on. What the
+//! uploader pushes meanwhile outside the announced set waits until it is done (`early`). Nodes are
 //! written to the disk as they arrive (`ahead`), since the host waits until all of it is safe.
+
+mod early;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use self::early::Early;
 use super::live::Push;
 use super::outlet::Outlet;
 use super::replicas::cost;
@@ -66,21 +69,6 @@ fn upcoming(node: &NodeState, version: u64) -> Stored {
         tail: Vec::new(),
         aside: None,
     }
-}
-
-/// What has to wait for the end of an upload.
-#[derive(Debug)]
-enum Early {
-    Update(Push),
-    Delete {
-        who: Identity,
-        node: NodeId,
-    },
-    Right {
-        who: Identity,
-        nodes: Vec<NodeId>,
-        owner: String,
-    },
 }
 
 impl<O: Outlet> Session<O> {
@@ -222,43 +210,6 @@ impl<O: Outlet> Session<O> {
         None
     }
 
-    /// Puts a Delete off until the upload is done. Returns whether one runs.
-    pub(super) fn delay_delete(&mut self, who: &Identity, node: NodeId) -> bool {
-        let limit = self.settings.max_session;
-        let Phase::Uploading(upload) = &mut self.phase else {
-            return false;
-        };
-        if upload.hold(limit, 0) {
-            upload.early.push(Early::Delete {
-                who: who.clone(),
-                node,
-            });
-        } else {
-            let what = "a Delete during an upload";
-            self.counters.refuse(Count::RefusedFull, who, what);
-        }
-        true
-    }
-
-    /// Puts a Right off until the upload is done. Returns whether one runs.
-    pub(super) fn delay_right(&mut self, who: &Identity, nodes: &[NodeId], owner: &str) -> bool {
-        let limit = self.settings.max_session;
-        let Phase::Uploading(upload) = &mut self.phase else {
-            return false;
-        };
-        if upload.hold(limit, nodes.len().saturating_mul(36)) {
-            upload.early.push(Early::Right {
-                who: who.clone(),
-                nodes: nodes.to_vec(),
-                owner: owner.to_owned(),
-            });
-        } else {
-            let what = "a Right during an upload";
-            self.counters.refuse(Count::RefusedFull, who, what);
-        }
-        true
-    }
-
     fn take_uploaded(&mut self, mut node: NodeState, now: Instant) {
         let limit = self.settings.max_session;
         let Phase::Uploading(upload) = &mut self.phase else {
@@ -349,13 +300,7 @@ impl<O: Outlet> Session<O> {
             self.send_whole(&who, id);
             self.correct_owner(&who, &[id]);
         }
-        for early in upload.early {
-            match early {
-                Early::Update(push) => self.update(push, now),
-                Early::Delete { who, node } => self.delete(&who, node, now),
-                Early::Right { who, nodes, owner } => self.right(&who, &nodes, &owner, now),
-            }
-        }
+        self.apply_early(upload.early, now);
         if let Some(user) = self.users.get_mut(&who) {
             // (What it pushed before does not tell that it got this.)
             user.answered = Some(now);
@@ -463,21 +408,5 @@ impl<O: Outlet> Session<O> {
         };
         self.discard_upload(now);
         self.dismiss(&who, &reason, now);
-    }
-}
-
-impl Upload {
-    /// Makes place for something that has to wait, if the session's limit allows.
-    fn hold(&mut self, limit: usize, bytes: usize) -> bool {
-        const OVERHEAD: usize = 128;
-        let total = self
-            .early_bytes
-            .saturating_add(bytes)
-            .saturating_add(OVERHEAD);
-        let fits = self.bytes.saturating_add(total) <= limit;
-        if fits {
-            self.early_bytes = total;
-        }
-        fits
     }
 }
