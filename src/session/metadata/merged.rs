@@ -127,15 +127,7 @@ fn weigh(value: &Value, most: usize) -> usize {
         if weight.saturating_add(inside.saturating_mul(EACH)) > most {
             return usize::MAX;
         }
-        match value {
-            Value::List(items)
-            | Value::Tuple(items)
-            | Value::Set(items)
-            | Value::FrozenSet(items)
-            | Value::Opcode(items) => pending.extend(items.iter()),
-            Value::Dict(dict) => pending.extend(dict.iter().flat_map(|(key, value)| [key, value])),
-            _ => {}
-        }
+        value.push_inside(&mut pending);
     }
     weight
 }

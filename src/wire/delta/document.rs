@@ -56,13 +56,7 @@ pub(super) fn weigh(value: &Value, work: &mut Work) -> Result<(), DeltaError> {
         match value {
             Value::Str(text) => work.spend(text.as_bytes().len() / TEXT)?,
             Value::Bytes(bytes) | Value::ByteArray(bytes) => work.spend(bytes.len() / TEXT)?,
-            Value::List(items)
-            | Value::Tuple(items)
-            | Value::Set(items)
-            | Value::FrozenSet(items)
-            | Value::Opcode(items) => pending.extend(items.iter()),
-            Value::Dict(dict) => pending.extend(dict.iter().flat_map(|(key, value)| [key, value])),
-            _ => {}
+            _ => value.push_inside(&mut pending),
         }
     }
     Ok(())

@@ -246,13 +246,7 @@ fn has_binary(value: &Value) -> bool {
             {
                 return true;
             }
-            Value::List(items)
-            | Value::Tuple(items)
-            | Value::Set(items)
-            | Value::FrozenSet(items)
-            | Value::Opcode(items) => pending.extend(items.iter()),
-            Value::Dict(dict) => pending.extend(dict.iter().flat_map(|(key, value)| [key, value])),
-            _ => {}
+            _ => value.push_inside(&mut pending),
         }
     }
     false

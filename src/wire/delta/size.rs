@@ -30,19 +30,14 @@ pub(super) fn size(value: &Value, most: usize) -> usize {
             }
             Value::Bytes(bytes) | Value::ByteArray(bytes) => bytes.len().saturating_add(2),
             Value::Type(_) => 10,
-            Value::List(items)
-            | Value::Tuple(items)
-            | Value::Set(items)
-            | Value::FrozenSet(items)
-            | Value::Opcode(items) => {
-                pending.extend(items.iter());
-                2
-            }
-            Value::Dict(dict) => {
-                pending.extend(dict.iter().flat_map(|(key, value)| [key, value]));
-                2
-            }
+            Value::List(_)
+            | Value::Tuple(_)
+            | Value::Set(_)
+            | Value::FrozenSet(_)
+            | Value::Opcode(_)
+            | Value::Dict(_) => 2,
         };
+        value.push_inside(&mut pending);
         bytes = bytes.saturating_add(own);
         if bytes > most {
             break;

@@ -196,6 +196,19 @@ impl Value {
         }
     }
 
+    /// Puts what is directly inside behind what is still to be looked at: elements, keys, values.
+    pub(crate) fn push_inside<'a>(&'a self, pending: &mut Vec<&'a Self>) {
+        match self {
+            Self::List(items)
+            | Self::Tuple(items)
+            | Self::Set(items)
+            | Self::FrozenSet(items)
+            | Self::Opcode(items) => pending.extend(items.iter()),
+            Self::Dict(dict) => pending.extend(dict.iter().flat_map(|(key, value)| [key, value])),
+            _ => {}
+        }
+    }
+
     /// Whether there are values inside (or could be).
     pub(super) fn is_container(&self) -> bool {
         matches!(
