@@ -406,10 +406,26 @@ async fn backups_are_made_by_themselves() {
     program.signal("TERM");
     assert!(program.wait(PATIENCE).success());
     assert!(!backups(&program).iter().any(|name| name.contains("_stop_")));
+    // Whoever wants none for those who leave has one at the end.
     let mut program = program.start_again(&[("backup.on_leave", "off")]);
-    let _alice = joined(&program, "alice").await;
+    let before = backups(&program);
+    let alice = joined(&program, "alice").await;
+    alice.push(&made(4, "four"));
+    drop((alice, joined_with(&program, "bob", 4).await));
+    for name in ["alice", "bob"] {
+        program.logged("that both have left", |line| {
+            let left = line.get("message")? == "user left" && line.get("user")? == name;
+            left.then_some(())
+        });
+    }
     program.signal("TERM");
     assert!(program.wait(PATIENCE).success());
+    let new: Vec<_> = backups(&program)
+        .into_iter()
+        .filter(|name| !before.contains(name))
+        .collect();
+    assert_eq!(new.len(), 1, "{new:?}");
+    assert!(new[0].starts_with("default_stop_"), "{new:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
