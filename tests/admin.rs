@@ -507,30 +507,49 @@ async fn the_socket_is_the_operators_alone_and_takes_any_nonsense() {
     assert!(ctl(&program, &["users"]).is_ok());
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    let deep = [&[b'['; 60_000][..], b"\n"].concat();
     for nonsense in [
         &b"hello\n"[..],
         b"{\"order\":\"explode\"}\n",
         b"{\"order\":\"kick\"}\n",
         b"\xff\xfe\n",
         b"",
+        &deep,
         &[b'x'; 100_000],
     ] {
         let mut stream = UnixStream::connect(&path).unwrap();
         // It may have heard enough before the end.
         let _ = stream.write_all(nonsense);
         let _ = stream.shutdown(std::net::Shutdown::Write);
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        if !answer.is_empty() {
-            assert!(answer.contains("\"ok\":false"), "{answer}");
-        }
+        let mut answer = Vec::new();
+        // What it leaves unread makes the end of the connection an error, behind the answer.
+        let _ = stream.read_to_end(&mut answer);
+        let shown = String::from_utf8_lossy(&answer);
+        let answer: Value = serde_json::from_slice(&answer)
+            .unwrap_or_else(|error| panic!("{error} in {shown:?}, the answer to {nonsense:?}"));
+        assert_eq!(answer["ok"], false, "{shown}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.starts_with("no order this server knows"), "{shown}");
     }
-    // Others wait in vain, and take nobody's place.
-    let idle: Vec<_> = (0..8)
-        .map(|_| UnixStream::connect(&path).unwrap())
-        .collect();
     assert!(ctl(&program, &["users"]).is_ok());
-    drop(idle);
+}
+
+/// Who has nothing to say holds up orders for a while, if there are as many as may be at a time, and
+/// is then sent away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_on_the_socket_does_not_keep_orders_out() {
+    const TOGETHER: usize = 16;
+    let program = Program::start(&[]);
+    let path = program.data.path().join("ctl-default.sock");
+    let idle = || UnixStream::connect(&path).unwrap();
+    let idle: Vec<_> = (0..TOGETHER).map(|_| idle()).collect();
+    let began = Instant::now();
+    assert!(ctl(&program, &["users"]).is_ok());
+    assert!(began.elapsed() < PATIENCE);
+    // Still there on this side, so it was the server that has given up on them.
+    for mut stream in idle {
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
 }
 
 /// A server that was killed leaves its socket, and the next one takes its place.

@@ -117,10 +117,11 @@ async fn answer<O: Outlet + Sync>(mut stream: UnixStream, desk: Desk<O>) -> io::
         return Err(io::Error::other(format!("ordered by the user {uid}")));
     }
     let (read, mut write) = stream.split();
-    let mut line = String::new();
+    // As bytes: what is no text is answered, too.
+    let mut line = Vec::new();
     let mut limited = BufReader::new(read.take(LONGEST));
-    timeout(PATIENCE, limited.read_line(&mut line)).await??;
-    let answer = match serde_json::from_str::<Order>(&line) {
+    timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await??;
+    let answer = match serde_json::from_slice::<Order>(&line) {
         Ok(order) => {
             info!(name: "ctl.order", order = ?order, "an order");
             // Also if whoever gave it does not wait: what has begun is not left half done.
