@@ -69,7 +69,12 @@ impl Raw {
 
     /// An attacker's PUSH, handshake done.
     pub(crate) async fn push(to: SocketAddr) -> Self {
-        let mut raw = Self::connect(to).await;
+        Self::push_from(ELSEWHERE, to).await
+    }
+
+    /// A PUSH, handshake done.
+    pub(crate) async fn push_from(from: Ipv4Addr, to: SocketAddr) -> Self {
+        let mut raw = Self::connect_from(from, to).await;
         raw.shake(SocketType::Push, None).await.unwrap();
         raw
     }
@@ -138,6 +143,13 @@ impl Raw {
         })
         .await;
         bytes
+    }
+
+    /// Hangs up, and waits until the server has done so, too.
+    pub(crate) async fn hung_up(mut self) {
+        // The server may have been first.
+        let _ = self.stream.shutdown().await;
+        self.closed().await;
     }
 
     /// Waits until the server ends the connection; gives the messages it sent before.

@@ -270,12 +270,7 @@ impl Program {
 
     /// How many files it may have open.
     pub(crate) fn open_files(&self) -> u64 {
-        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
-        let line = limits
-            .lines()
-            .find_map(|line| line.strip_prefix("Max open files"))
-            .unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
+        open_files(self.child.id())
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -361,6 +356,16 @@ impl Drop for Program {
             }
         }
     }
+}
+
+/// How many files a process may have open.
+pub(crate) fn open_files(pid: u32) -> u64 {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// The address in a log line that says where the program listens, in either format.

@@ -1,14 +1,16 @@
 //! Much of what is allowed in small amounts.
 
+use std::net::Ipv4Addr;
+
 use multi_user_server::wire::client::{OwnedAnswer, decode_answer, encode_request};
 use multi_user_server::wire::command::{CommandLimits, Request};
 use multi_user_server::wire::dialect;
 
 use crate::STRANGERS;
 use crate::common::client::{As, Client, auth};
-use crate::common::link::{Link, Via};
+use crate::common::link::Via;
 use crate::common::raw::{ELSEWHERE, Raw};
-use crate::common::server::ADMIN;
+use crate::common::server::{ADMIN, open_files};
 use crate::common::team::{Team, VERSION};
 use crate::common::{identity, node, uuid, within};
 
@@ -105,14 +107,64 @@ async fn a_storm_of_connections_passes() {
     assert!(counters.get("connections") >= 1000);
 }
 
-/// A link for each role under thousands of identities.
+/// A link for each role under thousands of identities, as many at a time as there can be: users come
+/// in meanwhile, and nothing is left of those who have gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn identities_are_not_collected() {
-    let keys = [("net.connections_burst", "100000")];
+    /// The first half fills what the allocator keeps for itself.
+    const IDENTITIES: usize = 4000;
+    const TOGETHER: usize = 500;
+    /// MiB that the links of so many may take.
+    const LINKS: u64 = 64;
+    /// Bytes that may be left of each of the second half: less than what the server knows of one.
+    const LEFT: u64 = 512;
+    let keys = [
+        ("net.max_unauthenticated", "3500"),
+        ("net.max_unauthenticated_per_address", "2500"),
+        ("net.max_per_address", "3000"),
+        ("net.accepts_burst", "100000"),
+        ("net.accepts_per_address_burst", "100000"),
+        ("net.connections_burst", "100000"),
+        ("net.login_deadline", "10m"),
+    ];
     let team = Team::start(&keys).await;
-    for _ in 0..200 {
-        let link = Link::dealer(Via::Elsewhere, team.ports.at(0), &identity()).await;
-        drop(link);
+    // The team's own links need some descriptors here, and its server's files there.
+    let links = team
+        .program
+        .open_files()
+        .min(open_files(std::process::id()))
+        - 200;
+    let together = TOGETHER.min(usize::try_from(links / 4).unwrap());
+    let mut gone = 0;
+    let mut half = None;
+    while gone < IDENTITIES {
+        let mut wave = Vec::new();
+        // Each from an address of its own: one has not so many ports.
+        let from = Ipv4Addr::from(u32::from(ELSEWHERE) + u32::try_from(gone).unwrap());
+        for _ in 0..together {
+            let who = identity();
+            let dealer = |offset| Raw::dealer_from(from, team.ports.at(offset), &who);
+            let push = Raw::push_from(from, team.ports.at(2));
+            let (command, subscriber, publisher, ttl) =
+                tokio::join!(dealer(0), dealer(1), push, dealer(3));
+            wave.extend([command, subscriber, publisher, ttl]);
+        }
+        let mut newcomer = Client::enter(&team.ports, VERSION, Via::Crate, "ivan", As::User).await;
+        newcomer.join().await;
+        newcomer.close();
+        for raw in wave {
+            raw.hung_up().await;
+        }
+        gone += together;
+        if gone >= IDENTITIES / 2 {
+            let (memory, _) = team.program.memory();
+            let (before, then) = *half.get_or_insert((memory, gone));
+            let left = memory.saturating_sub(before);
+            let more = u64::try_from(gone - then).unwrap();
+            assert!(left <= more * LEFT, "{left} bytes are left of {more}");
+        }
     }
-    team.judge(STRANGERS).await;
+    let counters = team.judge(LINKS).await;
+    assert_eq!(counters.get("refused_connections"), 0);
+    assert_eq!(counters.get("late_connections"), 0);
 }
