@@ -31,14 +31,68 @@ struct Small {
     turn: usize,
 }
 
-static SMALL: Mutex<Small> = Mutex::new(Small {
-    classes: [const { Vec::new() }; CLASSES],
-    bytes: 0,
-    turn: 0,
-});
+static SMALL: Mutex<Small> = Mutex::new(Small::EMPTY);
 
 fn small() -> MutexGuard<'static, Small> {
     SMALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Empty memory for a body of this length, if there is some to spare.
+pub(super) fn take(len: usize) -> Option<Vec<u8>> {
+    small().take(len)
+}
+
+/// Keeps a piece that nobody uses any more, or something else of its size, if there is room.
+pub(super) fn keep(piece: Vec<u8>) {
+    // What is freed is freed without the lock.
+    let freed = small().keep(piece);
+    drop(freed);
+}
+
+/// Gives everything to the system that nobody uses.
+pub(super) fn clear() {
+    let all = std::mem::replace(&mut *small(), Small::EMPTY);
+    drop(all);
+}
+
+impl Small {
+    const EMPTY: Self = Self {
+        classes: [const { Vec::new() }; CLASSES],
+        bytes: 0,
+        turn: 0,
+    };
+
+    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        let class = class(len)?;
+        let mut piece = self.classes.get_mut(class)?.pop()?;
+        self.bytes = self.bytes.saturating_sub(piece.capacity());
+        piece.clear();
+        Some(piece)
+    }
+
+    /// Gives back what is not kept: the piece, and one of another size that gives way to those of
+    /// this one.
+    fn keep(&mut self, piece: Vec<u8>) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        let size = piece.capacity();
+        let Some(class) = class(size).filter(|_| room(size) == size) else {
+            return Some((piece, None));
+        };
+        if self.bytes.saturating_add(size) > BYTES {
+            // Rather something of a size that is not in use now.
+            self.turn = (self.turn + 1) % CLASSES;
+            let turn = self.turn;
+            let other = self.classes.get_mut(turn).filter(|_| turn != class);
+            let other = other.and_then(Vec::pop);
+            let freed = other.as_ref().map_or(0, Vec::capacity);
+            self.bytes = self.bytes.saturating_sub(freed);
+            return Some((piece, other));
+        }
+        self.bytes = self.bytes.saturating_add(size);
+        if let Some(pieces) = self.classes.get_mut(class) {
+            pieces.push(piece);
+        }
+        None
+    }
 }
 
 /// Where a size belongs. `None` if it is none of those.
@@ -51,52 +105,6 @@ fn class(size: usize) -> Option<usize> {
     let row = power.checked_div(LEAST)?.checked_ilog2()? as usize;
     let column = room(size).checked_div(step)?.checked_sub(STEPS + 1)?;
     Some(row * STEPS + column)
-}
-
-/// Empty memory for a body of this length, if there is some to spare.
-pub(super) fn take(len: usize) -> Option<Vec<u8>> {
-    let class = class(len)?;
-    let mut small = small();
-    let mut piece = small.classes.get_mut(class)?.pop()?;
-    small.bytes = small.bytes.saturating_sub(piece.capacity());
-    drop(small);
-    piece.clear();
-    Some(piece)
-}
-
-/// Keeps a piece that nobody uses any more. Gives back what is not kept, of which this may be none.
-pub(super) fn keep(piece: Vec<u8>) -> Option<Vec<u8>> {
-    let size = piece.capacity();
-    let Some(class) = class(size).filter(|_| room(size) == size) else {
-        return Some(piece);
-    };
-    let mut small = small();
-    if small.bytes.saturating_add(size) > BYTES {
-        // Rather something of a size that is not in use now.
-        small.turn = (small.turn + 1) % CLASSES;
-        let turn = small.turn;
-        let old = small.classes.get_mut(turn).filter(|_| turn != class)?.pop();
-        small.bytes = small
-            .bytes
-            .saturating_sub(old.as_ref().map_or(0, Vec::capacity));
-        drop(small);
-        drop(old);
-        return Some(piece);
-    }
-    small.bytes = small.bytes.saturating_add(size);
-    if let Some(pieces) = small.classes.get_mut(class) {
-        pieces.push(piece);
-    }
-    None
-}
-
-/// Gives everything to the system that nobody uses.
-pub(super) fn clear() {
-    let mut small = small();
-    small.bytes = 0;
-    let classes = std::mem::replace(&mut small.classes, [const { Vec::new() }; CLASSES]);
-    drop(small);
-    drop(classes);
 }
 
 #[cfg(test)]
@@ -124,29 +132,29 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_fits() {
-        clear();
-        assert_eq!(take(1000), None);
+        let mut small = Small::EMPTY;
+        assert_eq!(small.take(1000), None);
         let piece = Vec::with_capacity(room(1000));
         let at = piece.as_ptr();
-        assert_eq!(keep(piece), None);
-        assert_eq!(take(900), None);
-        let again = take(1000).unwrap();
+        assert_eq!(small.keep(piece), None);
+        assert_eq!(small.take(900), None);
+        let again = small.take(1000).unwrap();
         assert_eq!((again.as_ptr(), again.len()), (at, 0));
         // What grew by itself fits no class.
-        assert!(keep(Vec::with_capacity(room(1000) + 1)).is_some());
+        assert!(small.keep(Vec::with_capacity(room(1000) + 1)).is_some());
 
         for _ in 0..BYTES / 1024 {
-            assert_eq!(keep(Vec::with_capacity(1024)), None);
+            assert_eq!(small.keep(Vec::with_capacity(1024)), None);
         }
-        assert!(keep(Vec::with_capacity(1024)).is_some());
+        assert!(small.keep(Vec::with_capacity(1024)).is_some());
         // Another size takes over.
         let mut kept = 0;
         for _ in 0..100 * CLASSES {
-            kept += usize::from(keep(Vec::with_capacity(4096)).is_none());
-            assert!(small().bytes <= BYTES);
+            kept += usize::from(small.keep(Vec::with_capacity(4096)).is_none());
+            let pieces = small.classes.iter().flatten();
+            assert_eq!(pieces.map(Vec::capacity).sum::<usize>(), small.bytes);
+            assert!(small.bytes <= BYTES);
         }
         assert!(kept > 10, "{kept}");
-        clear();
-        assert_eq!(take(4096), None);
     }
 }
