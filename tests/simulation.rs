@@ -583,7 +583,7 @@ impl Artist {
                 self.store(node);
                 self.fetch_next();
             }
-            Stage::Fetching(..) if self.dialect.queues_while_joining => self.late.push(node),
+            Stage::Fetching(..) if self.dialect.join_done => self.late.push(node),
             Stage::Active => self.store(node),
             stage => panic!("{}: node {} while {stage:?}", self.name, node.id),
         }

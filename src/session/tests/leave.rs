@@ -1,8 +1,6 @@
 //! Leaving and coming back.
 
-use super::room::{
-    Recorder, Room, VERSIONS, admin_auth, auth, delta, id, node, row, without_users,
-};
+use super::room::{Recorder, Room, VERSIONS, admin_auth, auth, delta, id, node, without_users};
 use crate::counters::Count;
 use crate::session::Event;
 use crate::session::event::End;
@@ -151,7 +149,6 @@ fn the_last_users_nodes_are_free_too() {
 fn a_good_bye_is_answered_after_the_client_expects_it() {
     for version in ["0.0.3", "0.0.11"] {
         let (mut room, _, bob) = Room::busy(version);
-        assert!(row(version).says_goodbye);
         room.ask(&bob, Request::Disconnect);
         room.pass(50);
         assert!(room.told(&bob).is_empty(), "{version}");

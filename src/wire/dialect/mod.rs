@@ -4,12 +4,15 @@
 //! that differs between clients is a trait of that row: the codecs ([`command`](super::command),
 //! [`node`](super::node)) are driven by it, and the session asks it who gets which echo and when.
 //! Each row is written as its predecessor plus what changed, so the table reads as a history.
+//!
+//! Where all clients can be treated alike there is no trait, though they differ: whoever says good-bye
+//! is answered (clients up to 0.0.15 do, and wait for it), whoever asks for the server info is told
+//! (they do from G17 on), and nothing live goes to those who are joining (0.7.0–0.7.2 end if a
+//! Commit is among it).
 
 mod table;
 mod traits;
 mod version;
-
-use std::time::Duration;
 
 use self::table::DIALECTS;
 pub use self::traits::{
@@ -56,12 +59,10 @@ pub struct Dialect {
     /// Whether a user's `status` becomes 2 when its join or upload is done, followed by the users
     /// dict to everybody (G3).
     pub active_status_on_done: bool,
-    /// Whether a late joiner says `DONE` after its last node (G3). Before, the server knows it is
-    /// done when the whole catalog was asked for and sent.
+    /// Whether a late joiner says `DONE` after its last node (G3), until when it queues live updates.
+    /// Before, the server knows it is done when the whole catalog was asked for and sent, and any
+    /// node but the awaited one is its end.
     pub join_done: bool,
-    /// Whether a joining client queues live updates from its first `GET` on (G3). G1–G2 clients
-    /// die of any node but the awaited one: hold live data back until the last one was sent.
-    pub queues_while_joining: bool,
     /// Whether the sender of a Delete or Right gets it back and only then applies it (G9). Before,
     /// senders have applied it already and must not get it.
     pub echo_edits: bool,
@@ -73,22 +74,12 @@ pub struct Dialect {
     pub missing_node: MissingNode,
     /// Who drives the TTL channel, and how fast.
     pub heartbeat: Heartbeat,
-    /// How much longer than its configured timeout a client waits for a `PING` before it gives up
-    /// (none in G1–G2 and up to 0.0.21a8, 1 s from then on).
-    pub client_timeout_slack: Duration,
     /// Answers to a `ServerSnapshot` INIT must come 100 ms after it or later (0.0.3–0.1.26): these
     /// clients change state only after sending, in another thread than the one that receives.
     pub slow_answers: bool,
-    /// Whether a leaving client sends a Disconnect and waits for one in return (0.0.3–0.0.15).
-    pub says_goodbye: bool,
     /// Pickle protocol of what the server sends: 3 in G1–G2 (as their own servers on Python 3.7
     /// did), 4 from then on. Clients read either.
     pub pickle: Protocol,
-    /// A Commit may reach a joining client only after its `DONE` (0.7.0–0.7.2 crash on one among
-    /// their late updates).
-    pub holds_commits_until_done: bool,
-    /// Whether clients ask for the server info without logging in (G17).
-    pub server_info: bool,
     /// Whether the answer to an accepted login waits for the client's data link (G19).
     pub withholds_login_until_data_link: bool,
 }
@@ -276,9 +267,7 @@ mod tests {
         ] {
             assert_eq!(row(version).family, family, "{version}");
         }
-        assert!(row("0.0.15").says_goodbye && !row("0.0.16").says_goodbye);
         assert!(row("0.1.26").slow_answers && !row("0.1.30").slow_answers);
-        assert!(row("0.7.2").holds_commits_until_done && !row("0.7.3").holds_commits_until_done);
         assert_eq!(row("0.1.33").join, Transfer::DataLink);
         assert_eq!(row("0.1.35").join, Transfer::Set);
         assert_eq!(row("0.1.36").join, Transfer::DataLink);

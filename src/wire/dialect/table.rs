@@ -1,7 +1,5 @@
 //! The rows, each its predecessor plus what changed.
 
-use std::time::Duration;
-
 use super::{
     Dialect, Family, Framing, Heartbeat, Live, MetadataFanOut, MissingNode, NodeFrames, Passwords,
     Ports, RightShape, SetShape, Transfer, UsersAtLogin, Version,
@@ -9,10 +7,9 @@ use super::{
 use crate::wire::pickle::Protocol;
 
 /// All rows, ordered by version.
-pub(super) static DIALECTS: [Dialect; 27] = [
+pub(super) static DIALECTS: [Dialect; 25] = [
     G1,
     G2_FIRST,
-    G2_GOODBYE,
     G2,
     G3_ECHO,
     G3_EARLY,
@@ -31,7 +28,6 @@ pub(super) static DIALECTS: [Dialect; 27] = [
     G12,
     G13,
     G14,
-    G15_HOLDING,
     G15,
     G16,
     G17,
@@ -57,18 +53,13 @@ const G1: Dialect = Dialect {
     users_at_login: UsersAtLogin::Never,
     active_status_on_done: false,
     join_done: false,
-    queues_while_joining: false,
     echo_edits: false,
     metadata: MetadataFanOut::UsersDictToAll,
     right: RightShape::One,
     missing_node: MissingNode::LastKnown,
     heartbeat: Heartbeat::Echo50ms { ahead: 8 },
-    client_timeout_slack: Duration::ZERO,
     slow_answers: true,
-    says_goodbye: true,
     pickle: Protocol::Three,
-    holds_commits_until_done: false,
-    server_info: false,
     withholds_login_until_data_link: false,
 };
 
@@ -80,18 +71,11 @@ const G2_FIRST: Dialect = Dialect {
     ..G1
 };
 
-const G2_GOODBYE: Dialect = Dialect {
+const G2: Dialect = Dialect {
     first: Version::new(0, 0, 12),
-    last: Version::new(0, 0, 15),
+    last: Version::new(0, 0, 21).alpha(3),
     heartbeat: Heartbeat::Echo50ms { ahead: 1 },
     ..G2_FIRST
-};
-
-const G2: Dialect = Dialect {
-    first: Version::new(0, 0, 16),
-    last: Version::new(0, 0, 21).alpha(3),
-    says_goodbye: false,
-    ..G2_GOODBYE
 };
 
 // The alphas of 0.0.21 came to it in steps, and tried pickle for payloads for three days.
@@ -103,7 +87,6 @@ const G3_ECHO: Dialect = Dialect {
     users_at_login: UsersAtLogin::BeforeAnswer,
     active_status_on_done: true,
     join_done: true,
-    queues_while_joining: true,
     pickle: Protocol::Four,
     ..G2
 };
@@ -112,7 +95,6 @@ const G3_EARLY: Dialect = Dialect {
     first: Version::new(0, 0, 21).alpha(9),
     last: Version::new(0, 0, 21).alpha(16),
     heartbeat: Heartbeat::EverySecond,
-    client_timeout_slack: Duration::from_secs(1),
     ..G3_ECHO
 };
 
@@ -237,21 +219,13 @@ const G14: Dialect = Dialect {
     ..G13
 };
 
-const G15_HOLDING: Dialect = Dialect {
+const G15: Dialect = Dialect {
     generation: 15,
     first: Version::new(0, 7, 0),
-    last: Version::new(0, 7, 2),
+    last: Version::new(0, 7, 3),
     node: NodeFrames::Objects,
     live: Live::NodeOrCommit,
-    holds_commits_until_done: true,
     ..G14
-};
-
-const G15: Dialect = Dialect {
-    first: Version::new(0, 7, 3),
-    last: Version::new(0, 7, 3),
-    holds_commits_until_done: false,
-    ..G15_HOLDING
 };
 
 const G16: Dialect = Dialect {
@@ -267,7 +241,6 @@ const G17: Dialect = Dialect {
     first: Version::new(0, 9, 1),
     last: Version::new(0, 9, 5),
     passwords: Passwords::Two,
-    server_info: true,
     ..G16
 };
 

@@ -122,7 +122,7 @@ impl World {
     }
 
     fn arrived(&mut self, client: usize, update: Update, set: bool) {
-        let queues = self.dialect.queues_while_joining;
+        let queues = self.dialect.join_done;
         let by_data = self.dialect.join == Transfer::DataLink;
         let ruins = !self.dialect.echo_edits;
         let me = &mut self.clients[client];
