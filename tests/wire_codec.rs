@@ -16,7 +16,6 @@ use bytes::Bytes;
 use multi_user_server::wire::client::{OwnedAnswer, decode_answer, encode_request, encode_update};
 use multi_user_server::wire::command::{
     Answer, Auth, CommandError, CommandLimits, Credentials, Request, decode, encode,
-    encode_framed_as,
 };
 use multi_user_server::wire::dialect::{
     Dialect, Framing, Live, NodeFrames, Passwords, RightShape, SetShape, dialects, for_version,
@@ -363,15 +362,15 @@ fn the_bare_end_of_an_upload_is_one() {
 }
 
 #[test]
-fn strangers_are_answered_in_their_own_framing() {
-    for framing in [Framing::Named, Framing::Numbered] {
+fn answers_have_the_framing_of_their_row() {
+    for dialect in dialects() {
         let reason = "wrong port";
-        let messages = encode_framed_as(framing, &Answer::Disconnect { reason });
+        let messages = encode(dialect, &Answer::Disconnect { reason });
         let answer = decode_answer(&messages[0], &COMMAND_LIMITS).unwrap();
         let reason = reason.to_owned();
         assert_eq!(answer, OwnedAnswer::Disconnect { reason });
         let numbered = messages[0].frames()[0].first() == Some(&0x80);
-        assert_eq!(numbered, framing == Framing::Numbered);
+        assert_eq!(numbered, dialect.commands == Framing::Numbered);
     }
 }
 

@@ -35,8 +35,7 @@ use self::places::{Count, Place, Places};
 use super::rates::{Global, Keyed, Rate};
 use super::source::Source;
 
-/// The limits. The defaults suit a server that is open to the internet and has some dozens of
-/// users, perhaps all behind one address.
+/// The limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionConfig {
     /// Connections in all. A user has three or four.
@@ -70,27 +69,6 @@ pub struct AdmissionConfig {
     pub shared: Vec<IpAddr>,
     /// Attempts to log in from those, all together.
     pub shared_logins: Rate,
-}
-
-impl Default for AdmissionConfig {
-    fn default() -> Self {
-        Self {
-            connections: 2048,
-            strangers: 256,
-            source_connections: 256,
-            source_strangers: 64,
-            home_places: 16,
-            home_kept: Duration::from_secs(60),
-            stranger_memory: 64 * 1024,
-            strangers_memory: 16 * 1024 * 1024,
-            accepts: Rate::new(1000, 2),
-            source_accepts: Rate::new(256, 30),
-            source_newcomers: Rate::new(128, 500),
-            source_logins: Rate::new(60, 2000),
-            shared: Vec::new(),
-            shared_logins: Rate::new(240, 250),
-        }
-    }
 }
 
 /// Why a connection, or what it asked for, was refused.
@@ -252,41 +230,6 @@ impl Admission {
         places.sources.shrink_to_fit();
         places.homes.sweep(self.shared.config.home_kept);
     }
-
-    /// What is taken at present, for status and metrics.
-    pub fn usage(&self) -> Usage {
-        let shared = &self.shared;
-        let places = shared.places();
-        Usage {
-            connections: places.all.connections,
-            strangers: places.all.strangers.saturating_add(places.kept),
-            strangers_memory: places.memory.saturating_add(places.kept_memory),
-            sources: places.sources.len(),
-            homes: places.homes.len(),
-            remembered: shared
-                .source_accepts
-                .len()
-                .max(shared.source_newcomers.len())
-                .max(shared.source_logins.len()),
-        }
-    }
-}
-
-/// What is taken at present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Connections.
-    pub connections: usize,
-    /// Connections on which nobody is logged in.
-    pub strangers: usize,
-    /// Bytes buffered for those.
-    pub strangers_memory: usize,
-    /// Sources with connections.
-    pub sources: usize,
-    /// Sources for which places are kept.
-    pub homes: usize,
-    /// Sources that a rate limit remembers, in the limit that remembers most.
-    pub remembered: usize,
 }
 
 /// The places of one connection, which are free again when it is dropped.

@@ -150,15 +150,6 @@ impl<L: Listener> Acceptor<L> {
             tokio::time::sleep(pause).await;
         }
     }
-
-    /// The address peers connect to.
-    ///
-    /// # Errors
-    ///
-    /// If the system does not tell.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
 }
 
 /// A port could not be opened.
@@ -345,10 +336,9 @@ mod tests {
     #[tokio::test]
     async fn accepts_over_tcp_without_delay() {
         let listener = bind(&[(LOOPBACK, 0)], UNSENT).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
         let mut acceptor = Acceptor::new(listener);
-        let mut client = TcpStream::connect(acceptor.local_addr().unwrap())
-            .await
-            .unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
         let (mut stream, peer) = acceptor.next().await;
         assert_eq!(peer, client.local_addr().unwrap());
         assert!(stream.stream().nodelay().unwrap());
@@ -372,8 +362,8 @@ mod tests {
         let after = Duration::from_secs(35);
         let listener = bind(&[(LOOPBACK, 0)], UNSENT).unwrap().remove(0);
         find_dead(&listener, after);
+        let address = listener.local_addr().unwrap();
         let mut acceptor = Acceptor::new(listener);
-        let address = acceptor.local_addr().unwrap();
         let (_client, (stream, _)) = tokio::join!(TcpStream::connect(address), acceptor.next());
         let socket = SockRef::from(stream.stream());
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(after));

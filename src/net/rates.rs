@@ -22,7 +22,8 @@ pub struct Rate {
 
 impl Rate {
     /// So often at once, then once in so many milliseconds.
-    pub const fn new(burst: u32, every_ms: u64) -> Self {
+    #[cfg(test)]
+    pub(super) const fn new(burst: u32, every_ms: u64) -> Self {
         Self {
             burst,
             every: Duration::from_millis(every_ms),
@@ -82,6 +83,7 @@ impl Keyed {
     }
 
     /// How many sources are remembered.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, RateLimiter::len)
     }

@@ -78,6 +78,7 @@ impl Homes {
     }
 
     /// How many are remembered.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

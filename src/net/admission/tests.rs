@@ -7,6 +7,26 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// Room for some dozens of users, perhaps all behind one address.
+fn roomy() -> AdmissionConfig {
+    AdmissionConfig {
+        connections: 2048,
+        strangers: 256,
+        source_connections: 256,
+        source_strangers: 64,
+        home_places: 16,
+        home_kept: Duration::from_secs(60),
+        stranger_memory: 64 * 1024,
+        strangers_memory: 16 * 1024 * 1024,
+        accepts: Rate::new(1000, 2),
+        source_accepts: Rate::new(256, 30),
+        source_newcomers: Rate::new(128, 500),
+        source_logins: Rate::new(60, 2000),
+        shared: Vec::new(),
+        shared_logins: Rate::new(240, 250),
+    }
+}
+
 fn small() -> AdmissionConfig {
     AdmissionConfig {
         connections: 6,
@@ -16,7 +36,44 @@ fn small() -> AdmissionConfig {
         stranger_memory: 100,
         strangers_memory: 150,
         home_places: 1,
-        ..AdmissionConfig::default()
+        ..roomy()
+    }
+}
+
+/// What is taken at present.
+#[derive(Debug)]
+struct Usage {
+    /// Connections.
+    connections: usize,
+    /// Connections on which nobody is logged in.
+    strangers: usize,
+    /// Bytes buffered for those.
+    strangers_memory: usize,
+    /// Sources with connections.
+    sources: usize,
+    /// Sources for which places are kept.
+    homes: usize,
+    /// Sources that a rate limit remembers, in the limit that remembers most.
+    remembered: usize,
+}
+
+impl Admission {
+    /// What is taken at present.
+    fn usage(&self) -> Usage {
+        let shared = &self.shared;
+        let places = shared.places();
+        Usage {
+            connections: places.all.connections,
+            strangers: places.all.strangers.saturating_add(places.kept),
+            strangers_memory: places.memory.saturating_add(places.kept_memory),
+            sources: places.sources.len(),
+            homes: places.homes.len(),
+            remembered: shared
+                .source_accepts
+                .len()
+                .max(shared.source_newcomers.len())
+                .max(shared.source_logins.len()),
+        }
     }
 }
 
@@ -85,7 +142,7 @@ async fn floods_are_stopped_and_forgiven() {
     let admission = Admission::new(AdmissionConfig {
         accepts: Rate::new(5, 1000),
         source_accepts: Rate::new(3, 2000),
-        ..AdmissionConfig::default()
+        ..roomy()
     });
     let admit = |host: u8| refusal(admission.admit(IpAddr::from([192, 0, 2, host])));
     assert_eq!([admit(1), admit(1), admit(1)], [None; 3]);
@@ -101,7 +158,7 @@ async fn floods_are_stopped_and_forgiven() {
 async fn known_identities_are_no_newcomers() {
     let admission = Admission::new(AdmissionConfig {
         source_newcomers: Rate::new(2, 1000),
-        ..AdmissionConfig::default()
+        ..roomy()
     });
     let permit = admission.admit(address("192.0.2.1")).unwrap();
     for _ in 0..10 {
@@ -117,7 +174,7 @@ async fn known_identities_are_no_newcomers() {
 async fn passwords_are_tried_slowly_and_sources_forgotten() {
     let admission = Admission::new(AdmissionConfig {
         source_logins: Rate::new(2, 1000),
-        ..AdmissionConfig::default()
+        ..roomy()
     });
     let network: Vec<_> = (1..4_u128)
         .map(|host| address("2001:db8::").with(host))

@@ -2,31 +2,17 @@
 
 use super::kind::{self, Kind};
 use super::{Answer, set};
-use crate::wire::dialect::{Dialect, Framing, RightShape};
+use crate::wire::dialect::{Dialect, RightShape};
 use crate::wire::message::Message;
 use crate::wire::payload;
 use crate::wire::pickle::Value;
 
 /// An answer as a dialect's clients expect it. Usually one message; a Right of several nodes is
-/// several where clients know only single ones (G1–G15), and none when it names no node there.
+/// several where clients know only single ones (G1–G15), and none when it names no node there. There
+/// is none either for what the framing has no word for (the server info in class names).
 pub fn encode(dialect: &Dialect, answer: &Answer<'_>) -> Vec<Message> {
-    framed_as(dialect.commands, dialect, answer)
-}
-
-/// An answer to a peer whose dialect is not known (yet), framed like its own command. Nothing is
-/// returned for what that framing cannot say (the server info in class names).
-pub fn encode_framed_as(framing: Framing, answer: &Answer<'_>) -> Vec<Message> {
-    // Every known stranger's client reads protocol 4, and what a stranger gets (a refusal, a
-    // Disconnect, the server info) has the same shape in every row.
-    match crate::wire::dialect::dialects().last() {
-        Some(dialect) => framed_as(framing, dialect, answer),
-        None => Vec::new(),
-    }
-}
-
-fn framed_as(framing: Framing, dialect: &Dialect, answer: &Answer<'_>) -> Vec<Message> {
     let message = |kind, owner: &str, value: &Value| {
-        kind::message(framing, dialect.pickle, kind, owner, value)
+        kind::message(dialect.commands, dialect.pickle, kind, owner, value)
             .into_iter()
             .collect::<Vec<_>>()
     };

@@ -14,8 +14,8 @@ use thiserror::Error;
 
 pub use self::decode::decode;
 pub(super) use self::decode::{Parts, dict, parts, request, state as state_of};
+pub use self::encode::encode;
 pub(super) use self::encode::{REMOVED, right, set_data, state};
-pub use self::encode::{encode, encode_framed_as};
 pub(super) use self::kind::{Kind, message};
 pub(super) use self::set::{decode as decode_set, encode as encode_set};
 use super::dialect::Framing;

@@ -152,14 +152,6 @@ impl Value {
         }
     }
 
-    /// The elements of a `list`.
-    pub fn as_list(&self) -> Option<&[Self]> {
-        match self {
-            Self::List(items) => Some(items),
-            _ => None,
-        }
-    }
-
     /// The elements of a `list` or `tuple`.
     pub fn as_sequence(&self) -> Option<&[Self]> {
         match self {
