@@ -35,12 +35,11 @@ pub struct Status {
     pub failed: Option<String>,
 }
 
-enum Order {
-    Make {
-        reason: Reason,
-        when: When,
-        done: oneshot::Sender<Result<Option<Made>, BackupError>>,
-    },
+/// To make a backup.
+struct Order {
+    reason: Reason,
+    when: When,
+    done: oneshot::Sender<Result<Option<Made>, BackupError>>,
 }
 
 /// Which sessions a backup is made of.
@@ -116,7 +115,7 @@ impl Backups {
     #[cfg(unix)]
     pub(crate) fn make_soon(&self, reason: Reason) {
         let (done, _) = oneshot::channel();
-        let order = Order::Make {
+        let order = Order {
             reason,
             when: When::Always,
             done,
@@ -128,7 +127,7 @@ impl Backups {
 
     async fn order(&self, reason: Reason, when: When) -> Result<Option<Made>, BackupError> {
         let (done, made) = oneshot::channel();
-        let order = Order::Make { reason, when, done };
+        let order = Order { reason, when, done };
         let sent = self.orders.send(order).await;
         sent.map_err(|_| BackupError::Ended)?;
         made.await.map_err(|_| BackupError::Ended)?
@@ -236,7 +235,7 @@ impl<O: Outlet + Sync> Task<O> {
                 () = abandoned => Woken::Abandoned,
             };
             match woken {
-                Woken::Order(Order::Make { reason, when, done }) => {
+                Woken::Order(Order { reason, when, done }) => {
                     let made = self.make(reason, when).await;
                     let _ = done.send(made);
                 }
