@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -139,11 +138,6 @@ pub struct Owned {
     pub nodes: usize,
     /// Their bytes.
     pub bytes: usize,
-}
-
-pub(super) fn unix(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 impl fmt::Display for Answer {

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::answer::{Answer, Owned, unix};
+use super::answer::{Answer, Owned};
 use super::exchange;
 use super::order::Order;
 use super::stats::{BackupStats, DurabilityStats, Stats};
-use crate::backup::{self, Backups, Reason, Swapped};
+use crate::backup::{self, Backups, Reason, Swapped, unix_seconds};
 use crate::counters::Counters;
 use crate::session::snapshot::Durability;
 use crate::session::{Handle, Listed, Outlet, Session, Snapshot};
@@ -314,7 +314,7 @@ impl<O: Outlet + Sync> Desk<O> {
         let status = self.backups.status();
         let backup = BackupStats {
             last: status.last.map(|made| made.path),
-            at: status.at.map(unix),
+            at: status.at.map(unix_seconds),
             failed: status.failed,
         };
         let counters = self.counters.to_json();

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::answer::{count, size, unix};
+use super::answer::{count, size};
+use crate::backup::unix_seconds;
 use crate::session::snapshot::Durability;
 use crate::text::shown;
 
@@ -70,7 +71,7 @@ impl DurabilityStats {
             Durability::Ok => plain("ok"),
             Durability::Degraded { since, why } => Self {
                 state: "degraded",
-                since: Some(unix(*since)),
+                since: Some(unix_seconds(*since)),
                 why: Some(why.clone()),
                 damaged,
             },

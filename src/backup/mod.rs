@@ -148,8 +148,8 @@ pub fn directory(config: &Config, session: &str) -> PathBuf {
         .join(session)
 }
 
-/// Seconds since 1970, negative times counted as none.
-fn seconds(time: SystemTime) -> u64 {
+/// Seconds since 1970; none for times before.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{Reason, seconds};
+use super::{Reason, unix_seconds};
 
 /// What the name of a file ends with that the add-on opens.
 pub(super) const ADD_ON: &str = "db";
@@ -65,7 +65,7 @@ fn parse(session: &str, name: &str) -> Option<(Reason, u64)> {
     let time = humantime::parse_rfc3339(&format!("{year}-{month}-{day}T{clock}Z")).ok()?;
     let again = parts.next();
     let fits = again.is_none_or(|again| again.parse::<u32>().is_ok()) && parts.next().is_none();
-    fits.then(|| (reason, seconds(time)))
+    fits.then(|| (reason, unix_seconds(time)))
 }
 
 /// The backups of a session, the newest first. What else is in the directory is left alone.

@@ -18,8 +18,8 @@ use thiserror::Error;
 
 use self::report::{Emptied, Imported, Kept, Listing, Recovered, Shown};
 use self::sound::{Sound, whole};
-use super::answer::{Answer, unix};
-use crate::backup::{self, BackupError, Reason};
+use super::answer::Answer;
+use crate::backup::{self, BackupError, Reason, unix_seconds};
 use crate::cli::SessionCommand;
 use crate::config::{Config, available_memory, is_session_name};
 use crate::session::{Snapshot, settings};
@@ -420,7 +420,7 @@ impl<'a> Here<'a> {
 
     /// Gives the damaged session's folder another name, under which it stays.
     fn set_aside(&self) -> Result<PathBuf, SessionError> {
-        let mut number = unix(SystemTime::now());
+        let mut number = unix_seconds(SystemTime::now());
         let damaged = loop {
             let damaged = self.beside(&format!("damaged-{number}"));
             if !damaged.exists() {
