@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::stats::Stats;
 use crate::backup::{Found, Made};
-use crate::session::{Listed, Present};
+use crate::session::{Listed, UserInfo};
 use crate::text::shown;
 use crate::wire::identity::NodeId;
 
@@ -21,7 +21,7 @@ pub enum Answer {
     /// Who is in the session.
     Users {
         /// All of them, by name.
-        users: Vec<Present>,
+        users: Vec<UserInfo>,
     },
     /// Somebody was removed.
     Kicked {
@@ -201,7 +201,7 @@ impl fmt::Display for Answer {
     }
 }
 
-fn show_users(f: &mut fmt::Formatter<'_>, users: &[Present]) -> fmt::Result {
+fn show_users(f: &mut fmt::Formatter<'_>, users: &[UserInfo]) -> fmt::Result {
     writeln!(f, "{} online", count(users.len(), "user"))?;
     for user in users {
         let role = if user.admin { "admin" } else { "" };

@@ -89,7 +89,7 @@ impl<O: Outlet + Sync> Desk<O> {
     pub(crate) async fn perform(&self, order: Order) -> Result<Answer, String> {
         match order {
             Order::Users => {
-                let users = self.ask(|session, _| session.present()).await?;
+                let users = self.ask(|session, _| session.user_infos()).await?;
                 Ok(Answer::Users { users })
             }
             Order::Kick { name } => self.kick(name).await,

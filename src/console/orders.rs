@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::admin::Order;
 use crate::admin::order::notice;
-use crate::session::{Listed, Present};
+use crate::session::{Listed, UserInfo};
 
 /// Nodes offered for completion.
 const OFFERED: usize = 20;
@@ -136,7 +136,7 @@ pub(super) fn help() -> String {
 /// somebody present, or a node.
 pub(super) fn complete(
     line: &str,
-    present: impl FnOnce() -> Vec<Present>,
+    present: impl FnOnce() -> Vec<UserInfo>,
     nodes: impl FnOnce() -> Vec<Listed>,
 ) -> (usize, Vec<String>) {
     for (order, aside) in [("quarantine ", false), ("release ", true)] {
@@ -169,8 +169,8 @@ mod tests {
     use super::*;
     use crate::wire::identity::NodeId;
 
-    fn present() -> Vec<Present> {
-        let user = |name: &str| Present {
+    fn present() -> Vec<UserInfo> {
+        let user = |name: &str| UserInfo {
             name: name.to_owned(),
             admin: false,
             latency_ms: None,

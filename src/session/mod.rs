@@ -40,7 +40,7 @@ mod wipe;
 
 pub use self::actor::{Handle, Kept, spawn};
 pub use self::event::Event;
-pub use self::operator::{Listed, Present};
+pub use self::operator::{Listed, UserInfo};
 pub use self::outlet::Outlet;
 pub use self::settings::Settings;
 pub use self::snapshot::Snapshot;

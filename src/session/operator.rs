@@ -17,7 +17,7 @@ use crate::wire::identity::{Identity, NodeId};
 
 /// A user as the operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Present {
+pub struct UserInfo {
     /// What it is called.
     pub name: String,
     /// Whether it may kick and take what others own.
@@ -73,11 +73,11 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Everybody who is logged in, by name.
-    pub fn present(&self) -> Vec<Present> {
+    pub fn user_infos(&self) -> Vec<UserInfo> {
         let mut all: Vec<_> = self
             .users
             .iter()
-            .map(|(_, user)| Present {
+            .map(|(_, user)| UserInfo {
                 name: user.name.to_string(),
                 admin: user.admin,
                 latency_ms: (user.latency != LATENCY_UNKNOWN)
