@@ -28,9 +28,10 @@ pub use self::policy::Policy;
 pub use self::read::{Limits, read_file};
 pub use self::retention::Keep;
 pub use self::swap::{SwapError, Swapped, swap};
-pub use self::task::{Backups, Status, Wanted, start};
+pub use self::task::{Backups, Status, start};
 pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;
+use crate::session::snapshot::Occasion;
 use crate::wire::identity::NodeId;
 
 /// Why a backup is made. It becomes part of the file's name.
@@ -80,14 +81,23 @@ impl Reason {
             Self::Manual => "manual",
             Self::Reset => "reset",
             Self::Restore => "restore",
-            Self::Version => "version",
-            Self::Deletion => "deletion",
+            Self::Version => Occasion::Version.word(),
+            Self::Deletion => Occasion::Deletion.word(),
         }
     }
 
     /// The reason of this word.
     pub(crate) fn of(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
+}
+
+impl From<Occasion> for Reason {
+    fn from(occasion: Occasion) -> Self {
+        match occasion {
+            Occasion::Version => Self::Version,
+            Occasion::Deletion => Self::Deletion,
+        }
     }
 }
 

@@ -14,10 +14,8 @@ use tracing::{error, info, warn};
 use super::write::{self, Place, contents};
 use super::{BackupError, Made, Policy, Reason};
 use crate::config::{Interval, WhenEmpty};
+use crate::session::snapshot::Wanted;
 use crate::session::{Handle, Outlet, Snapshot};
-
-/// What the session has saved by itself, at the moment of which it is to be saved.
-pub type Wanted = (Reason, Snapshot);
 
 /// Orders that may wait.
 const INBOX: usize = 16;
@@ -239,10 +237,10 @@ impl<O: Outlet + Sync> Task<O> {
                     let made = self.make(reason, when).await;
                     let _ = done.send(made);
                 }
-                Woken::Wanted((reason, snapshot)) => {
+                Woken::Wanted((occasion, snapshot)) => {
                     if self.is_news(&snapshot) {
                         // What failed is in the log.
-                        let _ = self.write(reason, snapshot, true).await;
+                        let _ = self.write(occasion.into(), snapshot, true).await;
                     }
                 }
                 Woken::Time => drop(self.make(Reason::Interval, When::IfChanged).await),

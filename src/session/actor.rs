@@ -17,8 +17,8 @@ use super::gate::Gate;
 use super::keeping::Keeping;
 use super::outlet::Outlet;
 use super::settings::Settings;
+use super::snapshot::Wanted;
 use super::state::Session;
-use crate::backup;
 use crate::counters::{Count, Counters};
 use crate::store::{Keeper, Written};
 
@@ -202,7 +202,7 @@ pub fn spawn<O: Outlet + Sync>(
     settings: Settings,
     counters: Arc<Counters>,
     kept: Option<Kept>,
-    backups: mpsc::Sender<backup::Wanted>,
+    backups: mpsc::Sender<Wanted>,
 ) -> Handle<O> {
     let (inbox, letters) = mpsc::channel(INBOX);
     let (counted, user_count) = watch::channel(0);
@@ -271,7 +271,7 @@ struct Ends {
     gate: Gate,
     counters: Arc<Counters>,
     user_count: watch::Sender<usize>,
-    backups: mpsc::Sender<backup::Wanted>,
+    backups: mpsc::Sender<Wanted>,
 }
 
 async fn run<O: Outlet>(
@@ -352,10 +352,10 @@ async fn run<O: Outlet>(
             }
         }
         guarded(&counters, || session.tick(Instant::now()));
-        if let Some((reason, snapshot)) = session.take_wanted_backup()
-            && backups.try_send((reason, snapshot)).is_err()
+        if let Some((occasion, snapshot)) = session.take_wanted_backup()
+            && backups.try_send((occasion, snapshot)).is_err()
         {
-            warn!(name: "backup.busy", reason = reason.word(),
+            warn!(name: "backup.busy", reason = occasion.word(),
                 "other backups are being made: this one is left out");
         }
         if let Some(keeping) = &mut keeping {

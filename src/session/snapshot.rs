@@ -11,11 +11,32 @@ use tracing::info;
 
 use super::outlet::Outlet;
 use super::state::{Phase, Session};
-use crate::backup::Reason;
 use crate::store::{Meta, Stored};
 use crate::text::shown;
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
+
+/// Why the session wants to be saved as it is, or was a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Clients of another version go on with it.
+    Version,
+    /// A user deleted much of it at once.
+    Deletion,
+}
+
+impl Occasion {
+    /// Its word in the log, and in a backup's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Deletion => "deletion",
+        }
+    }
+}
+
+/// What the session wants saved, and why.
+pub type Wanted = (Occasion, Snapshot);
 
 /// All of a session at a moment.
 #[derive(Clone, Debug, Default)]
@@ -179,21 +200,21 @@ impl<O: Outlet> Session<O> {
             && author.version.as_deref() != version
             && !self.replicas.is_empty()
         {
-            self.want_backup(Reason::Version);
+            self.want_backup(Occasion::Version);
         }
     }
 
     /// Has the session saved as it is now.
-    pub(super) fn want_backup(&mut self, reason: Reason) {
+    pub(super) fn want_backup(&mut self, occasion: Occasion) {
         // What was deleted is nowhere else.
-        if !matches!(self.wanted_backup, Some((Reason::Deletion, _))) {
+        if !matches!(self.wanted_backup, Some((Occasion::Deletion, _))) {
             let snapshot = self.snapshot();
-            self.wanted_backup = Some((reason, snapshot));
+            self.wanted_backup = Some((occasion, snapshot));
         }
     }
 
     /// A backup to be made of what the session was a moment ago.
-    pub fn take_wanted_backup(&mut self) -> Option<(Reason, Snapshot)> {
+    pub fn take_wanted_backup(&mut self) -> Option<Wanted> {
         self.wanted_backup.take()
     }
 

@@ -20,11 +20,10 @@ use super::notice::Notice;
 use super::outlet::{Outlet, Repeat, Slot};
 use super::replicas::Replicas;
 use super::settings::Settings;
-use super::snapshot::{Author, Durability, Snapshot};
+use super::snapshot::{Author, Durability, Wanted};
 use super::upload::Upload;
 use super::users::Users;
 use super::wipe::Wipes;
-use crate::backup::Reason;
 use crate::counters::{Count, Counters};
 use crate::wire::command::{self, Answer, Request};
 use crate::wire::dialect::Dialect;
@@ -67,7 +66,7 @@ pub struct Session<O> {
     /// What was deleted just now, and by whom.
     pub(super) wipes: Wipes,
     /// A backup that should be made before it is too late.
-    pub(super) wanted_backup: Option<(Reason, Snapshot)>,
+    pub(super) wanted_backup: Option<Wanted>,
     /// What the operator has everybody told.
     pub(super) notice: Option<Notice>,
     /// Why nobody is let in.

@@ -10,9 +10,8 @@ use tracing::warn;
 
 use super::buried::Tombstone;
 use super::outlet::Outlet;
-use super::snapshot::Snapshot;
+use super::snapshot::{Occasion, Snapshot};
 use super::state::Session;
-use crate::backup::Reason;
 use crate::text::shown;
 use crate::wire::identity::{Identity, NodeId};
 
@@ -73,7 +72,7 @@ impl<O: Outlet> Session<O> {
         self.wipes.last = Some(now);
         let mut snapshot = self.snapshot();
         put_back(&mut snapshot, wiped);
-        self.wanted_backup = Some((Reason::Deletion, snapshot));
+        self.wanted_backup = Some((Occasion::Deletion, snapshot));
     }
 
     /// Has the session saved with everything that was deleted just now: there is no room to wait whether
@@ -95,7 +94,7 @@ impl<O: Outlet> Session<O> {
         self.wipes.last = Some(now);
         let mut snapshot = self.snapshot();
         put_back(&mut snapshot, wiped.into());
-        self.wanted_backup = Some((Reason::Deletion, snapshot));
+        self.wanted_backup = Some((Occasion::Deletion, snapshot));
     }
 }
 

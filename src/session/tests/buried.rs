@@ -1,8 +1,8 @@
 //! What is kept of deleted nodes, within the session's limit.
 
 use super::room::{Room, VERSIONS, admin_auth, auth, id, node};
-use crate::backup::Reason;
 use crate::session::settings::Settings;
+use crate::session::snapshot::Occasion;
 use crate::wire::command::Request;
 
 const LIMIT: usize = 100_000;
@@ -35,8 +35,8 @@ fn what_is_deleted_over_and_over_takes_no_more_than_the_session_may() {
         assert!(taken <= LIMIT, "{taken} bytes");
         saved = saved.or_else(|| room.session.take_wanted_backup());
     }
-    let (reason, saved) = saved.unwrap();
-    assert_eq!(reason, Reason::Deletion);
+    let (occasion, saved) = saved.unwrap();
+    assert_eq!(occasion, Occasion::Deletion);
     assert!(saved.nodes.iter().any(|(node, _)| *node == id(11)));
 }
 

@@ -2,9 +2,8 @@
 //! says and gives.
 
 use super::room::{Recorder, Room, VERSIONS, admin_auth, auth, id, node, number, without_users};
-use crate::backup::Reason;
 use crate::session::Snapshot;
-use crate::session::snapshot::ReplaceError;
+use crate::session::snapshot::{Occasion, ReplaceError};
 use crate::wire::command::Request;
 use crate::wire::pickle::{Dict, Value};
 
@@ -140,8 +139,8 @@ fn who_deletes_much_at_once_has_a_backup_made_of_it() {
         );
         room.pass(4000);
         delete(&mut room, &alice, 10);
-        let (reason, saved) = room.session.take_wanted_backup().unwrap();
-        assert_eq!(reason, Reason::Deletion);
+        let (occasion, saved) = room.session.take_wanted_backup().unwrap();
+        assert_eq!(occasion, Occasion::Deletion);
         assert_eq!(nodes(&saved), before, "{version}");
         // It is the same wipe for a while.
         for n in 3..=6 {
@@ -189,8 +188,8 @@ fn clients_of_another_version_have_a_backup_made() {
     room.session.dismiss_all("go", now);
     room.version = "0.9.11";
     room.enter(auth("carol", "0.9.11"));
-    let (reason, saved) = room.session.take_wanted_backup().unwrap();
-    assert_eq!(reason, Reason::Version);
+    let (occasion, saved) = room.session.take_wanted_backup().unwrap();
+    assert_eq!(occasion, Occasion::Version);
     assert_eq!(nodes(&saved), scene());
     assert_eq!(saved.meta.version.as_deref(), Some("0.9.9"));
 }
