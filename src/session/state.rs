@@ -352,7 +352,33 @@ pub(super) fn encode(dialect: &Dialect, messages: &[Message]) -> Encoded {
     transport::encode(dialect.ports, messages)
 }
 
-/// The moment so long ago, or the earliest there is.
+/// The moment so long ago, or the earliest there is: outside of Linux clocks don't go back beyond
+/// the machine's start, and what was heard since then is not older than that.
 pub(super) fn past(now: Instant, ago: Duration) -> Instant {
-    now.checked_sub(ago).unwrap_or(now)
+    if let Some(then) = now.checked_sub(ago) {
+        return then;
+    }
+    let (mut earliest, mut step) = (now, ago / 2);
+    while !step.is_zero() {
+        earliest = earliest.checked_sub(step).unwrap_or(earliest);
+        step /= 2;
+    }
+    earliest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_longer_ago_than_a_clock_can_say_was_at_its_beginning() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        assert_eq!(past(now, second), now - second);
+        let beginning = past(now, Duration::MAX);
+        assert!(beginning < now);
+        assert_eq!(beginning.checked_sub(Duration::from_micros(1)), None);
+        let earlier = past(beginning, second);
+        assert!(beginning - earlier < Duration::from_micros(1));
+    }
 }
