@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     if let Some(result) = result {
         return end(result);
     }
-    let loaded = match config::load(&cli) {
+    let loaded = match config::load(&cli.flags) {
         Ok(loaded) => loaded,
         Err(errors) => return fail(USAGE, &errors.to_string()),
     };

@@ -38,7 +38,7 @@ use proptest::prelude::*;
 fn load(cwd: &Path, flags: &[&str], env: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
     let cli = Cli::try_parse_from([&["multi-user-server"], flags].concat()).unwrap();
     load_with(
-        &cli,
+        &cli.flags,
         env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
         cwd,
     )

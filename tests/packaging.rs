@@ -70,7 +70,7 @@ fn the_program_knows_every_variable_that_is_set() {
             (name, path.to_str().unwrap().to_owned())
         });
         let cli = Cli::parse_from(["multi-user-server"]);
-        if let Err(errors) = load_with(&cli, variables, dir.path()) {
+        if let Err(errors) = load_with(&cli.flags, variables, dir.path()) {
             panic!("{file}: {errors}");
         }
     }

@@ -14,11 +14,11 @@ use figment::{
 
 use super::{
     error::{ConfigError, Origin},
+    flags::Flags,
     keys::{self, Key},
     kind::Kind,
     show,
 };
-use crate::cli::Flags;
 
 /// Every variable of ours starts with this.
 const PREFIX: &str = "MULTI_USER_";

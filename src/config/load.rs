@@ -15,6 +15,7 @@ use figment::{
 
 use super::{
     error::{ConfigError, ConfigErrors, Origin},
+    flags::Flags,
     keys::KEYS,
     kind::Kind,
     layers::{self, CONFIG_VARIABLE, CONTAINER_VARIABLE, Given, Layer},
@@ -22,7 +23,6 @@ use super::{
     tree::Config,
     validate,
 };
-use crate::cli::Cli;
 
 /// Looked for in the current directory.
 const LOCAL_FILE: &str = "multi-user-server.toml";
@@ -78,11 +78,11 @@ impl Origins {
 ///
 /// # Errors
 /// All mistakes at once.
-pub fn load(cli: &Cli) -> Result<Loaded, ConfigErrors> {
+pub fn load(flags: &Flags) -> Result<Loaded, ConfigErrors> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let variables = env::vars_os().map(|(name, value)| (text(name), text(value)));
     let cwd = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    load_with(cli, variables, &cwd)
+    load_with(flags, variables, &cwd)
 }
 
 /// [`load`] with the environment and the (absolute) current directory handed in.
@@ -90,7 +90,7 @@ pub fn load(cli: &Cli) -> Result<Loaded, ConfigErrors> {
 /// # Errors
 /// All mistakes at once.
 pub fn load_with(
-    cli: &Cli,
+    flags: &Flags,
     env: impl Iterator<Item = (String, String)>,
     cwd: &Path,
 ) -> Result<Loaded, ConfigErrors> {
@@ -99,7 +99,7 @@ pub fn load_with(
     let mut sources = Vec::new();
 
     let mut layers = Vec::new();
-    match find_file(cli, &env, cwd, Path::new(SYSTEM_FILE)) {
+    match find_file(flags, &env, cwd, Path::new(SYSTEM_FILE)) {
         Ok(Some((path, text))) => {
             layers.push(layers::from_toml(&path, &text));
             sources.push(path);
@@ -109,7 +109,7 @@ pub fn load_with(
     }
     layers.push(layers::from_container(&env, cwd));
     layers.push(layers::from_environment(&env, cwd));
-    layers.push(layers::from_flags(&cli.flags, cwd));
+    layers.push(layers::from_flags(flags, cwd));
 
     let mut wrong = Vec::new();
     for layer in &mut layers {
@@ -152,13 +152,12 @@ pub fn load_with(
 
 /// The configuration file and its text: the one that was named, or else the first that exists.
 fn find_file(
-    cli: &Cli,
+    flags: &Flags,
     env: &BTreeMap<String, String>,
     cwd: &Path,
     system: &Path,
 ) -> Result<Option<(PathBuf, String)>, ConfigError> {
-    let flag = cli
-        .flags
+    let flag = flags
         .config
         .as_ref()
         .map(|path| (path.clone(), Origin::Flag { flag: "--config" }));
@@ -290,7 +289,7 @@ mod tests {
         let (cwd, system) = (dir.path().join("cwd"), dir.path().join("config.toml"));
         fs::create_dir(&cwd).unwrap();
         let find = || {
-            let found = find_file(&Cli::default(), &BTreeMap::new(), &cwd, &system).unwrap();
+            let found = find_file(&Flags::default(), &BTreeMap::new(), &cwd, &system).unwrap();
             found.map(|(path, text)| (path.strip_prefix(dir.path()).unwrap().to_owned(), text))
         };
         assert_eq!(find(), None);

@@ -7,6 +7,7 @@
 
 mod clients;
 mod error;
+mod flags;
 mod globals;
 mod keys;
 mod kind;
@@ -25,6 +26,7 @@ mod validate;
 
 pub use clients::{Clients, Era};
 pub use error::{ConfigError, ConfigErrors, Origin, Setting};
+pub use flags::Flags;
 pub use globals::GlobalName;
 pub use kind::check_admin_password;
 pub(crate) use kind::is_session_name;

@@ -115,7 +115,7 @@ fn nothing_shows_a_password() {
         "dust",
     ];
     let cli = Cli::try_parse_from(flags).unwrap();
-    let loaded = load_with(&cli, std::iter::empty(), Path::new("/nowhere")).unwrap();
+    let loaded = load_with(&cli.flags, std::iter::empty(), Path::new("/nowhere")).unwrap();
     assert!(
         loaded
             .config
