@@ -4,6 +4,7 @@
 //! The store of a session belongs to one process. If that is a running server, it is asked through
 //! its socket; otherwise the store is opened here.
 
+mod command;
 mod report;
 mod sound;
 
@@ -16,11 +17,11 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
+pub use self::command::SessionCommand;
 use self::report::{Emptied, Imported, Kept, Listing, Recovered, Shown};
 use self::sound::{Sound, whole};
 use super::answer::Answer;
 use crate::backup::{self, BackupError, Reason, unix_seconds};
-use crate::cli::SessionCommand;
 use crate::config::{Config, available_memory, is_session_name};
 use crate::session::{Snapshot, settings};
 use crate::store::disk::rename_for_good;
