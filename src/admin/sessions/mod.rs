@@ -5,27 +5,29 @@
 //! its socket; otherwise the store is opened here.
 
 mod command;
+mod error;
+mod recover;
 mod report;
 mod sound;
 
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Value;
-use thiserror::Error;
 
 pub use self::command::SessionCommand;
-use self::report::{Emptied, Imported, Kept, Listing, Recovered, Shown};
+pub use self::error::SessionError;
+use self::error::io_error;
+pub use self::recover::{Interrupted, check_not_interrupted};
+use self::report::{Emptied, Imported, Kept, Listing, Shown};
 use self::sound::{Sound, whole};
 use super::answer::Answer;
-use crate::backup::{self, BackupError, Reason, unix_seconds};
+use crate::backup::{self, Reason};
 use crate::config::{Config, available_memory, is_session_name};
 use crate::session::{Snapshot, settings};
-use crate::store::disk::rename_for_good;
-use crate::store::{self, Options, Store, StoreError, SystemDisk};
+use crate::store::{self, Options, Store, StoreError};
 use crate::text::shown;
 use crate::wire::pickle::Budget;
 
@@ -52,86 +54,6 @@ impl From<super::client::Answered> for Done {
     fn from(answered: super::client::Answered) -> Self {
         let (text, data) = (answered.text, answered.data);
         Self { text, data }
-    }
-}
-
-/// Why it is not done.
-#[derive(Debug, Error)]
-pub enum SessionError {
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The file or backup cannot be used.
-    #[error("{0}")]
-    File(String),
-    /// No backup could be made of what is there.
-    #[error("the session is not touched: {0}")]
-    Backup(#[from] BackupError),
-    /// There is something that would be lost.
-    #[error(
-        "session {name} has {nodes} nodes: say --replace to put another one in its place (it is \
-         saved as a backup before), or choose another --name"
-    )]
-    Occupied {
-        /// The session's name.
-        name: String,
-        /// What it has.
-        nodes: usize,
-    },
-    /// The server that has it was asked.
-    #[cfg(unix)]
-    #[error(transparent)]
-    Server(#[from] super::client::ClientError),
-    /// A server has it, and this cannot be done then.
-    #[error("session {name} is in use by a running server: stop it first")]
-    InUse {
-        /// The session's name.
-        name: String,
-    },
-    /// The file system refuses.
-    #[error("can't {what} {}: {source}", path.display())]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-fn io_error(what: &'static str, path: &Path, source: io::Error) -> SessionError {
-    SessionError::Io {
-        what,
-        path: path.to_owned(),
-        source,
-    }
-}
-
-/// Gives a session's folder another name, for good.
-fn rename(from: &Path, to: &Path) -> Result<(), SessionError> {
-    let renamed = rename_for_good(&SystemDisk, from, to);
-    renamed.map_err(|error| io_error("rename", from, error))
-}
-
-/// `session recover` did not come to its end.
-#[derive(Debug, Error)]
-#[error(
-    "\"session recover\" was ended before it was done: run it again (what it has saved is in {})",
-    .0.display()
-)]
-pub struct Interrupted(PathBuf);
-
-/// Whether what is in a session's folder, which may be nothing, is all there is of it.
-///
-/// # Errors
-/// If it was being recovered.
-pub fn check_not_interrupted(dir: &Path) -> Result<(), Interrupted> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let recovering = dir.with_file_name(format!(".{name}.recovering"));
-    match recovering.exists() && !dir.exists() {
-        true => Err(Interrupted(recovering)),
-        false => Ok(()),
     }
 }
 
@@ -383,59 +305,6 @@ impl<'a> Here<'a> {
             backup,
             unsaved: None,
         }))
-    }
-
-    fn recover(&self) -> Result<Done, SessionError> {
-        let new = self.beside("recovering");
-        if new.exists() && !self.dir.exists() {
-            // An earlier attempt was ended when all was done but the last step.
-            rename(&new, &self.dir)?;
-        }
-        match self.sound_store() {
-            Ok(Some(_)) => {
-                let text = format!("session {} is not damaged\n", self.name);
-                let data = serde_json::json!({ "damaged": false });
-                return Ok(Done { text, data });
-            }
-            Ok(None) => return Err(self.in_use()),
-            Err(SessionError::Store(StoreError::Damaged { .. })) => {}
-            Err(error) => return Err(error),
-        }
-        if new.exists() {
-            // Of an attempt that was ended.
-            std::fs::remove_dir_all(&new).map_err(|error| io_error("remove", &new, error))?;
-        }
-        let report = self
-            .limits
-            .with_policy(|policy| store::recover(&self.dir, &new, policy))?;
-        let damaged = self.set_aside()?;
-        rename(&new, &self.dir)?;
-        Ok(Done::new(&Recovered {
-            recovered: report.nodes,
-            lost: report.lost.iter().map(ToString::to_string).collect(),
-            refused: report.refused.iter().map(ToString::to_string).collect(),
-            searched: report.searched,
-            damaged,
-        }))
-    }
-
-    /// Gives the damaged session's folder another name, under which it stays.
-    fn set_aside(&self) -> Result<PathBuf, SessionError> {
-        let mut number = unix_seconds(SystemTime::now());
-        let damaged = loop {
-            let damaged = self.beside(&format!("damaged-{number}"));
-            if !damaged.exists() {
-                break damaged;
-            }
-            number = number.saturating_add(1);
-        };
-        rename(&self.dir, &damaged)?;
-        Ok(damaged)
-    }
-
-    fn beside(&self, what: &str) -> PathBuf {
-        // No session is called so.
-        self.dir.with_file_name(format!(".{}.{what}", self.name))
     }
 
     fn in_use(&self) -> SessionError {
