@@ -1,6 +1,6 @@
 //! Which shape a file has.
 
-use crate::wire::dialect::{Family, Version};
+use crate::wire::dialect::{Family, SessionFile, dialects, for_version};
 
 /// Shapes of the nodes in a file. The first three are the add-on's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +24,17 @@ pub enum Format {
 }
 
 impl Format {
-    /// What clients of this family and version load. If the version is not known, what most of
-    /// the family load.
+    /// What clients of this family and version load. If the version is not known, what the last ones of
+    /// the family do.
     pub fn of(family: Family, version: Option<&str>) -> Self {
-        let version = version.and_then(Version::parse);
-        let before = |since: Version| version.is_some_and(|version| version < since);
-        match family {
-            Family::Marshal => Self::Ours { marshal: true },
-            Family::TypedPickle if before(Version::new(0, 1, 25)) => Self::Ours { marshal: false },
-            Family::TypedPickle => Self::Decoded { typed: true },
-            Family::UntypedPickle if before(Version::new(0, 4, 0)) => {
-                Self::Decoded { typed: false }
-            }
-            Family::UntypedPickle => Self::Chunks,
+        let known = version.and_then(|version| for_version(Some(version)).ok());
+        let row = known.or_else(|| dialects().iter().rfind(|row| row.family == family));
+        match (family, row.map(|row| row.session_file)) {
+            (Family::Marshal, _) => Self::Ours { marshal: true },
+            (Family::TypedPickle, Some(SessionFile::None)) => Self::Ours { marshal: false },
+            (Family::TypedPickle, _) => Self::Decoded { typed: true },
+            (Family::UntypedPickle, Some(SessionFile::Decoded)) => Self::Decoded { typed: false },
+            (Family::UntypedPickle, _) => Self::Chunks,
         }
     }
 
@@ -58,7 +56,6 @@ impl Format {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::dialect::for_version;
 
     #[test]
     fn the_version_says_the_format() {

@@ -17,7 +17,7 @@ mod version;
 use self::table::DIALECTS;
 pub use self::traits::{
     Family, Framing, Heartbeat, Live, MetadataFanOut, MissingNode, NodeFrames, Passwords, Ports,
-    RightShape, SetShape, Transfer, UsersAtLogin,
+    RightShape, SessionFile, SetShape, Transfer, UsersAtLogin,
 };
 pub use self::version::{UnknownVersion, Version, echoable};
 use super::pickle::Protocol;
@@ -42,6 +42,8 @@ pub struct Dialect {
     pub live: Live,
     /// Shape of node payloads; stored state is exchangeable inside one family only.
     pub family: Family,
+    /// What the add-on saves and loads as a file.
+    pub session_file: SessionFile,
     /// How the first client brings its nodes (G5 moved them to commands).
     pub upload: Transfer,
     /// How a late joiner gets its nodes (G7 moved them to commands).
@@ -268,6 +270,14 @@ mod tests {
             assert_eq!(row(version).family, family, "{version}");
         }
         assert!(row("0.1.26").slow_answers && !row("0.1.30").slow_answers);
+        for (version, file) in [
+            ("0.1.24", SessionFile::None),
+            ("0.1.25", SessionFile::Decoded),
+            ("0.3.0", SessionFile::Decoded),
+            ("0.4.0", SessionFile::Chunks),
+        ] {
+            assert_eq!(row(version).session_file, file, "{version}");
+        }
         assert_eq!(row("0.1.33").join, Transfer::DataLink);
         assert_eq!(row("0.1.35").join, Transfer::Set);
         assert_eq!(row("0.1.36").join, Transfer::DataLink);

@@ -2,12 +2,12 @@
 
 use super::{
     Dialect, Family, Framing, Heartbeat, Live, MetadataFanOut, MissingNode, NodeFrames, Passwords,
-    Ports, RightShape, SetShape, Transfer, UsersAtLogin, Version,
+    Ports, RightShape, SessionFile, SetShape, Transfer, UsersAtLogin, Version,
 };
 use crate::wire::pickle::Protocol;
 
 /// All rows, ordered by version.
-pub(super) static DIALECTS: [Dialect; 25] = [
+pub(super) static DIALECTS: [Dialect; 27] = [
     G1,
     G2_FIRST,
     G2,
@@ -16,6 +16,7 @@ pub(super) static DIALECTS: [Dialect; 25] = [
     G3_PICKLE,
     G3,
     G4,
+    G5_UNSAVED,
     G5_THREADED,
     G5,
     G6,
@@ -27,6 +28,7 @@ pub(super) static DIALECTS: [Dialect; 25] = [
     G11,
     G12,
     G13,
+    G14_DECODED,
     G14,
     G15,
     G16,
@@ -44,6 +46,7 @@ const G1: Dialect = Dialect {
     node: NodeFrames::HeaderWithSender,
     live: Live::Whole,
     family: Family::Marshal,
+    session_file: SessionFile::None,
     upload: Transfer::DataLink,
     join: Transfer::DataLink,
     set: SetShape::None,
@@ -119,13 +122,20 @@ const G4: Dialect = Dialect {
     ..G3
 };
 
-const G5_THREADED: Dialect = Dialect {
+const G5_UNSAVED: Dialect = Dialect {
     generation: 5,
     first: Version::new(0, 1, 21),
-    last: Version::new(0, 1, 26),
+    last: Version::new(0, 1, 24),
     upload: Transfer::Set,
     set: SetShape::TypedDict,
     ..G4
+};
+
+const G5_THREADED: Dialect = Dialect {
+    first: Version::new(0, 1, 25),
+    last: Version::new(0, 1, 26),
+    session_file: SessionFile::Decoded,
+    ..G5_UNSAVED
 };
 
 const G5: Dialect = Dialect {
@@ -210,13 +220,20 @@ const G13: Dialect = Dialect {
     ..G12
 };
 
-const G14: Dialect = Dialect {
+const G14_DECODED: Dialect = Dialect {
     generation: 14,
     first: Version::new(0, 3, 0),
-    last: Version::new(0, 6, 6),
+    last: Version::new(0, 3, 0),
     commands: Framing::Numbered,
     set: SetShape::List5Bytes,
     ..G13
+};
+
+const G14: Dialect = Dialect {
+    first: Version::new(0, 4, 0),
+    last: Version::new(0, 6, 6),
+    session_file: SessionFile::Chunks,
+    ..G14_DECODED
 };
 
 const G15: Dialect = Dialect {

@@ -70,6 +70,17 @@ impl Family {
     }
 }
 
+/// The file in which the add-on saves a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SessionFile {
+    /// There is none (up to 0.1.24).
+    None,
+    /// What the payloads mean, as Python's own values (0.1.25–0.3.0).
+    Decoded,
+    /// The nodes as they travel (0.4.0 and later).
+    Chunks,
+}
+
 /// Over which link nodes travel during an upload or a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transfer {
