@@ -38,7 +38,8 @@ pub(crate) struct Context {
     pub(crate) timing: Arc<Timing>,
     pub(crate) same_address: SameAddress,
     pub(crate) offered: Offered,
-    /// Held by who has messages looked into on another processor.
+    /// One permit for each processor that does not carry the work: whoever has messages vetted on
+    /// another processor holds one meanwhile.
     pub(crate) helpers: Arc<Semaphore>,
 }
 

@@ -55,7 +55,7 @@ pub struct Handle<O> {
     inbox: mpsc::Sender<Letter<O>>,
     user_count: watch::Receiver<usize>,
     loaded: watch::Receiver<Loaded>,
-    /// Nobody waits any longer for what was kept.
+    /// Cancelled if the server ends while what was kept is still being loaded.
     given_up: CancellationToken,
     gate: Gate,
 }
@@ -126,7 +126,7 @@ impl<O: Outlet> Handle<O> {
         answered.await.ok()
     }
 
-    /// Resolves when all changes have been looked into that came so far, but not later than this.
+    /// Resolves when no change that has come so far is still being checked, or after this long.
     pub async fn idle(&self, at_most: Duration) {
         let idle = async {
             while self.ask(|session, _| session.is_idle()).await == Some(false) {
@@ -159,8 +159,8 @@ impl<O: Outlet> Handle<O> {
         }
     }
 
-    /// Does not wait any longer for what was kept, if it is still being loaded: then the session
-    /// ends, and nobody has changed anything. `false` if that is so.
+    /// Stops loading what was kept, if that is still going on: the session ends then, which costs
+    /// nothing, since nobody could change anything yet. Returns whether it had been loaded.
     pub async fn give_up_loading(&self) -> bool {
         self.given_up.cancel();
         let mut loaded = self.loaded.clone();
@@ -265,7 +265,7 @@ enum Woken {
     Timer,
 }
 
-/// Whom the actor works with, apart from peers.
+/// The other ends of the actor's channels, and what it counts with.
 struct Ends {
     keeping: Option<Keeping>,
     gate: Gate,
@@ -332,7 +332,8 @@ async fn run<O: Outlet>(
                     mut events,
                     _paid,
                 } => {
-                    // One for all: they were read together, and to ask for it takes as long as much else.
+                    // They were read together; asking for the time for each would cost as much as
+                    // many of them do.
                     let now = Instant::now();
                     for event in events.drain() {
                         guarded(&counters, || session.handle(&peer, event, now));

@@ -72,7 +72,8 @@ const RESTED: u32 = 100;
 /// The state of changed nodes after a prefix of the session's events: one atomic, durable step.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Number of the last event in it, or whatever else only grows.
+    /// The session's number for the last event in it. To the store it is a number that never falls from
+    /// one batch to the next.
     pub sequence: u64,
     /// The session as it is then.
     pub meta: Meta,
