@@ -1,6 +1,9 @@
-//! Carries orders out: asks the session, has backups made, ends the server.
+//! Carries orders out: asks the session, has backups made, ends the server. Those about `nodes`, and
+//! about what is `kept`, are in modules of their own.
 
-use std::collections::BTreeMap;
+mod kept;
+mod nodes;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,26 +13,19 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::answer::{Answer, Owned};
+use super::answer::Answer;
 use super::exchange;
 use super::order::Order;
 use super::stats::{BackupStats, DurabilityStats, Stats};
-use crate::backup::{self, Backups, Reason, Swapped, unix_seconds};
+use crate::backup::{Backups, unix_seconds};
 use crate::counters::Counters;
-use crate::session::snapshot::Durability;
-use crate::session::{Handle, Listed, Outlet, Session, Snapshot};
+use crate::session::{Handle, Outlet, Session};
 use crate::store::Health;
 use crate::text::shown;
-use crate::wire::identity::NodeId;
 
 /// The session answers at once, or is being loaded.
 const PATIENCE: Duration = Duration::from_secs(5);
 const NO_ANSWER: &str = "the session does not answer; it may still be loaded, try again";
-const NOTHING_KEPT: &str = "nothing is kept on the disk: durability.flush is \"off\" (backup and session \
-    export make files)";
-/// What users read who are sent away so that another session can take the place of theirs.
-const RESTORED: &str = "the session was put back to an earlier state, please join again";
-const RESET: &str = "the session was reset, please join again";
 
 /// Where orders are carried out. Cheap to clone.
 #[derive(Debug)]
@@ -94,59 +90,21 @@ impl<O: Outlet + Sync> Desk<O> {
             }
             Order::Kick { name } => self.kick(name).await,
             Order::Say { text } => self.say(text.join(" ")).await,
-            Order::Nodes { which } => {
-                let fits = move |node: &Listed| {
-                    node.owner == which || node.id.as_str().starts_with(&which)
-                };
-                let mut nodes = self.nodes().await?;
-                nodes.retain(fits);
-                let bytes = nodes.iter().map(|node| node.bytes).sum();
-                Ok(Answer::Nodes { bytes, nodes })
-            }
-            Order::Quarantine { node } => {
-                let id = self.find_node(&node, false).await?;
-                match self.ask(move |s, now| s.quarantine(id, now)).await? {
-                    true => Ok(Answer::Quarantined { quarantined: id }),
-                    false => Err(format!("{id} is gone already")),
-                }
-            }
-            Order::Release { node } => {
-                let id = self.find_node(&node, true).await?;
-                match self.ask(move |s, now| s.release(id, now)).await? {
-                    Ok(()) => Ok(Answer::Released { released: id }),
-                    Err(error) => Err(format!("{id} {error}")),
-                }
-            }
+            Order::Nodes { which } => self.list_nodes(which).await,
+            Order::Quarantine { node } => self.quarantine(&node).await,
+            Order::Release { node } => self.release(&node).await,
             Order::Rights { which, owner } => match (which, owner) {
                 (Some(which), Some(owner)) => self.give(which, owner).await,
                 _ => self.owners().await,
             },
-            Order::Save => {
-                let is_kept =
-                    |session: &mut Session<O>, _| *session.durability() != Durability::Off;
-                if !self.ask(is_kept).await? {
-                    return Err(NOTHING_KEPT.to_owned());
-                }
-                self.session.save().await?;
-                let sequence = self.ask(|session, _| session.sequence()).await?;
-                Ok(Answer::Saved { sequence })
-            }
-            Order::Backup => {
-                let made = self.backups.make(Reason::Manual).await;
-                Ok(Answer::BackedUp(made.map_err(|error| error.to_string())?))
-            }
+            Order::Save => self.save().await,
+            Order::Backup => self.back_up().await,
             Order::Restore { backup: None, .. } => self.list_backups().await,
             Order::Restore {
                 backup: Some(which),
                 through,
             } => self.restore(which, through).await,
-            Order::Reset => {
-                let swapped = self.swap(Reason::Reset, Snapshot::default(), RESET).await?;
-                Ok(Answer::Reset {
-                    backup: swapped.backup,
-                    unsaved: swapped.unsaved,
-                })
-            }
+            Order::Reset => self.reset().await,
             Order::Stats => self.stats().await,
             Order::Stop { notice } => self.stop(notice.unwrap_or_default()).await,
             Order::Export { path, through } => self.export(path, through).await,
@@ -195,10 +153,6 @@ impl<O: Outlet + Sync> Desk<O> {
         answer.flatten().ok_or_else(|| NO_ANSWER.to_owned())
     }
 
-    pub(crate) async fn nodes(&self) -> Result<Vec<Listed>, String> {
-        self.ask(|session, _| session.nodes()).await
-    }
-
     async fn kick(&self, name: String) -> Result<Answer, String> {
         let kicked = name.clone();
         match self.ask(move |s, now| s.remove(&name, now)).await? {
@@ -212,100 +166,6 @@ impl<O: Outlet + Sync> Desk<O> {
             .ask(move |session, now| session.say(&text, now))
             .await?;
         Ok(Answer::Said { users: users? })
-    }
-
-    /// The one node whose uuid begins like this, among those that are set aside or those that are
-    /// not.
-    async fn find_node(&self, which: &str, aside: bool) -> Result<NodeId, String> {
-        find_node(&self.nodes().await?, which, aside)
-    }
-
-    async fn owners(&self) -> Result<Answer, String> {
-        let mut owners: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-        for node in self.nodes().await? {
-            let owned = owners.entry(node.owner).or_default();
-            owned.0 = owned.0.saturating_add(1);
-            owned.1 = owned.1.saturating_add(node.bytes);
-        }
-        let mut owners: Vec<_> = owners
-            .into_iter()
-            .map(|(owner, (nodes, bytes))| Owned {
-                owner,
-                nodes,
-                bytes,
-            })
-            .collect();
-        owners.sort_by_key(|owned| std::cmp::Reverse(owned.bytes));
-        Ok(Answer::Owners { owners })
-    }
-
-    async fn give(&self, which: String, owner: String) -> Result<Answer, String> {
-        let nodes = self.nodes().await?;
-        let mut given: Vec<_> = nodes
-            .iter()
-            .filter(|node| !node.aside && node.owner == which)
-            .map(|node| node.id)
-            .collect();
-        if given.is_empty() {
-            let is_node = |node: &Listed| !node.aside && node.id.as_str().starts_with(&which);
-            if !which.is_empty() && !nodes.iter().any(is_node) {
-                let which = shown(&which);
-                return Err(format!(
-                    "{which} owns nothing, and no node's uuid begins with it"
-                ));
-            }
-            given.push(find_node(&nodes, &which, false)?);
-        }
-        let to = owner.clone();
-        let result = self.ask(move |s, now| s.assign(&given, &to, now)).await?;
-        Ok(Answer::Given {
-            given: result?,
-            owner,
-        })
-    }
-
-    async fn list_backups(&self) -> Result<Answer, String> {
-        let policy = self.backups.policy().clone();
-        let listed = tokio::task::spawn_blocking(move || {
-            backup::list(&policy.dir, &policy.session)
-                .map_err(|error| format!("can't list {}: {error}", policy.dir.display()))
-        });
-        let backups = listed.await.map_err(|error| error.to_string())??;
-        Ok(Answer::Backups { backups })
-    }
-
-    async fn restore(&self, which: String, through: Option<String>) -> Result<Answer, String> {
-        let policy = self.backups.policy().clone();
-        let exchanged = self.exchanged(through)?;
-        let read = tokio::task::spawn_blocking(move || {
-            let Some(there) = exchanged else {
-                let path = backup::find(&policy.dir, &policy.session, &which)?;
-                let snapshot = backup::read_file(&path, &policy.limits)?;
-                return Ok::<_, String>((path, snapshot));
-            };
-            // Whoever ordered knows it by its own name.
-            let named = |error: String| error.replace(&there.display().to_string(), &which);
-            let snapshot = backup::read_file(&there, &policy.limits).map_err(named)?;
-            Ok((PathBuf::from(which), snapshot))
-        });
-        let (restored, snapshot) = read.await.map_err(|error| error.to_string())??;
-        let swapped = self.swap(Reason::Restore, snapshot, RESTORED).await?;
-        Ok(Answer::Restored {
-            restored,
-            nodes: swapped.nodes,
-            backup: swapped.backup,
-            unsaved: swapped.unsaved,
-        })
-    }
-
-    async fn swap(
-        &self,
-        reason: Reason,
-        other: Snapshot,
-        message: &'static str,
-    ) -> Result<Swapped, String> {
-        let swapped = backup::swap(&self.session, &self.backups, reason, other, message).await;
-        swapped.map_err(|error| error.to_string())
     }
 
     async fn stats(&self) -> Result<Answer, String> {
@@ -348,43 +208,6 @@ impl<O: Outlet + Sync> Desk<O> {
         self.stop.send_replace(Some(Instant::now() + notice));
         Ok(Answer::Stopping { seconds })
     }
-
-    /// Where a file is that was put into the data directory, or is to be fetched there.
-    fn exchanged(&self, through: Option<String>) -> Result<Option<PathBuf>, String> {
-        let session = &self.backups.policy().session;
-        let place = |name: String| {
-            let place = exchange::place(&self.data_dir, session, &name);
-            place.ok_or_else(|| format!("{} is not exchanged", shown(&name)))
-        };
-        through.map(place).transpose()
-    }
-
-    async fn export(&self, path: PathBuf, through: Option<String>) -> Result<Answer, String> {
-        let there = self.exchanged(through)?.unwrap_or_else(|| path.clone());
-        let snapshot = self.ask(|session, _| session.snapshot()).await?;
-        let policy = self.backups.policy().clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let contents = backup::contents(&snapshot);
-            backup::write_file(&there, &policy.session, policy.limits.content(), contents)
-        });
-        let made = written.await.map_err(|error| error.to_string())?;
-        let made = made.map_err(|error| error.to_string())?;
-        Ok(Answer::exported(backup::Made { path, ..made }))
-    }
-}
-
-/// The one node whose uuid begins like this.
-pub(super) fn find_node(all: &[Listed], which: &str, aside: bool) -> Result<NodeId, String> {
-    let mut fitting = all
-        .iter()
-        .filter(|node| node.aside == aside && node.id.as_str().starts_with(which));
-    match (which, fitting.next(), fitting.next()) {
-        ("", _, _) => Err("which one? Its uuid, or the beginning of it (see nodes)".to_owned()),
-        (_, Some(node), None) => Ok(node.id),
-        (_, None, _) if aside => Err(format!("no node {} is set aside", shown(which))),
-        (_, None, _) => Err(format!("there is no node {}", shown(which))),
-        _ => Err(format!("several nodes begin with {}", shown(which))),
-    }
 }
 
 #[cfg(test)]
@@ -392,7 +215,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::backup::{Limits, Policy};
+    use crate::backup::{self, Limits, Policy};
     use crate::config::Config;
     use crate::ports::Peer;
     use crate::session::{self, Settings, settings};
