@@ -44,7 +44,7 @@ pub(crate) fn check_kept_password(config: &Config) -> Result<(), AdminPasswordEr
 ///
 /// If it cannot be printed.
 pub(crate) fn check_config(loaded: &Loaded) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "ok ({})", loaded.files()).context("can't print")
+    say(format!("ok ({})\n", loaded.files()))
 }
 
 /// `print-config`.
@@ -53,7 +53,7 @@ pub(crate) fn check_config(loaded: &Loaded) -> anyhow::Result<()> {
 ///
 /// If it cannot be printed.
 pub(crate) fn print_config(loaded: &Loaded) -> anyhow::Result<()> {
-    write!(io::stdout(), "{loaded}").context("can't print")
+    say(loaded.to_string())
 }
 
 /// `admin-password`: prints the password in effect, or changes the one that is kept.
@@ -71,7 +71,7 @@ pub(crate) fn admin_password(loaded: &Loaded, args: &AdminPasswordArgs) -> anyho
         };
         #[cfg(unix)]
         owner::settle(config, &config.session.name)?;
-        return writeln!(io::stdout(), "{}", password.reveal()).context("can't print");
+        return say(format!("{}\n", password.reveal()));
     }
     for key in ["session.admin_password", "session.admin_password_file"] {
         let origin = loaded.origins.of(key);
@@ -89,7 +89,7 @@ pub(crate) fn admin_password(loaded: &Loaded, args: &AdminPasswordArgs) -> anyho
     #[cfg(unix)]
     owner::settle(config, &config.session.name)?;
     if args.new {
-        writeln!(io::stdout(), "{}", password.reveal()).context("can't print")?;
+        say(format!("{}\n", password.reveal()))?;
     }
     let path = admin_password::file(directory);
     // On standard error, so that scripts get the password alone.
@@ -188,14 +188,19 @@ pub(crate) fn session(args: &SessionArgs, config: &Config) -> anyhow::Result<()>
 }
 
 fn print(json: bool, text: &str, data: &serde_json::Value) -> anyhow::Result<()> {
-    let text = if json {
-        format!("{data}\n")
+    if json {
+        say(format!("{data}\n"))
     } else {
-        text.to_owned()
-    };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .context("can't print")
+        say(text)
+    }
+}
+
+/// Prints on standard output. Who has closed it, as `head` does, has read enough.
+fn say(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_ref()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        said => said.context("can't print"),
+    }
 }
 
 /// `completions`: a script for a shell.
@@ -208,7 +213,7 @@ pub(crate) fn completions(shell: Shell) -> anyhow::Result<()> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
-    io::stdout().write_all(&script).context("can't print")
+    say(script)
 }
 
 /// `man`: the manual page in roff.
@@ -218,5 +223,7 @@ pub(crate) fn completions(shell: Shell) -> anyhow::Result<()> {
 /// If it cannot be printed.
 pub(crate) fn man() -> anyhow::Result<()> {
     let page = clap_mangen::Man::new(Cli::command());
-    page.render(&mut io::stdout()).context("can't print")
+    let mut text = Vec::new();
+    page.render(&mut text).context("can't make the page")?;
+    say(text)
 }

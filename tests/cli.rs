@@ -51,6 +51,29 @@ fn check_config_says_ok_and_what_it_read() {
     );
 }
 
+/// `… | head`, which closes the pipe when it has seen enough.
+#[test]
+fn who_has_read_enough_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [&["completions", "bash"][..], &["man"], &["print-config"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_multi-user-server"))
+            .args(args)
+            .current_dir(&dir)
+            .env_clear()
+            .stdout(writer)
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), err.as_str()),
+            (Some(0), ""),
+            "{args:?}"
+        );
+    }
+}
+
 #[test]
 fn check_config_lists_all_mistakes_and_ends_with_2() {
     let dir = tempfile::tempdir().unwrap();
