@@ -78,7 +78,11 @@ async fn a_session_is_exported_and_hosted_elsewhere() {
         let program = stopped(program);
         let resting = file(program.data.path(), "resting.db");
         session(program.data.path(), &["export", &resting]).unwrap();
-        assert!(session(program.data.path(), &["export", &resting]).is_err());
+        let refused = session(program.data.path(), &["export", &resting]).unwrap_err();
+        assert!(
+            refused.ends_with("the file exists already, choose another name\n"),
+            "{refused}"
+        );
 
         for path in [&running, &resting] {
             // Into the data of a server that has never run, and into one that runs.
@@ -411,6 +415,7 @@ async fn the_session_of_a_running_server_is_shown_with_size_clients_and_backups(
         assert_eq!(shown["backup_files"].as_array().unwrap().len(), 1);
         let text = session(data, &["list"]).unwrap();
         assert!(text.contains("default (running): 2 nodes"), "{text}");
+        assert!(text.ends_with(", 1 backup\n"), "{text}");
     }
 }
 

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::exchange::Exchanged;
 use super::{Order, session_of, socket_path};
+use crate::backup;
 
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,7 +153,7 @@ pub fn export(data_dir: &Path, session: &str, file: &Path) -> Result<Answered, C
         source,
     };
     if file.exists() {
-        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        return Err(failed(backup::exists_already()));
     }
     let ask = |through: Option<String>| {
         let path = file.to_owned();

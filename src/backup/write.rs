@@ -98,6 +98,12 @@ impl Place<'_> {
     }
 }
 
+/// Why a session is not written to a file that is there.
+pub(crate) fn exists_already() -> io::Error {
+    let kind = io::ErrorKind::AlreadyExists;
+    io::Error::new(kind, "the file exists already, choose another name")
+}
+
 /// Writes a session to a file that does not exist yet.
 ///
 /// # Errors
@@ -109,8 +115,7 @@ pub fn write_file(
     contents: Contents<'_, impl Iterator<Item = Given>>,
 ) -> Result<Made, BackupError> {
     if path.exists() {
-        let exists = io::Error::from(io::ErrorKind::AlreadyExists);
-        return Err(BackupError::io("write", path, exists));
+        return Err(BackupError::io("write", path, exists_already()));
     }
     let file = File {
         disk: &SystemDisk,

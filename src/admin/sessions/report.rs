@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::admin::answer::{show_before, size};
+use crate::admin::answer::{count, show_before, size};
 use crate::backup::{Found, Made};
 use crate::text::shown;
 
@@ -71,12 +71,12 @@ impl Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.session, self.state)?;
         if let (Some(nodes), Some(bytes)) = (self.nodes, self.bytes) {
-            write!(f, ": {nodes} nodes, {}", size(bytes))?;
+            write!(f, ": {}, {}", count(nodes, "node"), size(bytes))?;
         }
         if let Some(clients) = &self.clients {
             write!(f, ", clients' version {}", shown(clients))?;
         }
-        write!(f, ", {} backups", self.backups)
+        write!(f, ", {}", count(self.backups, "backup"))
     }
 }
 
