@@ -8,11 +8,11 @@ use crate::wire::dialect::Ports;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Era {
-    /// Add-on 0.0.3 to 0.3.0: `replication` 0.0.3 to 0.1.31.
+    /// Add-on 0.0.3 to 0.3.0 (replication 0.0.3 to 0.1.31).
     FourPorts,
-    /// Add-on 0.4.0 on: `replication` 0.1.33 to 0.9.11.
+    /// Add-on 0.4.0 to today (replication 0.1.33 to 0.9.11).
     ThreePorts,
-    /// `replication` 0.9.12 and newer.
+    /// The newest builds of the add-on (replication 0.9.12 and later).
     OnePort,
 }
 

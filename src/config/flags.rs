@@ -20,7 +20,7 @@ pub struct Flags {
     #[arg(long, value_name = "ADDRESS", global = true)]
     pub bind: Vec<String>,
 
-    /// First port; the three above it are used too [env: MULTI_USER_PORT] [default: 5555]
+    /// First port; up to three above it are used too [env: MULTI_USER_PORT] [default: 5555]
     #[arg(
         short,
         long,
