@@ -71,6 +71,8 @@ pub(super) struct User<O> {
     pub(super) lacks_answer: bool,
     /// It has an answer to an upload offer to come.
     pub(super) offered: bool,
+    /// Its offer has crossed a catalog.
+    pub(super) crossed: bool,
 }
 
 /// How far a user is with the session's nodes.
@@ -234,6 +236,7 @@ impl<O> User<O> {
             wants_catalog: false,
             behind: Backlog::default(),
             offered: false,
+            crossed: false,
             data_cut: None,
             corrected: NodeSet::default(),
             doomed: NodeSet::default(),

@@ -157,6 +157,24 @@ fn an_offer_in_a_running_session_is_rejected() {
     }
 }
 
+/// An offer may cross a catalog, but not one after the other: a catalog is long, and who asks for no node
+/// of it could have any number.
+#[test]
+fn whoever_goes_on_offering_gets_no_further_catalogs() {
+    for version in VERSIONS {
+        let (mut room, ..) = Room::busy(version);
+        let eve = room.enter(auth("eve", version));
+        room.hush(&[&eve]);
+        for _ in 0..4 {
+            room.offer(&eve, &[9]);
+            room.pass(200);
+        }
+        let told = room.told(&eve);
+        let count = |word| told.iter().filter(|line| line.starts_with(word)).count();
+        assert_eq!((count("rejected"), count("catalog")), (4, 2), "{version}");
+    }
+}
+
 #[test]
 fn whatever_way_the_uploader_goes_somebody_else_can_upload() {
     for version in VERSIONS {

@@ -81,8 +81,10 @@ impl<O: Outlet> Session<O> {
             return;
         };
         user.offered = true;
-        if matches!(&user.stage, Stage::Fetching(fetching) if !fetching.asked) {
-            // The offer crossed the catalog of an upload that was just done.
+        let untouched = matches!(&user.stage, Stage::Fetching(fetching) if !fetching.asked);
+        if untouched && !std::mem::replace(&mut user.crossed, true) {
+            // The offer crossed the catalog of an upload that was just done. (It cannot do so again, and
+            // catalogs are long.)
             user.stage = Stage::Lobby;
         }
         let free = matches!(user.stage, Stage::Lobby);
