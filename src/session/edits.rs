@@ -169,10 +169,9 @@ impl<O: Outlet> Session<O> {
             if let (RightShape::List, true, Some(owner)) =
                 (dialect.right, dialect.echo_edits, owner)
             {
+                // To the others it is nothing, and nothing newer would take its place in their queues.
                 let bytes = encode_right(dialect, &name, &[], &owner);
-                for (_, user) in self.users.iter() {
-                    user.outlet.command(Slot::Plain, bytes.clone());
-                }
+                outlet.command(Slot::Plain, bytes);
             }
             return;
         }
