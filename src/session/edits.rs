@@ -52,7 +52,7 @@ impl<O: Outlet> Session<O> {
             return;
         }
         // Data on its way there would bring the node back to life at the one who deleted it.
-        let crossed = user.doomed.contains(&id) || is_unseen(user, id, now);
+        let crossed = user.doomed.contains_key(&id) || is_unseen(user, id, now);
         let spared = (!dialect.echo_edits && !crossed).then_some(who);
         let dependents = self.replicas.dependents(id);
         if let Some(tombstone) = self.remove_node(id, who, spared, now) {
@@ -137,9 +137,13 @@ impl<O: Outlet> Session<O> {
             return;
         };
         if deltas && user.outlet.unseen(id, now) {
-            user.doomed.insert(id);
-            let due = now + user.outlet.window();
-            return self.at(due, Timer::Settle(who.clone(), id, false));
+            // Once, however often it is asked for: the deleter may do so any number of times.
+            if user.doomed.get(&id).is_none_or(|due| *due <= now) {
+                let due = now + user.outlet.window();
+                user.doomed.insert(id, due);
+                self.at(due, Timer::Settle(who.clone(), id, false));
+            }
+            return;
         }
         user.doomed.remove(&id);
         user.outlet.edit(id, Edit::Delete, bytes);

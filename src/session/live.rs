@@ -117,7 +117,7 @@ impl<O: Outlet> Session<O> {
             .replicas
             .deleted_by(id, who)
             .is_some_and(|at| began < at + OVERTAKEN);
-        if outlived || user.doomed.contains(&id) || is_unseen(user, id, began) {
+        if outlived || user.doomed.contains_key(&id) || is_unseen(user, id, began) {
             self.counters.add(Count::UpdatesOfDeleted);
             // If it was made anew after all, it must not stay with its sender alone.
             return self.send_delete(who, id, now);

@@ -47,8 +47,9 @@ pub(super) struct User<O> {
     /// Nodes whose last state sent to it took the place of one it made: deltas that build on the
     /// latter are not to be applied while this may be unseen.
     pub(super) corrected: NodeSet,
-    /// Deleted nodes of which it cannot be told before the last Commit has arrived.
-    pub(super) doomed: NodeSet,
+    /// Deleted nodes of which it cannot be told before the last Commit has arrived, and when that is looked
+    /// after.
+    pub(super) doomed: NodeMap<Instant>,
     /// Nodes it deleted and may not, and when it got them back.
     pub(super) restored: NodeMap<Instant>,
     /// Nodes it edited at the same time as others, and when it gets the outcome if it pauses.
@@ -239,7 +240,7 @@ impl<O> User<O> {
             crossed: false,
             data_cut: None,
             corrected: NodeSet::default(),
-            doomed: NodeSet::default(),
+            doomed: NodeMap::default(),
             restored: NodeMap::default(),
             converging: NodeMap::default(),
             early_rights: NodeMap::default(),

@@ -330,6 +330,22 @@ fn a_delete_that_crosses_an_update_is_confirmed() {
     }
 }
 
+/// Each wait would be for itself, for as long as the deleter does not say that it has read the update.
+#[test]
+fn however_often_a_node_is_deleted_its_update_is_waited_for_once() {
+    let (mut room, _, bob) = Room::busy("0.9.11");
+    bob.state().unseen.insert(id(1));
+    for _ in 0..3 {
+        room.ask(&bob, Request::Delete(id(1)));
+    }
+    room.pass(1000);
+    room.push(&bob, node(1, "COMMON", &[], "late"));
+    assert!(without_users(room.told(&bob)).is_empty());
+    bob.state().unseen.clear();
+    room.pass(1000);
+    assert_eq!(without_users(room.told(&bob)), ["delete 1"]);
+}
+
 /// From G15 on clients end on a Commit for a node that is gone.
 #[test]
 fn a_delete_waits_for_commits_on_their_way() {
