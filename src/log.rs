@@ -11,7 +11,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -41,23 +41,45 @@ static QUEUES: OnceLock<Queues> = OnceLock::new();
 type Printer = Box<dyn FnMut(String) -> bool + Send>;
 
 /// While somebody types, lines go around what is being typed.
-static PRINTER: Mutex<Option<Printer>> = Mutex::new(None);
+static PRINTING: Mutex<Printing> = Mutex::new(Printing {
+    printer: None,
+    changes: 0,
+});
 
-/// Has lines for standard error printed by this, as long as it can.
-pub(crate) fn print_through(printer: Option<Printer>) {
-    *PRINTER.lock().unwrap_or_else(PoisonError::into_inner) = printer;
+/// What prints lines.
+struct Printing {
+    /// `None` also while it prints.
+    printer: Option<Printer>,
+    /// How often it was replaced.
+    changes: u64,
 }
 
-/// Writes a line on standard error, or on the terminal somebody types on.
+fn printing() -> MutexGuard<'static, Printing> {
+    PRINTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has lines for standard error printed by this, as long as it can. Waits for nothing: the one before
+/// may be printing, and a terminal may never take that.
+pub(crate) fn print_through(printer: Option<Printer>) {
+    let mut printing = printing();
+    printing.changes = printing.changes.wrapping_add(1);
+    printing.printer = printer;
+}
+
+/// Writes a line on standard error, or on the terminal somebody types on. Called by one thread.
 fn show(line: &[u8]) {
-    let mut printer = PRINTER.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(print) = printer.as_mut() {
-        if print(String::from_utf8_lossy(line).into_owned()) {
-            return;
+    let mut held = printing();
+    let (printer, changes) = (held.printer.take(), held.changes);
+    drop(held);
+    if let Some(mut print) = printer
+        && print(String::from_utf8_lossy(line).into_owned())
+    {
+        let mut held = printing();
+        if held.changes == changes {
+            held.printer = Some(print);
         }
-        *printer = None;
+        return;
     }
-    drop(printer);
     // A closed one leaves nobody to tell.
     let _ = io::stderr().write_all(line);
 }

@@ -6,11 +6,14 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 
 use common::client::{As, Client};
 use common::link::Via;
 use common::server::{self, ADMIN, Ports};
+use rexpect::process::{PtyProcess, WaitStatus};
 use rexpect::session::{PtySession, spawn_command};
 
 const VERSION: &str = "0.1.26";
@@ -19,12 +22,7 @@ const PATIENCE: Option<u64> = Some(20_000);
 
 /// Starts the program on a terminal; gives that and where the program listens.
 fn start(data: &std::path::Path) -> (PtySession, Ports) {
-    let mut command = server::command(data, &[("session.admin_password", ADMIN)]);
-    command
-        .env("MULTI_USER_LOG__FORMAT", "human")
-        .env("TERM", "xterm")
-        .env("NO_COLOR", "1");
-    let mut terminal = spawn_command(plain(&command), PATIENCE).unwrap();
+    let mut terminal = spawn_command(program(data), PATIENCE).unwrap();
     let mut addresses: Vec<SocketAddr> = Vec::new();
     while addresses.len() < 4 {
         let line = terminal.read_line().unwrap();
@@ -37,6 +35,16 @@ fn start(data: &std::path::Path) -> (PtySession, Ports) {
     terminal.exp_string("Type help").unwrap();
     terminal.exp_string(">> ").unwrap();
     (terminal, Ports::new(&addresses))
+}
+
+/// The program, to be started on a terminal.
+fn program(data: &std::path::Path) -> std::process::Command {
+    let mut command = server::command(data, &[("session.admin_password", ADMIN)]);
+    command
+        .env("MULTI_USER_LOG__FORMAT", "human")
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "1");
+    plain(&command)
 }
 
 /// The same command with the terminal for input and output.
@@ -117,4 +125,27 @@ async fn ctrl_c_ends_the_server() {
     terminal.send_control('c').unwrap();
     terminal.exp_string("stopping").unwrap();
     assert_eq!(exit_code(terminal), 0);
+}
+
+/// A line that hangs has its programs wait for ever when they write.
+#[test]
+fn a_terminal_that_takes_nothing_does_not_keep_the_server_from_ending() {
+    let data = tempfile::tempdir().unwrap();
+    let mut program = PtyProcess::new(program(data.path())).unwrap();
+    let mut terminal = program.get_file_handle().unwrap();
+    let mut shown = Vec::new();
+    while !String::from_utf8_lossy(&shown).contains("Type help") {
+        let mut bytes = [0; 1024];
+        let read = terminal.read(&mut bytes).unwrap();
+        shown.extend_from_slice(&bytes[..read]);
+    }
+    // Each is logged, which is more than a terminal holds.
+    for _ in 0..2000 {
+        let mut socket = UnixStream::connect(data.path().join("ctl-default.sock")).unwrap();
+        socket.write_all(b"{\"order\":\"users\"}\n").unwrap();
+        socket.read_to_end(&mut Vec::new()).unwrap();
+    }
+    program.set_kill_timeout(PATIENCE);
+    let ended = program.exit().unwrap();
+    assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
 }

@@ -93,7 +93,8 @@ impl Drop for Console {
         #[cfg(unix)]
         if let Some(terminal) = &self.terminal {
             use nix::sys::termios::{SetArg, tcsetattr};
-            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, terminal);
+            // At once: what is being written may never be taken.
+            let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, terminal);
         }
     }
 }
