@@ -403,6 +403,25 @@ async fn the_log_is_kept_in_a_file_that_can_be_moved_away() {
     );
 }
 
+/// As on a disk that hangs.
+#[tokio::test]
+async fn a_log_file_that_cannot_be_opened_anew_keeps_the_server_neither_from_orders_nor_from_ending()
+ {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("server.log");
+    let mut program = Program::start(&[("log.file", file.to_str().unwrap())]);
+    std::fs::remove_file(&file).unwrap();
+    // To open a pipe that nobody reads takes for ever.
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    program.signal("HUP");
+    program.signal("USR2");
+    program.wait_for_line("the counters", "server.counters");
+    program.signal("TERM");
+    let status = program.wait(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(0));
+}
+
 /// Whoever reads its standard error may stop: neither the session nor the file waits for that.
 #[tokio::test]
 async fn a_screen_that_takes_no_lines_holds_up_nobody() {

@@ -64,12 +64,19 @@ impl Signals {
                 _ = self.report.recv() => {
                     info!(name: "server.counters", counters = %counters.to_json(), "counters");
                 }
-                _ = self.hangup.recv() => match log::reopen() {
-                    // Whoever started it closed the window.
-                    _ if on_terminal => return Ok(()),
-                    Ok(()) => info!(name: "log.reopened", "the log file is opened anew"),
-                    Err(error) => warn!(name: "log.not_reopened", %error, "the old log file stays"),
-                },
+                _ = self.hangup.recv() => {
+                    if on_terminal {
+                        // Whoever started it closed the window.
+                        return Ok(());
+                    }
+                    // Its disk may hang, and the next signal is not to wait for that.
+                    drop(tokio::task::spawn_blocking(|| match log::reopen() {
+                        Ok(()) => info!(name: "log.reopened", "the log file is opened anew"),
+                        Err(error) => {
+                            warn!(name: "log.not_reopened", %error, "the old log file stays");
+                        }
+                    }));
+                }
             }
         }
     }
