@@ -153,6 +153,7 @@ impl<O: Outlet> Session<O> {
         if let Some(replica) = self.replicas.get(id) {
             fetching.tombstones.remove(&id);
             fetching.deleted.swap_remove(&id);
+            fetching.given.insert(id);
             send_requested(dialect, &user.outlet, &replica.base_state(id));
             if !replica.tail().is_empty() {
                 let missing = Missing::Deltas {
@@ -256,7 +257,7 @@ impl<O: Outlet> Session<O> {
                     if let Some(tombstone) = promised {
                         fetching.tombstones.insert(id, Arc::clone(tombstone));
                     }
-                } else {
+                } else if fetching.given.contains(&id) {
                     fetching.deleted.insert(id);
                 }
                 false

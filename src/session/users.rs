@@ -98,6 +98,8 @@ pub(super) enum Stage {
 pub(super) struct Fetching {
     /// Catalog nodes it has not asked for yet.
     pub(super) remaining: NodeSet,
+    /// Nodes it was given.
+    pub(super) given: NodeSet,
     /// Last content of catalog nodes that were deleted before it asked.
     pub(super) tombstones: NodeMap<Arc<Tombstone>>,
     /// Nodes to be deleted there, once it is done.
@@ -188,6 +190,11 @@ impl Backlog {
 
     /// What is lacking of a node, to be changed.
     pub(super) fn entry(&mut self, node: NodeId) -> &mut Behind {
+        if self.order.len() > self.entries.len().saturating_mul(2).saturating_add(64) {
+            // Places of nodes that were taken off before their turn.
+            let entries = &self.entries;
+            self.order.retain(|node| entries.contains_key(node));
+        }
         self.entries.entry(node).or_insert_with(|| {
             self.order.push_back(node);
             Behind::default()
@@ -352,5 +359,32 @@ impl<O> Users<O> {
             dict.insert(Value::str(&*user.name), user.record());
         }
         Value::Dict(dict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u32) -> NodeId {
+        NodeId::new(format!("{n:08x}-0000-4000-8000-000000000000").as_bytes()).unwrap()
+    }
+
+    /// As for a joiner who takes for ever, while others make and delete nodes.
+    #[test]
+    fn what_is_no_longer_lacking_takes_no_place() {
+        let mut backlog = Backlog::default();
+        backlog.entry(id(1));
+        for n in 3..1000 {
+            backlog.entry(id(n));
+            backlog.remove(id(n));
+        }
+        backlog.entry(id(2));
+        assert!(backlog.order.len() < 100, "{}", backlog.order.len());
+        for n in [1, 2] {
+            assert_eq!(backlog.first(), Some(id(n)));
+            backlog.remove(id(n));
+        }
+        assert_eq!(backlog.first(), None);
     }
 }

@@ -351,3 +351,22 @@ fn deltas_of_somebody_who_has_fallen_behind_do_not_come_back_to_him() {
         );
     }
 }
+
+/// There may be any number of them while somebody joins and takes for ever.
+#[test]
+fn what_was_made_and_deleted_meanwhile_is_nothing_to_a_joiner() {
+    for version in VERSIONS {
+        let (mut room, alice, _) = Room::busy(version);
+        let eve = room.enter(auth("eve", version));
+        for n in room.catalog(&eve) {
+            room.get(&eve, n);
+            room.push(&alice, node(10 + n, "COMMON", &[], "new"));
+            room.ask(&alice, Request::Delete(id(10 + n)));
+        }
+        room.hush(&[&eve]);
+        room.ask(&alice, Request::Delete(id(3)));
+        room.all_fetched(&eve);
+        let told = without_users(room.told(&eve));
+        assert_eq!(told, ["delete 3"], "{version}");
+    }
+}
