@@ -166,8 +166,8 @@ impl Outbox {
             Edit::Delete => [pending.right.take(), pending.delete.replace(bytes)],
             Edit::Right => [pending.right.replace(bytes), None],
         };
-        if !waits && !pending.queued {
-            pending.queued = true;
+        pending.waits = waits;
+        if !waits && !std::mem::replace(&mut pending.queued, true) {
             state.commands.push_back(Queued::Edit(node));
         }
         for old in &freed {

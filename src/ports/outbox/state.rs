@@ -53,8 +53,10 @@ pub(super) enum Queued {
 pub(super) struct PendingEdit {
     pub(super) delete: Option<Encoded>,
     pub(super) right: Option<Encoded>,
-    /// A marker for it stands in `commands`; otherwise it waits for the node's data.
+    /// A marker for it stands in `commands`.
     pub(super) queued: bool,
+    /// Data of the node that was queued before it goes first.
+    pub(super) waits: bool,
 }
 
 /// What is queued of one node's data.
@@ -224,11 +226,11 @@ impl State {
         let Some(pending) = self.edits.get_mut(&node) else {
             return false;
         };
-        if std::mem::replace(&mut pending.queued, true) {
-            return false;
+        let released = std::mem::take(&mut pending.waits);
+        if !std::mem::replace(&mut pending.queued, true) {
+            self.commands.push_back(Queued::Edit(node));
         }
-        self.commands.push_back(Queued::Edit(node));
-        true
+        released
     }
 
     pub(super) fn take_command(&mut self, batch: &mut Batch) -> bool {
@@ -248,6 +250,13 @@ impl State {
                 }
             }
             Queued::Edit(node) => {
+                if let Some(pending) = self.edits.get_mut(&node)
+                    && pending.waits
+                {
+                    // It was replaced by one that came after further data.
+                    pending.queued = false;
+                    return true;
+                }
                 let pending = self.edits.remove(&node).unwrap_or_default();
                 let edit = match (&pending.delete, &pending.right) {
                     (Some(_), None) => Some(Edit::Delete),

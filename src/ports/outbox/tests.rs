@@ -212,6 +212,22 @@ async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
     assert!(drain(&outbox, Lane::Command, now + RTT * 2).1.is_empty());
 }
 
+/// The data says whose the node was when it was queued.
+#[tokio::test(start_paused = true)]
+async fn a_right_that_waits_already_lets_data_that_was_queued_since_go_first() {
+    let outbox = queue(1000);
+    let now = Instant::now();
+    outbox.edit(node(1), Edit::Right, bytes("bob's"));
+    outbox.edit(node(2), Edit::Right, bytes("eve's"));
+    outbox.data(node(1), Joins::Renews, &[], bytes("a, bob's"), now);
+    outbox.edit(node(1), Edit::Right, bytes("alice's"));
+    assert_eq!(drain(&outbox, Lane::Command, now).0, ["eve's"]);
+    assert_eq!(drain(&outbox, Lane::Data, now).0, ["a, bob's"]);
+    assert_eq!(drain(&outbox, Lane::Command, now).0, ["alice's"]);
+    assert_eq!(outbox.state().bytes, 0);
+    assert!(outbox.state().commands.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
     let outbox = queue(1000);
