@@ -1,5 +1,7 @@
 //! A disk in memory on which any operation can fail, and which forgets at a power cut what was not
 //! synced, or any part of that.
+//!
+//! Files are known by paths that stay theirs when a directory above them is renamed ([`Dirs`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
@@ -57,6 +59,43 @@ impl Pending {
 enum Naming {
     Set(PathBuf, usize),
     Gone(PathBuf),
+    /// A directory, and what has its old place now.
+    Dir {
+        from: PathBuf,
+        to: PathBuf,
+        fresh: PathBuf,
+    },
+}
+
+/// Where directories that were renamed, and those in their old places, have their files.
+#[derive(Clone, Debug, Default)]
+struct Dirs(BTreeMap<PathBuf, PathBuf>);
+
+impl Dirs {
+    /// The path that stays, of one that is seen.
+    fn inner(&self, seen: &Path) -> PathBuf {
+        let mut above = seen.ancestors();
+        let found = above.find_map(|dir| Some((dir, self.0.get(dir)?)));
+        match found {
+            Some((dir, inner)) => inner.join(seen.strip_prefix(dir).unwrap()),
+            None => seen.to_owned(),
+        }
+    }
+
+    /// The path under which that is seen.
+    fn seen(&self, inner: &Path) -> PathBuf {
+        let found = self.0.iter().find(|(_, dir)| inner.starts_with(dir));
+        match found {
+            Some((seen, dir)) => seen.join(inner.strip_prefix(dir).unwrap()),
+            None => inner.to_owned(),
+        }
+    }
+
+    fn rename(&mut self, from: PathBuf, to: PathBuf, fresh: PathBuf) {
+        let moved = self.inner(&from);
+        self.0.insert(from, fresh);
+        self.0.insert(to, moved);
+    }
 }
 
 #[derive(Debug)]
@@ -65,6 +104,8 @@ struct World {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     renamings: Vec<Naming>,
+    dirs: Dirs,
+    durable_dirs: Dirs,
     synced: BTreeSet<PathBuf>,
     done: usize,
     read: usize,
@@ -88,6 +129,8 @@ impl MemoryDisk {
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             renamings: Vec::new(),
+            dirs: Dirs::default(),
+            durable_dirs: Dirs::default(),
             synced: BTreeSet::new(),
             done: 0,
             read: 0,
@@ -152,9 +195,10 @@ impl MemoryDisk {
             _ => world.random.random_range(0..=world.renamings.len()),
         };
         for naming in world.renamings.drain(..).take(kept) {
-            apply_name(&mut world.durable_names, naming);
+            apply_name(&mut world.durable_names, &mut world.durable_dirs, naming);
         }
         world.names = world.durable_names.clone();
+        world.dirs = world.durable_dirs.clone();
         let mut inodes: Vec<_> = world.inodes.iter_mut().collect();
         inodes.sort_by_key(|(number, _)| **number);
         for (_, inode) in inodes {
@@ -182,7 +226,8 @@ impl MemoryDisk {
     /// The bytes of a file, to damage them: also those on the disk.
     pub(crate) fn damage(&self, path: &Path, damage: impl Fn(&mut Vec<u8>)) {
         let world = &mut *self.world();
-        let inode = world.inodes.get_mut(&world.names[path]).unwrap();
+        let path = world.dirs.inner(path);
+        let inode = world.inodes.get_mut(&world.names[&path]).unwrap();
         damage(&mut inode.seen);
         inode.durable = inode.seen.clone();
         inode.pending.clear();
@@ -191,7 +236,8 @@ impl MemoryDisk {
     /// Part of a file can be read no more.
     pub(crate) fn spoil(&self, path: &Path, unreadable: Range<usize>) {
         let world = &mut *self.world();
-        let inode = world.inodes.get_mut(&world.names[path]).unwrap();
+        let path = world.dirs.inner(path);
+        let inode = world.inodes.get_mut(&world.names[&path]).unwrap();
         inode.unreadable = unreadable;
     }
 
@@ -199,14 +245,15 @@ impl MemoryDisk {
         let world = self.world();
         let files = world.names.iter();
         files
-            .map(|(path, inode)| (path.clone(), world.inodes[inode].seen.clone()))
+            .map(|(path, inode)| (world.dirs.seen(path), world.inodes[inode].seen.clone()))
             .collect()
     }
 
     pub(crate) fn forget(&self, path: &Path) {
         let world = &mut *self.world();
-        world.names.remove(path);
-        world.durable_names.remove(path);
+        let path = world.dirs.inner(path);
+        world.names.remove(&path);
+        world.durable_names.remove(&path);
     }
 }
 
@@ -218,8 +265,9 @@ fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     file[offset..end].copy_from_slice(bytes);
 }
 
-fn apply_name(names: &mut BTreeMap<PathBuf, usize>, naming: Naming) {
+fn apply_name(names: &mut BTreeMap<PathBuf, usize>, dirs: &mut Dirs, naming: Naming) {
     match naming {
+        Naming::Dir { from, to, fresh } => dirs.rename(from, to, fresh),
         Naming::Set(path, inode) => {
             names.retain(|_, named| *named != inode);
             names.insert(path, inode);
@@ -253,6 +301,13 @@ impl World {
         }
     }
 
+    /// Whether there is such a file, or a directory with files.
+    fn has(&self, path: &Path) -> bool {
+        let inner = self.dirs.inner(path);
+        let mut names = self.names.keys();
+        names.any(|name| name.starts_with(&inner))
+    }
+
     /// Bytes of all files.
     fn used(&self) -> usize {
         let files = self.names.values().map(|inode| &self.inodes[inode]);
@@ -260,7 +315,7 @@ impl World {
     }
 
     fn name(&mut self, naming: Naming) {
-        apply_name(&mut self.names, naming.clone());
+        apply_name(&mut self.names, &mut self.dirs, naming.clone());
         self.renamings.push(naming);
     }
 }
@@ -279,14 +334,15 @@ impl Disk for MemoryDisk {
 
     fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn DiskFile>> {
         let world = &mut *self.world();
-        let inode = match world.names.get(path) {
+        let path = world.dirs.inner(path);
+        let inode = match world.names.get(&path) {
             Some(inode) if how != How::Anew => *inode,
             _ if how == How::Read => return Err(ErrorKind::NotFound.into()),
             _ => {
                 let part = world.step(true)?;
                 let inode = world.inodes.len();
                 world.inodes.insert(inode, Inode::default());
-                world.name(Naming::Set(path.to_owned(), inode));
+                world.name(Naming::Set(path, inode));
                 partly(part)?;
                 inode
             }
@@ -297,15 +353,26 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let world = &mut *self.world();
         let part = world.step(true)?;
-        let inode = *world.names.get(from).ok_or(ErrorKind::NotFound)?;
-        world.name(Naming::Set(to.to_owned(), inode));
+        let inner = world.dirs.inner(from);
+        let naming = match world.names.get(&inner) {
+            Some(inode) => Naming::Set(world.dirs.inner(to), *inode),
+            None if !world.has(from) => return Err(ErrorKind::NotFound.into()),
+            None if world.has(to) => return Err(ErrorKind::DirectoryNotEmpty.into()),
+            None => Naming::Dir {
+                from: from.to_owned(),
+                to: to.to_owned(),
+                fresh: Path::new("/renamed").join(world.done.to_string()),
+            },
+        };
+        world.name(naming);
         partly(part)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let world = &mut *self.world();
         let part = world.step(false)?;
-        world.name(Naming::Gone(path.to_owned()));
+        let path = world.dirs.inner(path);
+        world.name(Naming::Gone(path));
         partly(part)
     }
 
@@ -313,10 +380,14 @@ impl Disk for MemoryDisk {
         let world = &mut *self.world();
         partly(world.step(false)?)?;
         world.synced.insert(dir.to_owned());
+        let inner = world.dirs.inner(dir);
         for naming in std::mem::take(&mut world.renamings) {
-            let (Naming::Set(path, _) | Naming::Gone(path)) = &naming;
-            match path.parent() == Some(dir) {
-                true => apply_name(&mut world.durable_names, naming),
+            let is_here = match &naming {
+                Naming::Set(path, _) | Naming::Gone(path) => path.parent() == Some(&inner),
+                Naming::Dir { to, .. } => to.parent() == Some(dir),
+            };
+            match is_here {
+                true => apply_name(&mut world.durable_names, &mut world.durable_dirs, naming),
                 false => world.renamings.push(naming),
             }
         }
@@ -325,9 +396,10 @@ impl Disk for MemoryDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
         let world = self.world();
+        let dir = world.dirs.inner(dir);
         let mut files = Vec::new();
         for (path, inode) in &world.names {
-            if path.parent() == Some(dir) {
+            if path.parent() == Some(&dir) {
                 let name = path.file_name().unwrap().to_str().unwrap();
                 files.push((name.to_owned(), world.inodes[inode].seen.len() as u64));
             }
@@ -336,7 +408,7 @@ impl Disk for MemoryDisk {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.world().names.contains_key(path))
+        Ok(self.world().has(path))
     }
 }
 
