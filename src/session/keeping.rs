@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::outlet::Outlet;
 use super::snapshot::{Author, Durability};
@@ -22,6 +22,9 @@ use crate::wire::identity::NodeId;
 
 /// How long to wait after the disk has failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long at most after it has failed to take all there is, unless somebody waits for that: it is
+/// twice as long each time.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 impl<O: Outlet> Session<O> {
     /// Takes over what was kept, before anybody comes, and remembers from now on what changes.
@@ -46,6 +49,13 @@ impl<O: Outlet> Session<O> {
             nodes: self.replicas.take_changes(),
         }
     }
+
+    /// Has the next batch have all there is.
+    fn retake_all(&mut self) {
+        let aside = self.replicas.aside().map(|(id, _)| id);
+        let all: Vec<_> = self.replicas.ids().chain(aside).collect();
+        self.replicas.untake_changes(all);
+    }
 }
 
 /// Somebody who waits for everything up to a change to be safe.
@@ -69,6 +79,11 @@ pub(super) struct Keeping {
     ahead: bool,
     /// Since when writing fails.
     trouble: Option<Instant>,
+    /// What is on the disk is damaged: all there is is handed over next.
+    whole: bool,
+    /// How long to wait before that, and when it may be done for those who wait.
+    pause: Duration,
+    soonest: Option<Instant>,
     /// Who waits for everything to be safe.
     waiting: Vec<Saving>,
 }
@@ -87,6 +102,9 @@ impl Keeping {
             writing: None,
             ahead: false,
             trouble: None,
+            whole: false,
+            pause: RETRY,
+            soonest: None,
             waiting: Vec::new(),
         }
     }
@@ -147,19 +165,25 @@ impl Keeping {
             return;
         }
         // What changes while something is being written has waited when that is done.
-        let mut due = *self.due.get_or_insert(now + self.within);
-        let hurry = session.is_settling() || !self.waiting.is_empty();
-        if hurry && self.trouble.is_none() {
-            due = now;
+        let due = self.due.get_or_insert(now + self.within);
+        if session.is_settling() || !self.waiting.is_empty() {
+            *due = self.soonest.unwrap_or(now).min(*due);
         }
-        if now < due || self.writing.is_some() {
+        if now < *due || self.writing.is_some() {
             return;
         }
         self.due = None;
+        if self.whole {
+            session.retake_all();
+        }
         let batch = session.take_batch();
         let nodes = batch.nodes.iter().map(|(id, _)| *id).collect();
         self.writing = Some((batch.sequence, nodes));
-        if self.tasks.try_send(Task::Batch(batch)).is_err() {
+        let task = match self.whole {
+            true => Task::Whole(batch),
+            false => Task::Batch(batch),
+        };
+        if self.tasks.try_send(task).is_err() {
             let reason = "the thread that writes is gone".to_owned();
             self.failed(session, reason, now);
         }
@@ -184,6 +208,7 @@ impl Keeping {
                 let Some((sequence, _)) = self.writing.take() else {
                     return;
                 };
+                (self.whole, self.pause, self.soonest) = (false, RETRY, None);
                 if let Some(since) = self.trouble.take() {
                     let seconds = now.duration_since(since).as_secs();
                     session.durability = Durability::Ok;
@@ -195,6 +220,17 @@ impl Keeping {
             Written::Failed(reason) => {
                 counters.add(Count::DiskFailures);
                 self.failed(session, reason, now);
+            }
+            Written::Lost(reason) => {
+                counters.add(Count::DiskFailures);
+                if !self.whole {
+                    warn!(name: "store.lost", %reason,
+                        "what is kept of the session is damaged, and is going to be written anew");
+                }
+                self.failed(session, reason, now);
+                self.whole = true;
+                self.due = Some(now + self.pause);
+                self.pause = self.pause.saturating_mul(2).min(LONGEST_RETRY);
             }
         }
     }
@@ -215,6 +251,7 @@ impl Keeping {
                 "changes cannot be written; the session goes on, and would be lost with the server");
         }
         self.due = Some(now + RETRY);
+        self.soonest = self.due;
         self.answer(u64::MAX, &Err(reason));
         if let Some(sequence) = writing {
             session.settled(sequence, now);

@@ -11,7 +11,7 @@ use super::known::Nodes;
 use super::log::Log;
 use super::payloads::Payloads;
 use super::staged::Rows;
-use super::{Meta, Options, Store, StoreError, Stored, format, legacy};
+use super::{Meta, Options, Store, StoreError, Stored, format, legacy, renewal};
 use crate::wire::identity::NodeId;
 
 /// Who holds it uses the store.
@@ -41,6 +41,7 @@ impl Claim {
         options: Options,
         make: bool,
     ) -> Result<Self, StoreError> {
+        let renewed = renewal::finish(&*disk, dir)?;
         if make {
             disk.create_dir(dir)
                 .map_err(|error| StoreError::io("make", dir, error))?;
@@ -48,7 +49,10 @@ impl Claim {
             let dir = dir.to_owned();
             return Err(StoreError::Missing { dir });
         }
-        let lock = lock(&*disk, dir, How::Write)?;
+        let lock = match renewed {
+            Some(lock) => lock,
+            None => lock(&*disk, dir, How::Write)?,
+        };
         format::check_readable(&*disk, dir)?;
         Ok(Self {
             disk,
@@ -73,6 +77,29 @@ impl Claim {
         if !format::check(&self.disk, &self.dir)? {
             create(&*self.disk, &self.dir)?;
         }
+        self.opened()
+    }
+
+    /// Makes a store in the place of what may have been begun of one. What says that it is one
+    /// [comes later](format::write).
+    pub(super) fn begin(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+    ) -> Result<Store, StoreError> {
+        disk.create_dir(dir)
+            .map_err(|error| StoreError::io("make", dir, error))?;
+        let claim = Self {
+            lock: lock(&*disk, dir, How::Write)?,
+            dir: dir.to_owned(),
+            disk,
+            options,
+        };
+        begin(&*claim.disk, dir)?;
+        claim.opened()
+    }
+
+    fn opened(self) -> Result<Store, StoreError> {
         let payloads = Payloads::open(Arc::clone(&self.disk), &self.dir)?;
         Ok(Store {
             disk: self.disk,
@@ -87,6 +114,7 @@ impl Claim {
             acknowledged: None,
             spoilt: false,
             rests: 0,
+            next: None,
             _lock: self.lock,
         })
     }
@@ -108,6 +136,17 @@ pub(super) fn lock(disk: &dyn Disk, dir: &Path, how: How) -> Result<Box<dyn Disk
     }
 }
 
+/// Keeps servers away; an absent lock is not made, since nothing is to be changed there.
+pub(super) fn lock_if_there(
+    disk: &dyn Disk,
+    dir: &Path,
+) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+    match disk.exists(&dir.join(LOCK)) {
+        Ok(true) => lock(disk, dir, How::Read).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Whether there is a store, or what is left of one.
 fn is_there(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
     let has_format = format::check_readable(disk, dir)?.is_some();
@@ -120,6 +159,12 @@ fn create(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     if Log::is_used(disk, dir)? || legacy::is_used(disk, dir)? {
         return Err(StoreError::damaged(dir, "the file `format` is missing"));
     }
+    begin(disk, dir)?;
+    format::write(disk, dir, format::FORMAT)
+}
+
+/// Makes what an empty store has, but for what says that it is one.
+fn begin(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     Payloads::create(disk, dir)?;
     Log::create(disk, dir)?;
     let sync = |dir: &Path| {
@@ -138,5 +183,5 @@ fn create(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
         // open.
         let _ = disk.sync_dir(above);
     }
-    format::write(disk, dir, format::FORMAT)
+    Ok(())
 }

@@ -13,7 +13,7 @@ use super::legacy;
 /// The format this version writes.
 pub(super) const FORMAT: u32 = 2;
 /// The file that says so.
-const NAME: &str = "format";
+pub(super) const NAME: &str = "format";
 const UNFINISHED: &str = "format.new";
 /// Longer than any that we write.
 const LONGEST: u64 = 1024;

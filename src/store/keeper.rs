@@ -30,6 +30,8 @@ pub struct Kept {
 pub enum Task {
     /// Make this happen.
     Batch(Batch),
+    /// The same, with all there is: if what is on the disk is damaged, this takes its place.
+    Whole(Batch),
     /// Write these before the batch that will have them comes. Who hands over many at once has that
     /// batch wait for them all.
     Stage(Vec<Upcoming>),
@@ -46,6 +48,9 @@ pub enum Written {
     Safe,
     /// It is not, because of this.
     Failed(String),
+    /// Nor is anything else going to be: what is on the disk is damaged, and all there is has to be
+    /// handed over, or again.
+    Lost(String),
 }
 
 /// Whether all that counts can be read where it has been looked at. Cheap to clone.
@@ -167,10 +172,18 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
     })
 }
 
-fn done(store: &mut Store, task: Task) -> Written {
+pub(super) fn done(store: &mut Store, task: Task) -> Written {
+    let is_whole = matches!(task, Task::Whole(_));
     match task {
-        Task::Batch(batch) => match store.commit(&batch) {
+        Task::Batch(batch) | Task::Whole(batch) => match store.commit(&batch) {
             Ok(()) => Written::Safe,
+            Err(StoreError::Damaged { .. }) if is_whole => match store.renew(&batch) {
+                Ok(()) => Written::Safe,
+                Err(error) => Written::Lost(error.to_string()),
+            },
+            Err(StoreError::Damaged { what, path }) => {
+                Written::Lost(format!("{} is damaged ({what})", path.display()))
+            }
             Err(error) => Written::Failed(error.to_string()),
         },
         Task::Stage(upcoming) => {

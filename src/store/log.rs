@@ -441,6 +441,11 @@ impl Log {
         Rows::open(&*self.disk, &self.session, number, 0, to)
     }
 
+    /// The directory of the session has another name.
+    pub(super) fn has_moved(&mut self, session: &Path) {
+        session.clone_into(&mut self.session);
+    }
+
     /// Bytes on disk.
     pub(super) fn bytes(&self) -> u64 {
         self.total

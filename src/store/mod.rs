@@ -14,7 +14,8 @@
 //! `known` remembers what of each node is on disk and where, so that only what is new is written
 //! (`target`).
 //! The nodes of an upload are written ahead of their batch (`staged`).
-//! `recover` copies what can be read of a damaged store. Damage is always an error, never a smaller
+//! `recover` copies what can be read of a damaged store; while the server runs, a new one takes its place
+//! (`renewal`). Damage is always an error, never a smaller
 //! scene. `legacy` reads what earlier versions wrote.
 
 mod claim;
@@ -32,6 +33,7 @@ mod mark;
 mod payloads;
 mod reading;
 mod recover;
+mod renewal;
 mod row;
 mod segment;
 mod staged;
@@ -180,6 +182,8 @@ pub struct Store {
     spoilt: bool,
     /// So many commits copy nothing: there was no space for it.
     rests: u32,
+    /// The one that takes its place, all of it written.
+    next: Option<Box<Self>>,
     _lock: Box<dyn DiskFile>,
 }
 
@@ -214,8 +218,16 @@ impl Store {
 
     /// Reads the log, to learn what is on disk; only then makes it fit to go on with.
     fn reopen(&mut self) -> Result<(), StoreError> {
-        let (reading, scan) = self.scan(Scan::default())?;
-        let nodes = scan.finish(&self.dir, |_, _, _| {})?;
+        if self.go_over()? {
+            return Ok(());
+        }
+        let read = self.scan(Scan::default());
+        let read = read.and_then(|(reading, scan)| {
+            let nodes = scan.finish(&self.dir, |_, _, _| {})?;
+            Ok((reading, nodes))
+        });
+        self.spoilt |= matches!(read, Err(StoreError::Damaged { .. }));
+        let (reading, nodes) = read?;
         self.go_on(reading, nodes)
     }
 
@@ -235,6 +247,7 @@ impl Store {
         nodes.count_in(&mut log);
         self.payloads.sweep(&nodes.files());
         legacy::remove(&*self.disk, &self.dir);
+        renewal::clear(&*self.disk, &self.dir);
         self.acknowledged = Some(commit.number);
         (self.meta, self.sequence) = (commit.meta, commit.sequence);
         (self.nodes, self.log, self.spoilt) = (nodes, Some(log), false);

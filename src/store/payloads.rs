@@ -23,7 +23,7 @@ use crate::memory::pages::Buffer;
 use crate::wire::identity::NodeId;
 
 /// The directory of the files, in that of the session.
-const DIRECTORY: &str = "nodes";
+pub(super) const DIRECTORY: &str = "nodes";
 /// What a file ends with that is not finished.
 const UNFINISHED: &str = ".new";
 /// Files that are open before they are synced: a process may have only so many.
@@ -201,6 +201,11 @@ impl Payloads {
         for number in orphans.copied().collect::<Vec<_>>() {
             self.remove(number);
         }
+    }
+
+    /// The directory of the session has another name.
+    pub(super) fn has_moved(&mut self, session: &Path) {
+        self.dir = session.join(DIRECTORY);
     }
 
     /// Bytes on disk.

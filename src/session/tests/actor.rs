@@ -212,3 +212,37 @@ fn a_session_that_has_ended_has_saved_nothing() {
 fn ended() -> Result<(), String> {
     Err("the session has ended".to_owned())
 }
+
+/// Where nobody is told of anything before it is safe: who works does not wait while all is written
+/// anew, but again after that.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_store_that_is_written_anew() {
+    let (keeper, mut hand) = Keeper::by_hand();
+    let within = Duration::ZERO;
+    let running = Running::new(Some(Kept { keeper, within }));
+    hand.loaded.send(Ok(store::Kept::default())).unwrap();
+    running.begin().await;
+    assert!(matches!(hand.tasks.recv().await, Some(Task::Batch(_))));
+    let answers = async || {
+        let asked = running.session.ask(|_, _| ());
+        timeout(Duration::from_millis(500), asked).await.is_ok()
+    };
+    assert!(!answers().await);
+    let began = Instant::now();
+    let lost = Written::Lost("it is damaged".to_owned());
+    hand.report.send(lost).await.unwrap();
+    let Some(Task::Whole(batch)) = hand.tasks.recv().await else {
+        panic!("not all there is");
+    };
+    assert_eq!(batch.nodes.len(), 1);
+    assert_eq!(began.elapsed().as_secs(), 1);
+    assert!(answers().await);
+    hand.report.send(Written::Safe).await.unwrap();
+    running.session.save().await.unwrap();
+    let change = update(node(1, "COMMON", &[], "other"));
+    running.event(&running.alice, change).await;
+    assert!(matches!(hand.tasks.recv().await, Some(Task::Batch(_))));
+    assert!(!answers().await);
+    hand.report.send(Written::Safe).await.unwrap();
+    assert!(answers().await);
+}

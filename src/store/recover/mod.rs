@@ -16,9 +16,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::search::{read_around, search};
-use super::claim::{LOCK, lock};
+use super::claim::lock_if_there;
 use super::content::{About, Links, State};
-use super::disk::{Disk, DiskFile, How, SystemDisk};
+use super::disk::{Disk, How, SystemDisk};
 use super::error::StoreError;
 use super::known::Scan;
 use super::legacy::{self, Index};
@@ -125,14 +125,6 @@ pub(super) fn recover_on(
     }
     target.flush()?;
     Ok(target.report)
-}
-
-/// Keeps servers away; an absent lock is not made, since nothing is to be changed there.
-fn lock_if_there(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
-    match disk.exists(&dir.join(LOCK)) {
-        Ok(true) => lock(disk, dir, How::Read).map(Some),
-        _ => Ok(None),
-    }
 }
 
 fn copy_file(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ mod faults;
 mod forged;
 mod kill;
 pub(crate) mod memory;
+mod renewal;
 mod roundtrip;
 mod space;
 mod staged;

@@ -1,0 +1,181 @@
+//! Puts a new store in the place of one that turns out to be damaged while the server runs.
+//!
+//! The session has everything in memory, and hands over all of it ([`Task::Whole`](super::Task)). It
+//! is written to a store beside the damaged one (`begin`). What says that this is one is written
+//! last: from then on it counts, and has all that was ever promised. Then the damaged one gets another
+//! name, under which it stays, and the new one its place. Whoever is ended before that leaves it to the
+//! next ([`finish`]).
+//!
+//! Nothing is written to the damaged one once the new one may count.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tracing::warn;
+
+use super::claim::{LOCK, lock, lock_if_there};
+use super::disk::{Disk, DiskFile, How, rename_for_good};
+use super::known::Nodes;
+use super::{Batch, Claim, Store, StoreError, format, payloads, segment};
+
+impl Store {
+    /// Writes all there is of the session to a new store, which takes the place of this one. This
+    /// one stays beside it.
+    ///
+    /// # Errors
+    /// If it could not be done. What is there can be tried again then, or what is to be there.
+    pub fn renew(&mut self, whole: &Batch) -> Result<(), StoreError> {
+        if self.next.is_none() {
+            if self.log.is_none() {
+                // Where all of it was on the disk is of no use any more, and two of that take memory.
+                self.nodes = Nodes::default();
+            }
+            match self.built(whole) {
+                Ok(next) => self.next = Some(Box::new(next)),
+                Err(error) => {
+                    // Space is what may be lacking.
+                    clear(&*self.disk, &self.dir);
+                    return Err(error);
+                }
+            }
+        }
+        // Nothing is written any more to the one that is there.
+        self.log = None;
+        self.commit(whole)
+    }
+
+    fn built(&self, whole: &Batch) -> Result<Self, StoreError> {
+        // If its disk is gone, there is another one below.
+        if !has(&*self.disk, &self.dir.join(LOCK))? {
+            let dir = self.dir.clone();
+            return Err(StoreError::Missing { dir });
+        }
+        let disk = std::sync::Arc::clone(&self.disk);
+        let mut new = Claim::begin(disk, &renewed(&self.dir), self.options.clone())?;
+        new.reopen()?;
+        new.commit(whole)?;
+        Ok(new)
+    }
+
+    /// Goes on in the new store, if one is written.
+    pub(super) fn go_over(&mut self) -> Result<bool, StoreError> {
+        if self.next.is_none() {
+            return Ok(false);
+        }
+        let new = renewed(&self.dir);
+        // Otherwise it has its place already, but perhaps not for good.
+        if has(&*self.disk, &new.join(LOCK))? {
+            format::write(&*self.disk, &new, format::FORMAT)?;
+        }
+        swap(&*self.disk, &self.dir)?;
+        if let Some(mut next) = self.next.take() {
+            next.has_moved(&self.dir);
+            *self = *next;
+        }
+        Ok(true)
+    }
+
+    fn has_moved(&mut self, dir: &Path) {
+        self.dir = dir.to_owned();
+        self.payloads.has_moved(dir);
+        if let Some(log) = &mut self.log {
+            log.has_moved(dir);
+        }
+    }
+}
+
+/// Puts the new store in its place that somebody was ended over, and takes it. `None` if there is
+/// none.
+pub(super) fn finish(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+    let new = renewed(dir);
+    if !counts(disk, &new)? {
+        return Ok(None);
+    }
+    let _damaged = lock_if_there(disk, dir)?;
+    // Somebody else may have been quicker.
+    if !counts(disk, &new)? {
+        return Ok(None);
+    }
+    let lock = lock(disk, &new, How::Write).map_err(|error| match error {
+        StoreError::Locked { .. } => StoreError::Locked {
+            dir: dir.to_owned(),
+        },
+        error => error,
+    })?;
+    // That it counts may not have reached the disk.
+    let synced = disk.sync_dir(&new);
+    synced.map_err(|error| StoreError::io("write", &new, error))?;
+    swap(disk, dir)?;
+    Ok(Some(lock))
+}
+
+/// Removes what is there of a new store that was never finished. If it stays, it does no harm.
+pub(super) fn clear(disk: &dyn Disk, dir: &Path) {
+    let new = renewed(dir);
+    if !matches!(counts(disk, &new), Ok(false)) {
+        return;
+    }
+    let log = new.join(segment::DIRECTORY);
+    for dir in [new.join(payloads::DIRECTORY), log, new] {
+        for (name, _) in disk.list(&dir).unwrap_or_default() {
+            if name != LOCK {
+                let _ = disk.remove(&dir.join(name));
+            }
+        }
+    }
+}
+
+/// Sets the damaged store aside, if that is not done, and gives the new one its place.
+fn swap(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    let new = renewed(dir);
+    let io = |error| StoreError::io("rename", &new, error);
+    if has(disk, &new.join(LOCK))? {
+        if has(disk, &dir.join(LOCK))? {
+            let damaged = free(disk, dir)?;
+            let renamed = rename_for_good(disk, dir, &damaged);
+            renamed.map_err(|error| StoreError::io("rename", dir, error))?;
+            warn!(name: "store.set_aside", damaged = %damaged.display(),
+                "what was kept of the session was damaged, and is here now");
+        } else if let Some(above) = dir.parent() {
+            // Who renamed it may not have come to that.
+            disk.sync_dir(above).map_err(io)?;
+        }
+        disk.rename(&new, dir).map_err(io)?;
+    }
+    let above = dir.parent();
+    above.map_or(Ok(()), |above| disk.sync_dir(above).map_err(io))
+}
+
+/// A name for the damaged store that nothing has.
+fn free(disk: &dyn Disk, dir: &Path) -> Result<PathBuf, StoreError> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let mut number = now.map_or(0, |since| since.as_secs());
+    loop {
+        let damaged = beside(dir, &format!("damaged-{number}"));
+        if !has(disk, &damaged)? {
+            return Ok(damaged);
+        }
+        number = number.saturating_add(1);
+    }
+}
+
+/// Whether there is a new store, and all of it.
+fn counts(disk: &dyn Disk, new: &Path) -> Result<bool, StoreError> {
+    has(disk, &new.join(format::NAME))
+}
+
+fn has(disk: &dyn Disk, path: &Path) -> Result<bool, StoreError> {
+    let found = disk.exists(path);
+    found.map_err(|error| StoreError::io("read", path, error))
+}
+
+/// Where the new store is before it has its place.
+fn renewed(dir: &Path) -> PathBuf {
+    beside(dir, "renewed")
+}
+
+fn beside(dir: &Path, what: &str) -> PathBuf {
+    // No session is called so.
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!(".{name}.{what}"))
+}
