@@ -60,9 +60,14 @@ impl Ahead {
         is_over.then_some(Task::Unstage)
     }
 
+    /// When little has waited for so long that the store may write it.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + PATIENCE)
+    }
+
     /// What the store may write next.
     pub(super) fn next(&mut self, now: Instant) -> Option<Task> {
-        let is_late = now >= self.since? + PATIENCE;
+        let is_late = now >= self.due()?;
         if self.bytes < LEAST && !is_late {
             return None;
         }

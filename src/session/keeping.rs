@@ -77,6 +77,8 @@ pub(super) struct Keeping {
     writing: Option<(u64, Vec<NodeId>)>,
     /// Something is being written that no batch has yet, or removed.
     ahead: bool,
+    /// When something can be written that no batch has yet.
+    ahead_due: Option<Instant>,
     /// Since when writing fails.
     trouble: Option<Instant>,
     /// What is on the disk is damaged: all there is is handed over next.
@@ -101,6 +103,7 @@ impl Keeping {
             due: None,
             writing: None,
             ahead: false,
+            ahead_due: None,
             trouble: None,
             whole: false,
             pause: RETRY,
@@ -131,7 +134,10 @@ impl Keeping {
 
     /// When [`Self::step`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due.filter(|_| self.writing.is_none())
+        let batch = self.due.filter(|_| self.writing.is_none());
+        let may_be = !self.is_busy() && self.trouble.is_none();
+        let ahead = self.ahead_due.filter(|_| may_be);
+        batch.into_iter().chain(ahead).min()
     }
 
     /// Tells when everything up to here is safe, or that it cannot be.
@@ -142,18 +148,18 @@ impl Keeping {
     /// Hands over a batch if one is due, or else what can be written ahead of one.
     pub(super) fn step<O: Outlet>(&mut self, session: &mut Session<O>, now: Instant) {
         self.write(session, now);
-        if self.is_busy() {
-            return;
+        if !self.is_busy() {
+            let mut task = session.ahead.void();
+            // A disk that takes no batches is left alone.
+            if task.is_none() && self.trouble.is_none() {
+                task = session.ahead.next(now);
+            }
+            if let Some(task) = task {
+                // If the thread is gone, the next batch tells.
+                self.ahead = self.tasks.try_send(task).is_ok();
+            }
         }
-        let mut task = session.ahead.void();
-        // A disk that takes no batches is left alone.
-        if task.is_none() && self.trouble.is_none() {
-            task = session.ahead.next(now);
-        }
-        if let Some(task) = task {
-            // If the thread is gone, the next batch tells.
-            self.ahead = self.tasks.try_send(task).is_ok();
-        }
+        self.ahead_due = session.ahead.due();
     }
 
     fn write<O: Outlet>(&mut self, session: &mut Session<O>, now: Instant) {

@@ -14,6 +14,7 @@ use crate::session::actor::{Handle, Kept, spawn};
 use crate::session::{Event, Session, Settings};
 use crate::store::{self, Keeper, Stored, Task, Written};
 use crate::wire::command::{Command, Request};
+use crate::wire::identity::NodeId;
 use crate::wire::node::{NodeState, Update};
 
 const VERSION: &str = "0.9.11";
@@ -60,8 +61,12 @@ impl Running {
 
     /// They do, and Alice brings node 1.
     async fn begin(&self) {
+        self.begin_with(vec![id(1)]).await;
+    }
+
+    /// She offers these, and brings node 1.
+    async fn begin_with(&self, nodes: Vec<NodeId>) {
         self.log_in().await;
-        let nodes = vec![id(1)];
         let offer = command(Request::UploadInit { nodes });
         self.event(&self.alice, offer).await;
         // An answer that comes at once ends some clients.
@@ -245,4 +250,17 @@ async fn nobody_waits_for_a_store_that_is_written_anew() {
     assert!(!answers().await);
     hand.report.send(Written::Safe).await.unwrap();
     assert!(answers().await);
+}
+
+/// Though nothing else happens.
+#[tokio::test(start_paused = true)]
+async fn what_has_arrived_is_written_when_it_has_waited() {
+    let (keeper, mut hand) = Keeper::by_hand();
+    let running = Running::on(keeper);
+    hand.loaded.send(Ok(store::Kept::default())).unwrap();
+    running.begin_with(vec![id(1), id(2)]).await;
+    let began = Instant::now();
+    assert!(matches!(hand.tasks.recv().await, Some(Task::Stage(_))));
+    let waited = began.elapsed().as_millis();
+    assert!((250..260).contains(&waited), "{waited}");
 }

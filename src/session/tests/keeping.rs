@@ -336,6 +336,10 @@ fn what_has_arrived_is_written_while_the_rest_arrives() {
     kitchen.room.bring(&alice, node(1, "alice", &[3], "small"));
     kitchen.room.bring(&alice, node(2, "COMMON", &[], "some"));
     // What little comes at once can wait.
+    let now = kitchen.room.now();
+    assert!(kitchen.task().is_none());
+    let patience = Duration::from_millis(250);
+    assert_eq!(kitchen.keeping.due(), Some(now + patience));
     kitchen.room.pass(249);
     assert!(kitchen.task().is_none());
     kitchen.room.pass(1);
@@ -343,6 +347,8 @@ fn what_has_arrived_is_written_while_the_rest_arrives() {
     assert_eq!(ahead.len(), 2);
     // One thing at a time.
     kitchen.room.bring(&alice, node(3, "COMMON", &[], "some"));
+    assert!(kitchen.task().is_none());
+    assert_eq!(kitchen.keeping.due(), None);
     kitchen.room.pass(250);
     assert!(kitchen.task().is_none());
     kitchen.hear(Written::Ahead);
