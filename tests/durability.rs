@@ -139,6 +139,69 @@ async fn files(program: &Program, count: usize) {
     }
 }
 
+/// That the log has a bad bit shows when it is read again, as after an upload that breaks off. What
+/// comes then is safe all the same, and the log as it was stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_damaged_meanwhile_is_written_anew() {
+    let old = "old ".repeat(2000);
+    for flush in ["100ms", "0"] {
+        let flush = [("durability.flush", flush)];
+        let mut program = Program::start(&flush);
+        let sessions = program.data.path().join("sessions");
+        let log = sessions.join("default/log/0000000000000001");
+        let enter = async |program: &Program, name| {
+            Client::enter(&program.ports, "0.9.11", Via::Hand, name, As::Admin).await
+        };
+        let len = || fs::metadata(&log).unwrap().len();
+        let mut alice = enter(&program, "alice").await;
+        alice.upload(&[made(&alice, 1, &old)]).await;
+        alice.request(&Request::Delete(uuid(1)));
+        program.signal("TERM");
+        assert!(program.wait(Duration::from_secs(20)).success());
+        // Somebody else may bring a scene then.
+        let program = program.start_again(&flush);
+        let mut bob = enter(&program, "bob").await;
+
+        let mut bytes = fs::read(&log).unwrap();
+        let at = bytes.windows(8).position(|some| some == b"old old ");
+        bytes[at.unwrap()] ^= 1;
+        fs::write(&log, &bytes).unwrap();
+        let large = made(&bob, 2, &"x".repeat(LARGE));
+        let nodes = [made(&bob, 1, &old), large, made(&bob, 3, "three")];
+        bob.offer(&nodes).await;
+        bring(&bob, &nodes[0]);
+        bring(&bob, &nodes[1]);
+        until(|| len() > bytes.len() as u64).await;
+        files(&program, 1).await;
+        bob.close();
+        files(&program, 0).await;
+
+        let mut carol = enter(&program, "carol").await;
+        let nodes = [made(&carol, 1, "one"), made(&carol, 2, "two")];
+        carol.upload(&nodes).await;
+        let aside = || {
+            let all = fs::read_dir(&sessions).unwrap();
+            let mut names = all.map(|entry| entry.unwrap().path());
+            names.find(|path| path.to_string_lossy().contains(".default.damaged-"))
+        };
+        until(|| aside().is_some() && log.exists()).await;
+        let damaged = fs::read(aside().unwrap().join("log/0000000000000001")).unwrap();
+        assert!(damaged.starts_with(&bytes));
+
+        let program = program.killed().start_again(&flush);
+        let dave = joined(&program, "0.9.11", "dave").await;
+        assert_eq!(payloads(&dave), ["one", "two"]);
+    }
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_kept_that_need_not_be() {
     let program = Program::start(&[("durability.flush", "off")]);
