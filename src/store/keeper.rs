@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +14,11 @@ use tracing::info;
 
 use super::{Batch, Claim, Meta, Options, Store, StoreError, Stored, Upcoming};
 use crate::wire::identity::NodeId;
+
+/// How often and after what time a store that somebody has is tried again: who looks at what is kept
+/// has it for a moment, another server for as long as it runs.
+const LOOKS: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What was kept of a session.
 #[derive(Debug, Default)]
@@ -118,7 +124,9 @@ impl Keeper {
 /// If the directory cannot be used, another server uses it, or a newer one wrote it.
 pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
     // Reading it takes its time, and nobody is to wait for that.
-    let claim = Claim::new(directory, options)?;
+    let mut looks = 0..LOOKS;
+    let wait = || looks.next().map(|_| thread::sleep(PAUSE)).is_some();
+    let claim = claimed(directory, &options, wait)?;
     let (loaded, kept) = oneshot::channel();
     // A batch can be handed over while something is being written ahead.
     let (tasks, mut handed_over) = mpsc::channel::<Task>(2);
@@ -170,6 +178,20 @@ pub fn start(directory: &Path, options: Options) -> Result<Keeper, StoreError> {
         reports,
         health,
     })
+}
+
+/// Takes the store. While somebody else has it, that is tried again if `wait` has waited.
+pub(super) fn claimed(
+    directory: &Path,
+    options: &Options,
+    mut wait: impl FnMut() -> bool,
+) -> Result<Claim, StoreError> {
+    loop {
+        match Claim::new(directory, options.clone()) {
+            Err(StoreError::Locked { .. }) if wait() => {}
+            claimed => return claimed,
+        }
+    }
 }
 
 pub(super) fn done(store: &mut Store, task: Task) -> Written {

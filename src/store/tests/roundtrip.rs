@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 
 use super::*;
 use crate::store::content::{self, About, Commit, Content, Mark, PayloadRow, Said};
+use crate::store::keeper::claimed;
 use crate::store::row::Kind;
 
 #[test]
@@ -146,6 +147,30 @@ fn none_is_made_where_one_is_to_be_looked_at() {
     fs::remove_file(dir.join("format")).unwrap();
     let error = Store::open_existing(&dir, options()).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+/// Who looks at it has it for a moment.
+#[test]
+fn who_is_to_use_it_waits_until_it_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut other = Some(Store::open(dir, options()).unwrap());
+    let error = claimed(dir, &options(), || false).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    let mut waits = 0;
+    let claim = claimed(dir, &options(), || {
+        waits += 1;
+        if waits == 3 {
+            other = None;
+        }
+        true
+    });
+    claim.unwrap();
+    assert_eq!(waits, 3);
+    // What is wrong otherwise is not waited for.
+    fs::write(dir.join("format"), "9\n").unwrap();
+    let error = claimed(dir, &options(), || panic!("it waits")).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { .. }), "{error}");
 }
 
 #[test]
