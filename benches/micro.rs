@@ -325,6 +325,7 @@ impl Outlet for Nowhere {
     }
     fn log_in(&self, _: &'static Dialect) {}
     fn log_out(&self) {}
+    fn start_over(&self) {}
     fn command(&self, _: Slot, bytes: Encoded) {
         divan::black_box(bytes);
     }

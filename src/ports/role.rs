@@ -127,11 +127,7 @@ async fn open(
     if role == Role::Subscriber {
         peer.outbox.start_receipts_over();
     }
-    if peer.is_user() {
-        if matches!(role, Role::Command | Role::Subscriber) {
-            // Whether this goes on with a login or starts another is for the session to tell.
-            peer.outbox.hold(true);
-        }
+    if peer.linked(role) {
         let linked = Event::Linked { role };
         context
             .session

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::event::End;
-use super::outlet::{Outlet, Slot};
+use super::outlet::{FRESH_LOGIN, Outlet, Slot};
 use super::replicas::COMMON;
 use super::state::{Phase, Session, Timer, past};
 use super::users::{Missing, Stage};
@@ -19,11 +19,11 @@ use crate::wire::command::Answer;
 use crate::wire::identity::Identity;
 use crate::wire::role::Role;
 
-/// How long after a link came up again a login may still come over it, which would make it a new
-/// start rather than the same session going on.
-const FRESH_LOGIN: Duration = Duration::from_millis(700);
 /// How long a leaving client of 0.0.15 or older takes to expect the answer.
 const GOODBYE: Duration = Duration::from_millis(100);
+
+/// What somebody is told who cannot go on after a break.
+const LOST_WHILE_JOINING: &str = "the connection was lost while joining, join again";
 
 impl<O: Outlet> Session<O> {
     /// Removes a user and frees what it owned. Says nothing to the user itself.
@@ -232,19 +232,18 @@ impl<O: Outlet> Session<O> {
         }
         let lost_since = user.lost_since.take().unwrap_or(now);
         if !user.outlet.remembers(lost_since) {
-            let reason = "the connection was lost for too long, join again";
-            return self.dismiss(who, reason, now);
+            return self.join_again(who, "the connection was lost for too long, join again", now);
         }
         match user.stage {
             // None of them can be given twice.
             _ if std::mem::take(&mut user.lacks_answer) && user.answered.is_some() => {
-                return self.join_again(who, now);
+                return self.join_again(who, LOST_WHILE_JOINING, now);
             }
             Stage::Active => self.mark_what_may_be_lost(who, now),
             Stage::Lobby if !user.wants_catalog => {}
             _ => {
                 // A node or an answer of the transfer may be gone for good.
-                return self.join_again(who, now);
+                return self.join_again(who, LOST_WHILE_JOINING, now);
             }
         }
         self.tell_users_anew(who);
@@ -254,8 +253,13 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    fn join_again(&mut self, who: &Identity, now: Instant) {
-        let reason = "the connection was lost while joining, join again";
+    /// Sends somebody away who goes on with a login of which something is lost.
+    fn join_again(&mut self, who: &Identity, reason: &str, now: Instant) {
+        if let Some(user) = self.users.get(who) {
+            // It is the same client, and may be told at once; but no node that builds on what is lost.
+            user.outlet.take_back();
+            user.outlet.hold(false);
+        }
         self.dismiss(who, reason, now);
     }
 

@@ -102,6 +102,7 @@ impl<O: Outlet> Session<O> {
             // The same client starts over; libzmq gave us its new link before the old one ended.
             self.leave(who, "logged in anew", now);
         }
+        peer.start_over();
         if self.check_passwords(&auth, dialect).is_ok() && self.check_version(&auth).is_ok() {
             self.make_way(peer, &auth.name, now);
         }

@@ -14,6 +14,10 @@ use crate::wire::identity::{Identity, NodeId};
 use crate::wire::message::Encoded;
 use crate::wire::role::Role;
 
+/// How long after a link came up a login may still come over it, which would make it a new start rather than
+/// the same client going on.
+pub(crate) const FRESH_LOGIN: Duration = Duration::from_millis(700);
+
 /// What a queued command is, as far as a newer one may take its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -69,6 +73,8 @@ pub trait Outlet: Clone + Send + 'static {
     /// Takes the user's rights from its links. What is queued as commands still leaves, then
     /// they are closed.
     fn log_out(&self);
+    /// A login came: what still waits for a user it was before is not for this one.
+    fn start_over(&self);
 
     /// Queues a command.
     fn command(&self, slot: Slot, bytes: Encoded);

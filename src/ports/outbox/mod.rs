@@ -266,6 +266,11 @@ impl Outbox {
         }
     }
 
+    /// Whether it gives nothing out for that reason.
+    pub(crate) fn is_held(&self) -> bool {
+        self.state().held
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&self) {
         *self.state() = State::default();

@@ -7,6 +7,8 @@
 mod link;
 mod outlet;
 mod registry;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -210,6 +212,24 @@ impl Peer {
         })
     }
 
+    /// A link came up. What waits is held back until it is known whether this goes on with a login or starts
+    /// another, which is for the session to tell of a user. Returns whether it is one.
+    pub(crate) fn linked(self: &Arc<Self>, role: Role) -> bool {
+        let holds = matches!(role, Role::Command | Role::Subscriber) && !self.is_stranger();
+        if holds {
+            self.outbox.hold(true);
+        }
+        // It may have left meanwhile.
+        let standing = *self.standing.borrow();
+        match standing {
+            Standing::User(_) => return true,
+            Standing::Leaving if holds => outlet::release_later(self),
+            Standing::Stranger if holds => self.outbox.hold(false),
+            Standing::Leaving | Standing::Stranger => {}
+        }
+        false
+    }
+
     /// Takes a link away. Returns whether it was the current one of its role.
     pub(crate) fn detach(&self, link: &Link) -> bool {
         let mut links = self.links();
@@ -224,12 +244,8 @@ impl Peer {
         current
     }
 
-    /// Ends all links.
-    pub(crate) fn close_links(&self, end: End) {
-        let links: Vec<_> = self.links().current.iter().flatten().cloned().collect();
-        for link in links {
-            link.finish(end);
-        }
+    fn current_links(&self) -> Vec<Arc<Link>> {
+        self.links().current.iter().flatten().cloned().collect()
     }
 
     fn forget_if_idle(&self) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Peer, Standing};
+use super::{Link, Peer, Standing};
 use crate::session::event::End;
-use crate::session::outlet::{Edit, Joins, Outlet, Slot};
+use crate::session::outlet::{Edit, FRESH_LOGIN, Joins, Outlet, Slot};
 use crate::wire::dialect::Dialect;
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::message::Encoded;
@@ -17,7 +17,7 @@ use crate::wire::role::Role;
 
 /// How long the links of somebody who was sent away stay open, so that what was said last still
 /// gets there. Closing earlier would make libzmq connect again (wire spec, §6).
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// A link on which nothing was pushed for so long has nothing under way.
 const IDLE: Duration = Duration::from_secs(60);
 /// Round trip assumed while none was measured.
@@ -53,17 +53,40 @@ impl Outlet for Arc<Peer> {
     fn log_out(&self) {
         let login = self.login.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.outbox.take_back();
-        self.outbox.hold(false);
         self.standing.send_replace(Standing::Leaving);
+        if self.outbox.is_held() {
+            release_later(self);
+        }
+        let links = self.current_links();
         let peer = Self::clone(self);
         tokio::spawn(async move {
+            let is_over = || peer.login.load(Ordering::Relaxed) != login;
             sleep(LINGER).await;
-            if peer.login.load(Ordering::Relaxed) == login {
-                peer.standing.send_replace(Standing::Stranger);
-                peer.close_links(End::Closed);
-                peer.forget_if_idle();
+            if is_over() {
+                return;
             }
+            peer.standing.send_replace(Standing::Stranger);
+            let (old, new): (Vec<_>, Vec<_>) = peer
+                .current_links()
+                .into_iter()
+                .partition(|link| links.iter().any(|old| old.id == link.id));
+            close(&old);
+            if !new.is_empty() {
+                // A login may be on its way over one that came just now.
+                sleep(FRESH_LOGIN).await;
+                if is_over() {
+                    return;
+                }
+                close(&new);
+            }
+            peer.forget_if_idle();
         });
+    }
+
+    fn start_over(&self) {
+        if matches!(*self.standing.borrow(), Standing::Leaving) {
+            self.outbox.clear();
+        }
     }
 
     fn command(&self, slot: Slot, bytes: Encoded) {
@@ -179,6 +202,25 @@ impl Outlet for Arc<Peer> {
 
     fn window(&self) -> Duration {
         known(&self.round_trip).unwrap_or(UNKNOWN_ROUND_TRIP) + SLACK
+    }
+}
+
+/// Lets what waits for the login that has ended go, unless another one comes over the link that is new: the
+/// client that it is for may have come back.
+pub(super) fn release_later(peer: &Arc<Peer>) {
+    let login = peer.login.load(Ordering::Relaxed);
+    let peer = Arc::clone(peer);
+    tokio::spawn(async move {
+        sleep(FRESH_LOGIN).await;
+        if peer.login.load(Ordering::Relaxed) == login {
+            peer.outbox.hold(false);
+        }
+    });
+}
+
+fn close(links: &[Arc<Link>]) {
+    for link in links {
+        link.finish(End::Closed);
     }
 }
 

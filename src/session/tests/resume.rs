@@ -291,3 +291,19 @@ fn each_link_that_comes_up_gives_a_login_its_time() {
         assert!(!bob.state().held, "{version}");
     }
 }
+
+/// What waits is for somebody who has gone, and whom the client that logs in anew knows nothing of.
+#[test]
+fn a_login_that_is_refused_gets_its_answer_alone() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.unlink(&bob, Role::Command, End::Broken);
+        room.hush(&[&bob]);
+        room.ask(&alice, Request::Delete(id(3)));
+        comes_back(&mut room, &bob, Role::Command);
+        room.ask(&bob, Request::Auth(auth("alice", version)));
+        let told = room.told(&bob);
+        assert!(told[0].starts_with("auth FAILED"), "{version}: {told:?}");
+        assert!(told[1..].iter().all(|l| l.starts_with("bye ")), "{told:?}");
+    }
+}

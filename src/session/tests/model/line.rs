@@ -45,6 +45,7 @@ impl Outlet for Line {
         self.0.outbox.hold(false);
         *self.0.dialect.lock().unwrap() = None;
     }
+    fn start_over(&self) {}
     fn command(&self, slot: Slot, bytes: Encoded) {
         self.0.outbox.command(slot, bytes);
     }

@@ -126,6 +126,13 @@ impl Outlet for Recorder {
     fn log_out(&self) {
         self.state().dialect = None;
     }
+    fn start_over(&self) {
+        let mut state = self.state();
+        if state.held {
+            state.lines.clear();
+            state.held = false;
+        }
+    }
     fn command(&self, slot: Slot, bytes: Encoded) {
         let answer = answer(&bytes, self.framed);
         match (&slot, &answer) {
