@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use smol_str::SmolStr;
 use tokio::time::Instant;
 
@@ -33,6 +34,8 @@ pub(super) struct Push {
     pub(super) began: Instant,
     /// Whether it may be passed on without knowing the node.
     pub(super) plain: bool,
+    /// What its node is before it, which is not there: it is the first delta.
+    pub(super) blank: Option<Bytes>,
 }
 
 impl Push {
@@ -78,7 +81,7 @@ impl<O: Outlet> Session<O> {
             let what = "a node before its join was done";
             return self.counters.refuse(Count::RefusedUpdate, &push.who, what);
         }
-        if let Some(push) = self.wait_for_fold(push) {
+        if let Some(push) = self.wait_for_fold(push, now) {
             self.apply(push, now);
         }
     }
@@ -100,42 +103,69 @@ impl<O: Outlet> Session<O> {
     }
 
     fn create(&mut self, push: Push, now: Instant) {
-        let id = push.id();
         let (who, began) = (&push.who.clone(), push.began);
         let Some(dialect) = self.dialect() else {
             return;
         };
-        let Some(user) = self.users.get_mut(who) else {
+        if self.users.get(who).is_none() || !self.may_create(&push, now) {
             return;
-        };
+        }
+        match push.update {
+            Update::Node(node) => {
+                if self.has_room_for(who, &node, 0, now) {
+                    self.create_node(who, node, None, began, now);
+                } else {
+                    self.tell_truth(who, node.id, now);
+                }
+            }
+            Update::Delta(delta) if dialect.live != Live::Delta => {
+                self.counters.add(Count::UpdatesOfDeleted);
+                self.tell_truth(who, delta.id, now);
+            }
+            Update::Delta(delta) => {
+                let (update, blank) = (Update::Delta(delta), Some(blank(dialect)));
+                let push = Push {
+                    update,
+                    blank,
+                    ..push
+                };
+                self.check_first(push, now);
+            }
+        }
+    }
+
+    /// Whether a node that is not there may be made. Whoever may not is told that it is gone.
+    fn may_create(&mut self, push: &Push, now: Instant) -> bool {
+        let (who, id, began) = (&push.who, push.id(), push.began);
         if self.replicas.is_aside(id) {
             let what = "a node that is set aside";
             self.counters.refuse(Count::RefusedUpdate, who, what);
-            return self.send_delete(who, id, now);
+            self.send_delete(who, id, now);
+            return false;
         }
         let outlived = self
             .replicas
             .deleted_by(id, who)
             .is_some_and(|at| began < at + OVERTAKEN);
-        if outlived || user.doomed.contains_key(&id) || is_unseen(user, id, began) {
+        let gone = |user: &User<O>| user.doomed.contains_key(&id) || is_unseen(user, id, began);
+        if outlived || self.users.get(who).is_some_and(gone) {
             self.counters.add(Count::UpdatesOfDeleted);
             // If it was made anew after all, it must not stay with its sender alone.
-            return self.send_delete(who, id, now);
+            self.send_delete(who, id, now);
+            return false;
         }
-        let mut node = match push.update {
-            Update::Node(node) => node,
-            Update::Delta(_) if dialect.live != Live::Delta => {
-                self.counters.add(Count::UpdatesOfDeleted);
-                return;
-            }
-            Update::Delta(delta) => {
-                let update = Update::Delta(delta);
-                return self.create_from_delta(Push { update, ..push }, dialect, now);
-            }
-        };
-        if !self.has_room_for(who, &node, now) {
-            return;
-        }
+        true
+    }
+
+    fn create_node(
+        &mut self,
+        who: &Identity,
+        mut node: NodeState,
+        first: Option<(&Delta, Option<bool>)>,
+        began: Instant,
+        now: Instant,
+    ) {
+        let id = node.id;
         let claimed = std::mem::take(&mut node.owner);
         self.settle_owner(who, &mut node, &claimed);
         let anew = self.replicas.is_grave(id);
@@ -143,8 +173,13 @@ impl<O: Outlet> Session<O> {
         let overdue = self.replicas.deleted_by(id, who).is_some();
         let was_empty = self.replicas.is_empty();
         self.replicas.store(node);
-        self.note_author();
-        self.relay_whole(who, id, now);
+        match first {
+            None => {
+                self.note_author();
+                self.relay_whole(who, id, now);
+            }
+            Some((delta, tuples)) => self.append_checked(who, delta, tuples, now),
+        }
         if anew {
             self.relay_right(who, "server", &[id]);
         }
@@ -157,35 +192,31 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// A node that has only deltas yet: they build on nothing (G8–G14).
-    fn create_from_delta(&mut self, push: Push, dialect: &Dialect, now: Instant) {
-        let Update::Delta(delta) = &push.update else {
+    /// Adds a delta that was looked into: to a node, or it is the first one and makes a node (G8–G14).
+    pub(super) fn add(&mut self, push: &Push, tuples: Option<bool>, now: Instant) {
+        let (Update::Delta(delta), who) = (&push.update, &push.who) else {
             return;
         };
-        let (who, id, began) = (&push.who.clone(), delta.id, push.began);
-        let mut state = NodeState {
-            id,
+        let Some(blank) = push.blank.clone() else {
+            return self.append_checked(who, delta, tuples, now);
+        };
+        if self.replicas.contains(delta.id) {
+            return self.append_checked(who, delta, tuples, now);
+        }
+        if !self.may_create(push, now) {
+            return;
+        }
+        let node = NodeState {
+            id: delta.id,
             owner: delta.owner.clone().unwrap_or_else(|| COMMON.into()),
             kind: delta.kind.clone(),
             dependencies: delta.dependencies.clone(),
-            payload: pickle::write(&blank(dialect), Protocol::Four),
+            payload: blank,
         };
-        if !self.has_room_for(who, &state, now) {
-            return;
-        }
-        let claimed = std::mem::take(&mut state.owner);
-        self.settle_owner(who, &mut state, &claimed);
-        let was_empty = self.replicas.is_empty();
-        self.replicas.store(state);
-        self.replicas.note_tuples(id, false);
-        self.note_author();
-        self.append(push, now);
-        if self.has_lost_a_need(who, id, began) {
-            self.send_whole(who, id);
-        }
-        self.after_creation(who, id, &claimed, now);
-        if was_empty {
-            self.give_deferred_catalogs(now);
+        if self.has_room_for(who, &node, delta.delta.len().saturating_add(DELTA), now) {
+            self.create_node(who, node, Some((delta, tuples)), push.began, now);
+        } else {
+            self.tell_truth(who, delta.id, now);
         }
     }
 
@@ -275,7 +306,7 @@ impl<O: Outlet> Session<O> {
         let Update::Node(mut node) = push.update else {
             return self.append(push, now);
         };
-        if !self.has_room_for(who, &node, now) {
+        if !self.has_room_for(who, &node, 0, now) {
             return self.correct(who, id);
         }
         // Only a Right changes the owner.
@@ -291,15 +322,22 @@ impl<O: Outlet> Session<O> {
             return;
         };
         if !push.plain || replica.has_tuples() != Some(false) {
-            return self.check_first(push);
+            return self.check_first(push, now);
         }
         if let Update::Delta(delta) = push.update {
-            self.append_checked(&push.who, &delta, now);
+            self.append_checked(&push.who, &delta, Some(false), now);
         }
     }
 
-    /// Adds a delta that all clients apply alike, and relays it.
-    pub(super) fn append_checked(&mut self, who: &Identity, delta: &Delta, now: Instant) {
+    /// Adds a delta that all clients apply alike, and relays it. With `tuples` it is known whether there are
+    /// any in the node then.
+    fn append_checked(
+        &mut self,
+        who: &Identity,
+        delta: &Delta,
+        tuples: Option<bool>,
+        now: Instant,
+    ) {
         if self.refuse_endless(who, delta.id) {
             return;
         }
@@ -310,14 +348,25 @@ impl<O: Outlet> Session<O> {
             self.counters.refuse(Count::RefusedFull, who, "a delta");
             return self.correct(who, delta.id);
         }
+        if let Some(tuples) = tuples {
+            self.replicas.note_tuples(delta.id, tuples);
+        }
         self.replicas.append(delta);
         self.note_author();
         self.relay_delta(who, delta.id, now);
         self.note_grown(delta.id, now);
     }
 
-    fn has_room_for(&mut self, who: &Identity, node: &NodeState, now: Instant) -> bool {
+    /// Whether there is room for a node, and so many bytes more.
+    fn has_room_for(
+        &mut self,
+        who: &Identity,
+        node: &NodeState,
+        more: usize,
+        now: Instant,
+    ) -> bool {
         let (growth, new) = self.replicas.growth(node);
+        let growth = growth.saturating_add(more);
         self.make_room(growth, now);
         let total = self.replicas.bytes().saturating_add(growth);
         let fits = total <= self.settings.max_session
@@ -334,12 +383,13 @@ impl<O: Outlet> Session<O> {
 }
 
 /// What clients take a node's content to be before its first delta (wire spec, G8 and G11).
-fn blank(dialect: &Dialect) -> Value {
-    if dialect.typed_nodes() {
+fn blank(dialect: &Dialect) -> Bytes {
+    let blank = if dialect.typed_nodes() {
         Value::Dict(Dict::new())
     } else {
         Value::None
-    }
+    };
+    pickle::write(&blank, Protocol::Four)
 }
 
 /// Whether something of a node that is meant for a user may not have reached it when it sent what

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::behind::{encode_right, send_missing};
 use super::outlet::{Edit, Joins, Outlet};
 use super::state::{Session, Timer};
-use super::users::{Behind, Missing};
+use super::users::{Behind, Missing, User};
 use crate::counters::Count;
+use crate::wire::dialect::Live;
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node;
 
@@ -87,6 +88,19 @@ impl<O: Outlet> Session<O> {
         }
         self.send_whole(who, id);
         self.correct_owner(who, &[id]);
+    }
+
+    /// Tells a refused sender what is true of a node, even if that is that there is none.
+    pub(super) fn tell_truth(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let deltas = self
+            .dialect()
+            .is_some_and(|dialect| dialect.live != Live::Whole);
+        if self.replicas.contains(id) {
+            self.correct(who, id);
+        } else if deltas && self.users.get(who).is_some_and(User::is_active) {
+            // It would go on with changes of a node that nobody has. (Whole states can be taken any time.)
+            self.send_delete(who, id, now);
+        }
     }
 
     /// Sends one user the whole state of a node.

@@ -170,6 +170,7 @@ impl<O: Outlet> Session<O> {
                     update,
                     began,
                     plain,
+                    blank: None,
                 };
                 self.update(push, now);
             }

@@ -8,6 +8,9 @@ use crate::wire::delta::{self, Checked, FoldError};
 use crate::wire::identity::NodeId;
 use crate::wire::pickle::Budget;
 
+/// The version of a node that is not there yet.
+pub(in crate::session) const NEW: u64 = 0;
+
 /// Work on one node.
 #[derive(Debug)]
 pub struct Job {
@@ -59,6 +62,9 @@ impl Job {
             budget,
         } = self;
         let work = AssertUnwindSafe(|| match &delta {
+            Some(delta) if version == NEW => {
+                Outcome::Checked(delta::check_first(&base, delta, &budget))
+            }
             Some(delta) => Outcome::Checked(delta::check(&base, &tail, delta, &budget)),
             None => Outcome::Folded(delta::fold(&base, &tail, &budget)),
         });

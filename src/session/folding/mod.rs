@@ -57,10 +57,13 @@ impl<O: Outlet> Session<O> {
         while let Some(id) = self.folds.next_check() {
             if let Some(Running::Check(push)) = self.folds.running.get(&id)
                 && let Update::Delta(delta) = &push.update
-                && let Some(replica) = self.replicas.get(id)
             {
                 let delta = Some(delta.delta.clone());
-                return Some(self.job(id, replica, delta));
+                match (self.replicas.get(id), &push.blank) {
+                    (Some(replica), _) => return Some(self.job(id, replica, delta)),
+                    (None, Some(blank)) => return Some(self.first_job(id, blank, delta)),
+                    (None, None) => {}
+                }
             }
             // Deleted meanwhile.
             self.folds.end(id);
@@ -99,31 +102,44 @@ impl<O: Outlet> Session<O> {
         }
     }
 
+    fn first_job(&self, id: NodeId, blank: &Bytes, delta: Option<Bytes>) -> Job {
+        Job {
+            age: self.folds.age,
+            id,
+            version: job::NEW,
+            base: blank.clone(),
+            tail: Vec::new(),
+            end: 0,
+            delta,
+            budget: self.settings.content,
+        }
+    }
+
     /// Gives an update back unless it has to wait for a node that is looked into.
-    pub(super) fn wait_for_fold(&mut self, push: Push) -> Option<Push> {
+    pub(super) fn wait_for_fold(&mut self, push: Push, now: Instant) -> Option<Push> {
         let id = push.id();
         let checked = matches!(self.folds.running.get(&id), Some(Running::Check(_)));
         if !checked && !self.folds.waiting.contains_key(&id) {
             return Some(push);
         }
         if self.folds.is_full(&push, self.settings.waiting_bytes) {
-            self.refuse_waiting(&push);
+            self.refuse_waiting(&push, now);
         } else {
             self.folds.wait(push, false);
         }
         None
     }
 
-    fn refuse_waiting(&mut self, push: &Push) {
+    fn refuse_waiting(&mut self, push: &Push, now: Instant) {
         let what = "an update with too many waiting before it";
         self.counters.refuse(Count::RefusedFull, &push.who, what);
-        self.correct(&push.who, push.id());
+        self.tell_truth(&push.who, push.id(), now);
     }
 
     /// Looks into a delta before it is applied.
-    pub(super) fn check_first(&mut self, push: Push) {
+    pub(super) fn check_first(&mut self, push: Push, now: Instant) {
         if self.folds.is_full(&push, self.settings.waiting_bytes) {
-            self.refuse_waiting(&push);
+            self.refuse_waiting(&push, now);
         } else if self.folds.running.contains_key(&push.id()) {
             // It is being folded.
             self.folds.wait(push, true);
@@ -202,7 +218,7 @@ impl<O: Outlet> Session<O> {
             return;
         }
         let running = self.folds.end(id);
-        let present = self.replicas.get(id).map(Replica::version) == Some(version);
+        let present = self.replicas.get(id).map_or(job::NEW, Replica::version) == version;
         match (running, outcome) {
             (Some(Running::Check(push)), _) if !present => {
                 // Deleted meanwhile.
@@ -214,7 +230,7 @@ impl<O: Outlet> Session<O> {
             }
             (Some(Running::Check(push)), _) => {
                 self.counters.add(Count::Panics);
-                self.refuse_delta(&push.who, id, "a fault of this server");
+                self.refuse_delta(&push.who, id, "a fault of this server", now);
             }
             (_, Outcome::Folded(Ok((payload, left_out)))) => {
                 self.replicas.fold(id, version, end, payload);
@@ -271,9 +287,9 @@ impl<O: Outlet> Session<O> {
         self.folds.is_empty()
     }
 
-    fn checked(&mut self, push: Push, result: Result<Checked, FoldError>, now: Instant) {
+    fn checked(&mut self, mut push: Push, result: Result<Checked, FoldError>, now: Instant) {
         let id = push.id();
-        let Update::Delta(mut delta) = push.update else {
+        let Update::Delta(delta) = &mut push.update else {
             return;
         };
         let checked = match result {
@@ -283,17 +299,16 @@ impl<O: Outlet> Session<O> {
                 FoldError::Payload(PickleError::Global(_))
                 | FoldError::Dump(PickleError::Global(_)),
             ) => {
-                self.replicas.note_unfoldable(id);
-                return self.append_checked(&push.who, &delta, now);
+                self.add(&push, None, now);
+                return self.replicas.note_unfoldable(id);
             }
-            Err(error) => return self.refuse_delta(&push.who, id, error),
+            Err(error) => return self.refuse_delta(&push.who, id, error, now),
         };
-        self.replicas.note_tuples(id, checked.tuples);
         if let Some(plain) = checked.delta {
             self.counters.add(Count::DeltasReworded);
             delta.delta = plain;
         }
-        self.append_checked(&push.who, &delta, now);
+        self.add(&push, Some(checked.tuples), now);
         // What went to the sender meanwhile does not have it.
         let lacks =
             |user: &User<O>| is_unseen(user, id, push.began) || user.converging.contains_key(&id);
@@ -302,10 +317,16 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    fn refuse_delta(&mut self, who: &Identity, id: NodeId, why: impl std::fmt::Display) {
+    fn refuse_delta(
+        &mut self,
+        who: &Identity,
+        id: NodeId,
+        why: impl std::fmt::Display,
+        now: Instant,
+    ) {
         let what = format_args!("node {id}: {why}");
         self.counters.refuse(Count::RefusedUpdate, who, what);
-        self.correct(who, id);
+        self.tell_truth(who, id, now);
     }
 
     /// Sends everybody the whole state of a node.

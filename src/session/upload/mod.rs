@@ -18,13 +18,13 @@ use super::live::Push;
 use super::outlet::Outlet;
 use super::replicas::cost;
 use super::state::{Phase, Session, Timer};
-use super::users::{STATUS_ACTIVE, Stage, User};
+use super::users::{STATUS_ACTIVE, Stage};
 use crate::config::Upload as Uploaders;
 use crate::counters::Count;
 use crate::store::Stored;
 use crate::text::shown;
 use crate::wire::command::Answer;
-use crate::wire::dialect::{Live, Ports};
+use crate::wire::dialect::Ports;
 use crate::wire::identity::{Identity, NodeId, NodeSet};
 use crate::wire::node::{NodeState, Update};
 use crate::wire::role::Role;
@@ -352,15 +352,8 @@ impl<O: Outlet> Session<O> {
             self.discard_upload(now);
             let reason = "a node of this scene holds what this server does not pass on";
             self.dismiss(who, reason, now);
-        } else if self.replicas.contains(node) {
-            self.correct(who, node);
-        } else if self
-            .dialect()
-            .is_some_and(|dialect| dialect.live == Live::Delta)
-            && self.users.get(who).is_some_and(User::is_active)
-        {
-            // The next change of it would be taken for a new node, of which there is nothing else.
-            self.send_delete(who, node, now);
+        } else {
+            self.tell_truth(who, node, now);
         }
     }
 

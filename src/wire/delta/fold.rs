@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::apply::apply_to;
-use super::plain::brings_types;
+use super::plain::{brings_types, makes_anew};
 use super::size::size;
 use super::{DeltaError, apply, difference, has_tuples, is_plain};
 use crate::wire::pickle::{Budget, PickleError, Protocol, ScanPolicy, Value, read, scan, write};
@@ -32,6 +32,9 @@ pub enum FoldError {
     /// What comes of it is nested deeper than a node may be.
     #[error("a delta that nests the node too deep")]
     Levels,
+    /// There is nothing that it could change.
+    #[error("a delta to a node that is not there")]
+    NoBase,
 }
 
 /// What became of a delta that is not plain.
@@ -69,15 +72,34 @@ pub fn check(
 ) -> Result<Checked, FoldError> {
     let delta = read(delta, budget).map_err(FoldError::Dump)?;
     let (before, _) = document(base, deltas, budget)?;
-    let applied = apply(&before, &delta)?;
+    checked(&before, &delta, budget)
+}
+
+/// The same of the first delta of a node, which is `blank` before. Clients skip what leads nowhere: of one
+/// that changes another node they would make a ruin.
+///
+/// # Errors
+/// Also if it does not make a node of nothing.
+pub fn check_first(blank: &Bytes, delta: &Bytes, budget: &Budget) -> Result<Checked, FoldError> {
+    let delta = read(delta, budget).map_err(FoldError::Dump)?;
+    let before = read(blank, budget).map_err(FoldError::Payload)?;
+    // (Into nothing at all no key can be put.)
+    if !makes_anew(&delta, before.is_none()) {
+        return Err(FoldError::NoBase);
+    }
+    checked(&before, &delta, budget)
+}
+
+fn checked(before: &Value, delta: &Value, budget: &Budget) -> Result<Checked, FoldError> {
+    let applied = apply(before, delta)?;
     if !may_become(before.is_none(), &applied.document) {
         return Err(FoldError::NoDict);
     }
     is_within(&applied.document, budget)?;
-    let plain = if is_plain(&delta) && !has_tuples(&before) {
+    let plain = if is_plain(delta) && !has_tuples(before) {
         None
     } else {
-        let plain = difference(&before, &applied.document);
+        let plain = difference(before, &applied.document);
         if plain.as_dict().is_some_and(brings_types) {
             return Err(DeltaError::Shape("a bytearray").into());
         }

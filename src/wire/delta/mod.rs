@@ -26,7 +26,7 @@ mod tests;
 
 pub use self::apply::{Applied, apply};
 pub use self::difference::difference;
-pub use self::fold::{Checked, FoldError, check, fold};
+pub use self::fold::{Checked, FoldError, check, check_first, fold};
 pub use self::plain::{has_tuples, is_plain};
 
 /// Why a delta cannot be applied.

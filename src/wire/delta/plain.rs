@@ -1,6 +1,6 @@
 //! Deltas that are safe to pass on without knowing the document.
 
-use super::path::is_strict;
+use super::path::{Path, is_strict};
 use crate::wire::pickle::{Dict, Value};
 
 /// Levels of containers up to which no look at the document is needed. Users have fewer.
@@ -43,6 +43,36 @@ pub fn is_plain(delta: &Value) -> bool {
         }
     });
     plain && !brings_types(delta) && delta.iter().all(|(_, entries)| !has_tuples(entries))
+}
+
+/// Whether a delta says what a node is, rather than what has changed in it: it is all of it, or, unless there
+/// is `nothing` that could take them, keys with their values.
+pub(super) fn makes_anew(delta: &Value, nothing: bool) -> bool {
+    let mut makes = false;
+    for (section, entries) in delta.as_dict().into_iter().flatten() {
+        let Some(entries) = entries.as_dict().filter(|entries| !entries.is_empty()) else {
+            // It says nothing.
+            continue;
+        };
+        let anew = |(path, entry): (&Value, &Value)| {
+            let Ok(path) = Path::parse(path) else {
+                return false;
+            };
+            match (section.as_str(), path.elements.as_slice()) {
+                (Some("values_changed" | "type_changes"), []) => {
+                    let new = entry.as_dict().and_then(|entry| entry.get("new_value"));
+                    new.is_some_and(|new| new.as_dict().is_some())
+                }
+                (Some("dictionary_item_added"), [_]) => !nothing,
+                _ => false,
+            }
+        };
+        if !entries.iter().all(anew) {
+            return false;
+        }
+        makes = true;
+    }
+    makes
 }
 
 /// Whether this may take the place of the whole document, if it does: a node is a dict, and clients

@@ -479,3 +479,57 @@ fn a_node_stays_a_dict() {
         (bytes(&Dict::new().with("x", 5).into()), 1)
     );
 }
+
+/// Clients skip what leads nowhere, so that of a change of another node they would make a ruin.
+#[test]
+fn the_first_delta_of_a_node_says_what_it_is() {
+    let bytes = |value: &Value| pickle::write(value, pickle::Protocol::Four);
+    let of =
+        |blank: Value, delta: &Value| check_first(&bytes(&blank), &bytes(delta), &Budget::NODE);
+    let dict = || Value::from(Dict::new());
+    let new = || Value::from(Dict::new().with("new_value", document()));
+    // As deepdiff describes a dict against nothing and against an empty one.
+    let type_changes = section("type_changes", "root", new());
+    for blank in [Value::None, dict()] {
+        for delta in [&type_changes, &changed("root", document())] {
+            assert!(of(blank.clone(), delta).is_ok(), "{delta:?}");
+        }
+    }
+    let mut keys = Dict::new();
+    for (key, value) in document().as_dict().unwrap() {
+        keys.insert(
+            Value::from(format!("root['{}']", key.as_str().unwrap())),
+            value.clone(),
+        );
+    }
+    let added = Dict::new().with("dictionary_item_added", keys);
+    let added = Value::from(added.with("_iterable_opcodes", Dict::new()));
+    assert!(of(dict(), &added).is_ok());
+    assert_eq!(of(Value::None, &added), Err(FoldError::NoBase));
+    for (blank, delta) in [
+        (Value::None, changed("root['a']['x']", 2)),
+        (dict(), changed("root['a']['x']", 2)),
+        (dict(), changed("root['t']", 2)),
+        (dict(), changed("root", Value::None)),
+        (
+            Value::None,
+            section(
+                "type_changes",
+                "root",
+                Dict::new().with("new_value", Value::None),
+            ),
+        ),
+        (
+            dict(),
+            section("dictionary_item_added", "root['a']['y']", 2),
+        ),
+        (dict(), section("dictionary_item_removed", "root['a']", 2)),
+        (
+            dict(),
+            section("iterable_item_added", "root['a']['l'][1]", 9),
+        ),
+        (dict(), dict()),
+    ] {
+        assert_eq!(of(blank, &delta), Err(FoldError::NoBase), "{delta:?}");
+    }
+}
