@@ -392,7 +392,7 @@ async fn report(keeping: Option<&mut Keeping>) -> Option<Written> {
 
 /// Does one step of the session's work. A panic in it must not end the session for everybody: then
 /// there is no result.
-fn guarded<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
+pub(super) fn guarded<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
     let result = std::panic::catch_unwind(AssertUnwindSafe(work));
     if result.is_err() {
         counters.add(Count::Panics);

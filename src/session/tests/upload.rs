@@ -394,3 +394,29 @@ fn what_waits_for_an_upload_and_the_upload_share_the_limit() {
         assert!(told[0].starts_with("bye "), "{version} {told:?}");
     }
 }
+
+#[test]
+fn a_fault_in_what_waits_for_an_upload_costs_nothing_else() {
+    for fault in ["right 8 COMMON", "catalog 1,2"] {
+        let mut room = Room::new("0.9.11");
+        let alice = room.enter(admin_auth("alice", "0.9.11"));
+        let bob = room.enter(auth("bob", "0.9.11"));
+        room.offer(&alice, &[1, 2]);
+        room.pass(200);
+        room.bring(&alice, node(1, "COMMON", &[], "one"));
+        room.push(&alice, node(7, "alice", &[], "seven"));
+        room.push(&alice, node(8, "bob", &[], "not his yet"));
+        room.push(&alice, node(9, "alice", &[], "nine"));
+        room.ask(&alice, Request::Delete(id(7)));
+        for peer in [&alice, &bob] {
+            peer.state().fails_at = Some(fault);
+        }
+        room.bring(&alice, node(2, "COMMON", &[], "two"));
+        let there: Vec<_> = [7, 8, 9]
+            .into_iter()
+            .filter(|n| room.session.replicas.contains(id(*n)))
+            .collect();
+        assert_eq!(there, [8, 9], "{fault}");
+        assert_eq!(room.counters.value(Count::Panics), 1, "{fault}");
+    }
+}

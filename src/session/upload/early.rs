@@ -1,9 +1,12 @@
 //! What comes while an upload runs and is no part of it: it waits until the upload is done.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::Upload;
 use crate::counters::Count;
+use crate::session::actor::guarded;
 use crate::session::live::Push;
 use crate::session::outlet::Outlet;
 use crate::session::state::{Phase, Session};
@@ -67,14 +70,15 @@ impl<O: Outlet> Session<O> {
         true
     }
 
-    /// Does what had to wait.
+    /// Does what had to wait, in its order. A fault in one of these costs that one.
     pub(super) fn apply_early(&mut self, early: Vec<Early>, now: Instant) {
+        let counters = Arc::clone(&self.counters);
         for early in early {
-            match early {
+            guarded(&counters, || match early {
                 Early::Update(push) => self.update(push, now),
                 Early::Delete { who, node } => self.delete(&who, node, now),
                 Early::Right { who, nodes, owner } => self.right(&who, &nodes, &owner, now),
-            }
+            });
         }
     }
 }

@@ -8,12 +8,14 @@
 mod early;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::early::Early;
+use super::actor::guarded;
 use super::live::Push;
 use super::outlet::Outlet;
 use super::replicas::cost;
@@ -297,11 +299,15 @@ impl<O: Outlet> Session<O> {
         if upload.ended {
             self.show_active(&who);
         }
-        self.let_lobby_in(now);
-        for id in upload.operated {
-            self.send_whole(&who, id);
-            self.correct_owner(&who, &[id]);
-        }
+        let counters = Arc::clone(&self.counters);
+        // Whatever is wrong with that, what waits is to be done.
+        guarded(&counters, || {
+            self.let_lobby_in(now);
+            for id in upload.operated {
+                self.send_whole(&who, id);
+                self.correct_owner(&who, &[id]);
+            }
+        });
         self.apply_early(upload.early, now);
         if let Some(user) = self.users.get_mut(&who) {
             // (What it pushed before does not tell that it got this.)
