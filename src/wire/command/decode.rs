@@ -1,12 +1,10 @@
 //! From frames to requests.
 
 use bytes::Bytes;
-use indexmap::IndexSet;
 
 use super::kind::Kind;
 use super::{Auth, Command, CommandError, CommandLimits, Credentials, Request, set};
 use crate::wire::dialect::{Framing, echoable};
-use crate::wire::identity::NodeId;
 use crate::wire::message::Message;
 use crate::wire::payload::{self, FieldError};
 use crate::wire::pickle::{Dict, Value};
@@ -157,10 +155,7 @@ fn server_snapshot(
         "INIT" => {
             let nodes = payload::entry(dict, "NODES", "no NODES")?;
             let nodes = payload::node_ids(nodes, "the list of nodes", limits.nodes)?;
-            let nodes: IndexSet<NodeId> = nodes.into_iter().collect();
-            Ok(Request::UploadInit {
-                nodes: nodes.into_iter().collect(),
-            })
+            Ok(Request::UploadInit { nodes })
         }
         "SET" => {
             let data = payload::entry(dict, "DATA", "no DATA")?;
