@@ -160,6 +160,7 @@ impl Connection {
             return;
         };
         let peer = Arc::clone(&seat.peer);
+        reader.entered(&peer, role);
         let lane = match role {
             Role::Command => Some(Lane::Command),
             Role::Subscriber => Some(Lane::Data),

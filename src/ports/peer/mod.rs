@@ -52,7 +52,9 @@ pub(crate) struct Peer {
     born: Instant,
     heard: AtomicU64,
     busy_since: AtomicU64,
+    /// When the last bytes came over the link that brings nodes, and when one of those ended.
     pushed: AtomicU64,
+    cut_off: AtomicU64,
     bulk: AtomicU64,
     round_trip: AtomicU64,
     latency: AtomicU64,
@@ -90,6 +92,7 @@ impl Peer {
             heard: AtomicU64::new(0),
             busy_since: AtomicU64::new(0),
             pushed: AtomicU64::new(0),
+            cut_off: AtomicU64::new(0),
             bulk: AtomicU64::new(0),
             round_trip: AtomicU64::new(0),
             latency: AtomicU64::new(0),
@@ -117,6 +120,22 @@ impl Peer {
     /// Notes that bytes arrived.
     pub(crate) fn heard(&self) {
         self.heard.store(self.micros(), Ordering::Relaxed);
+    }
+
+    /// When what comes first over a new link that brings nodes was sent at the earliest: it may have
+    /// waited at the client since the one before broke. `None` if there was none.
+    pub(crate) fn waited_since(&self, role: Role) -> Option<Instant> {
+        let was_cut_off = self.cut_off.load(Ordering::Relaxed) != 0;
+        (was_cut_off && self.brings_nodes(role)).then(|| self.moment(&self.pushed))
+    }
+
+    /// Whether it pushes nodes over links of this role.
+    pub(crate) fn brings_nodes(&self, role: Role) -> bool {
+        match role {
+            Role::Publisher => true,
+            Role::Subscriber => self.dialect().is_none_or(|d| !d.has_publisher_port()),
+            Role::Command | Role::Ttl => false,
+        }
     }
 
     /// Notes that bytes of a large message arrived.
@@ -203,6 +222,7 @@ impl Peer {
             .and_then(|place| place.replace(Arc::clone(link)));
         drop(links);
         if let Some(old) = &replaced {
+            self.note_cut_off(link.role);
             old.finish(End::Broken);
         }
         self.heard();
@@ -240,8 +260,17 @@ impl Peer {
             .map(Option::take)
             .is_some();
         drop(links);
+        if current {
+            self.note_cut_off(link.role);
+        }
         self.forget_if_idle();
         current
+    }
+
+    fn note_cut_off(&self, role: Role) {
+        if self.brings_nodes(role) {
+            self.cut_off.store(self.micros().max(1), Ordering::Relaxed);
+        }
     }
 
     fn current_links(&self) -> Vec<Arc<Link>> {

@@ -42,6 +42,11 @@ impl Outlet for Arc<Peer> {
         self.login.fetch_add(1, Ordering::Relaxed);
         self.outbox.clear();
         self.told.store(false, Ordering::Relaxed);
+        // What was pushed before is not this login's.
+        let now = self.micros();
+        self.busy_since.store(now, Ordering::Relaxed);
+        self.pushed.store(now, Ordering::Relaxed);
+        self.cut_off.store(0, Ordering::Relaxed);
         let mut links = self.links();
         let present: [bool; 4] =
             std::array::from_fn(|i| links.current.get(i).is_some_and(Option::is_some));
@@ -185,7 +190,12 @@ impl Outlet for Arc<Peer> {
 
     fn busy_since(&self) -> Instant {
         let now = Instant::now();
-        if now > self.moment(&self.pushed) + IDLE {
+        let pushed = self.moment(&self.pushed);
+        let cut_off = self.moment(&self.cut_off);
+        if cut_off > pushed && now <= cut_off + IDLE {
+            // What has waited since then may be on its way over another link.
+            pushed
+        } else if now > pushed + IDLE {
             now
         } else {
             self.moment(&self.busy_since)

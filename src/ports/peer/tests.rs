@@ -31,14 +31,18 @@ impl Place {
 
     /// A command link comes up.
     fn link(&mut self) -> (Arc<Peer>, Arc<Link>) {
+        self.link_as(Role::Command)
+    }
+
+    fn link_as(&mut self, role: Role) -> (Arc<Peer>, Arc<Link>) {
         self.links += 1;
         let address = Ipv4Addr::LOCALHOST.into();
         let cancel = CancellationToken::new();
-        let link = Arc::new(Link::new(self.links, Role::Command, address, true, cancel));
+        let link = Arc::new(Link::new(self.links, role, address, true, cancel));
         let identity = Identity::new(&[7; 16]).unwrap();
         let attached = self.registry.attach(&identity, false, false, &link);
         let (peer, _) = attached.unwrap();
-        peer.linked(Role::Command);
+        peer.linked(role);
         (peer, link)
     }
 
@@ -155,4 +159,33 @@ async fn links_without_a_login_end() {
         peer.detach(link);
     }
     assert!(place.registry.is_empty());
+}
+
+/// Graves are kept for what may have waited since then.
+#[tokio::test(start_paused = true)]
+async fn while_nothing_can_be_pushed_the_last_push_counts() {
+    for (version, role) in [("0.1.26", Role::Publisher), ("0.9.11", Role::Subscriber)] {
+        let mut place = Place::new();
+        let (peer, _) = place.link();
+        peer.log_in(dialect::for_version(Some(version)).unwrap());
+        let (_, pushing) = place.link_as(role);
+        assert_eq!(peer.waited_since(role), None, "{version}");
+        advance(Duration::from_secs(30)).await;
+        let pushed = Instant::now();
+        peer.busy(pushed);
+        advance(Duration::from_secs(90)).await;
+        assert_eq!(peer.busy_since(), Instant::now(), "{version}");
+        peer.detach(&pushing);
+        advance(Duration::from_secs(50)).await;
+        assert_eq!(peer.busy_since(), pushed, "{version}");
+        let (_, again) = place.link_as(role);
+        assert_eq!(peer.waited_since(role), Some(pushed), "{version}");
+        assert_eq!(peer.waited_since(Role::Command), None, "{version}");
+        peer.detach(&again);
+        advance(Duration::from_secs(70)).await;
+        assert_eq!(peer.busy_since(), Instant::now(), "{version}: not for ever");
+        let (again, _) = place.link();
+        again.log_in(dialect::for_version(Some(version)).unwrap());
+        assert_eq!(again.waited_since(role), None, "{version}: another login");
+    }
 }

@@ -37,6 +37,8 @@ const BULK: usize = BIG;
 const TOGETHER: usize = LONG_TARGET;
 /// A link on which nothing came for so long was idle: what comes next was sent just now.
 const PAUSE: Duration = Duration::from_millis(100);
+/// For so long after a connection was opened what comes may have waited for it at the client.
+const BACKLOG: Duration = Duration::from_secs(2);
 /// A message of which so much is there is a large one.
 const LARGE: usize = 4096;
 /// Unit of the budget for what is in flight.
@@ -57,8 +59,10 @@ pub(crate) struct Reader<R> {
     io: R,
     decoder: Decoder,
     assembler: Assembler,
-    /// Since when bytes have come without a pause.
+    /// Since when bytes have come without a pause, or since when what comes may have waited at the client.
     busy_since: Instant,
+    /// That, for what comes soon after the connection was opened.
+    waited_since: Option<Instant>,
     window: Option<(Instant, usize)>,
     opened: Instant,
     budget: Arc<Semaphore>,
@@ -78,6 +82,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             decoder,
             assembler: Assembler::new(),
             busy_since: Instant::now(),
+            waited_since: None,
             window: None,
             opened: Instant::now(),
             budget: Arc::new(Semaphore::new(budget_units)),
@@ -89,6 +94,12 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
     /// When the connection was opened.
     pub(crate) fn opened(&self) -> Instant {
         self.opened
+    }
+
+    /// It is known whose the connection is: what comes first may have waited since another one broke.
+    pub(crate) fn entered(&mut self, peer: &Peer, role: Role) {
+        self.waited_since = peer.waited_since(role);
+        self.busy_since = self.waited_since.unwrap_or(self.busy_since);
     }
 
     /// The first frame of the first message, left in place: on the publisher port it says whose
@@ -320,10 +331,13 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             Ok(read) => {
                 let arrived = Instant::now();
                 if held == 0 && arrived >= now + PAUSE {
-                    self.busy_since = arrived;
+                    let waited = self
+                        .waited_since
+                        .filter(|_| arrived < self.opened + BACKLOG);
+                    self.busy_since = waited.unwrap_or(arrived);
                 }
                 peer.heard();
-                if matches!(link.role, Role::Publisher | Role::Subscriber) {
+                if peer.brings_nodes(link.role) {
                     peer.busy(self.busy_since);
                 }
                 if held > LARGE {

@@ -1,6 +1,7 @@
 //! Read from one end of a pipe, what somebody wrote to the other.
 
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::advance;
 
 use super::*;
 use crate::ports::Ports;
@@ -32,6 +33,42 @@ impl Linked {
             ports,
             other,
         }
+    }
+
+    /// Another connection takes the place of this one.
+    fn reopen(&mut self) {
+        let context = &self.ports.context;
+        let (other, io) = duplex(4 << 20);
+        self.other = other;
+        self.reader = Reader::new(io, connected(), context);
+        self.reader.entered(&self.peer, Role::Subscriber);
+    }
+
+    /// Since when the connection has been busy by a message that comes after so many seconds.
+    async fn began(&mut self, seconds: u64) -> Instant {
+        let (control, _controls) = mpsc::channel(CONTROL);
+        let (context, permit) = (&self.ports.context, &self.permit);
+        let mut began = None;
+        let next = self.reader.next(
+            &self.peer,
+            &self.link,
+            context,
+            permit,
+            &control,
+            |received| {
+                began = Some(received.began);
+            },
+        );
+        let comes = async {
+            advance(Duration::from_secs(seconds)).await;
+            let message = zmtp::encode(&Message::new(vec![Bytes::from_static(b"node")]));
+            for segment in message.segments() {
+                self.other.write_all(segment).await.unwrap();
+            }
+        };
+        let (read, ()) = tokio::join!(next, comes);
+        read.unwrap();
+        began.unwrap()
     }
 
     /// A message of one frame of so many bytes comes.
@@ -118,4 +155,19 @@ async fn what_came_before_a_breach_is_taken() {
         .unwrap();
     assert_eq!(linked.next().await, Ok(1));
     assert_eq!(linked.next().await, Err(End::Misused));
+}
+
+/// What waited at the client for a connection was sent earlier than it arrives.
+#[tokio::test(start_paused = true)]
+async fn what_was_held_up_counts_from_when_it_may_have_been_sent() {
+    let mut linked = Linked::new();
+    assert_eq!(linked.began(10).await, Instant::now());
+    // The connection breaks, and the one after it brings what was pushed meanwhile.
+    let last = Instant::now();
+    linked.peer.detach(&linked.link);
+    advance(Duration::from_secs(1)).await;
+    linked.reopen();
+    assert_eq!(linked.began(1).await, last);
+    // What comes later was sent just now.
+    assert_eq!(linked.began(4).await, Instant::now());
 }

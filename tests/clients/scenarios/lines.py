@@ -2,6 +2,7 @@
 
 from harness import ACTIVE, SYNCING, Impossible
 from scenarios import blocks, scenario
+from versions import ports
 
 # 1 Mbit/s in bytes per second.
 HOME = 125_000
@@ -169,6 +170,25 @@ def data_link_breaks(stage):
     stage.wait_equal(artists, count=11)
     stage.check(bob.state == ACTIVE and bob.exit_reason is None, f"bob: {bob.exit_reason}")
     stage.final(artists, count=11)
+
+
+@scenario("m", seconds=60, light=True)
+def push_comes_late(stage):
+    """A new node waits for the link over which bob pushes, and he deletes it before that is back: it stays deleted."""
+    alice, bob, line, _ = _with_one_line(stage)
+    artists = (alice, bob)
+    bob.add(name="before", payload={"n": 0})
+    stage.wait_equal(artists, count=7)
+    line.break_link(2 if ports(stage.version) == 4 else 1, 3.0)
+    # What his client pushes before it has noticed is lost.
+    stage.pause(0.5)
+    gone = bob.add(name="gone", payload={"n": 1})
+    bob.delete(uuid=gone, deps=False)
+    bob.add(name="after", payload={"n": 2})
+    stage.wait_equal(artists, 20, count=8)
+    stage.check(bob.state == ACTIVE and bob.exit_reason is None, f"bob: {bob.exit_reason}")
+    later = stage.final(artists, count=8)
+    stage.check(gone not in later.dump(), "a deleted node came back")
 
 
 @scenario("m", seconds=90, light=True)
