@@ -36,7 +36,7 @@ impl Budget {
         stack: 1 << 16,
     };
 
-    /// For nodes and deltas. In memory an item takes some fifty bytes.
+    /// For nodes and deltas. In memory an item takes up to two hundred bytes ([`cost`](super::cost())).
     pub const NODE: Self = Self {
         bytes: 1 << 31,
         depth: 256,

@@ -24,6 +24,11 @@ impl Dict {
         Self::default()
     }
 
+    /// An empty dict with room for so many entries.
+    pub(super) fn with_capacity(entries: usize) -> Self {
+        Self((entries > 0).then(|| Arc::new(IndexMap::with_capacity(entries))))
+    }
+
     /// The dict with one more entry, to write dicts in one expression.
     #[must_use]
     pub fn with(mut self, key: impl Into<Value>, value: impl Into<Value>) -> Self {
@@ -86,6 +91,12 @@ impl Dict {
         let entries = self.0.take().map(Arc::unwrap_or_clone);
         let entries = entries.into_iter().flatten();
         entries.map(|(key, value)| (key.0, value)).collect()
+    }
+
+    /// Entries there is room for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, |entries| entries.capacity())
     }
 
     /// Whether both are one and the same.

@@ -22,6 +22,12 @@ impl Items {
         self.0.take().map(Arc::unwrap_or_clone).unwrap_or_default()
     }
 
+    /// Values there is room for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, |values| values.capacity())
+    }
+
     /// Whether both are one and the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {

@@ -27,6 +27,10 @@ pub(super) struct Outcome<I> {
     pub(super) dated: bool,
     /// Whether something that can be changed is in two places.
     pub(super) shared: bool,
+    /// Entries of the memo.
+    pub(super) remembered: usize,
+    /// Values there was room for on the stack.
+    pub(super) stacked: usize,
 }
 
 impl<I> Outcome<I> {
@@ -137,6 +141,8 @@ impl<B: Builder> Machine<'_, B> {
             opcode: self.opcode,
             dated: self.dated,
             shared: self.stack.shared,
+            remembered: self.stack.remembered(),
+            stacked: self.stack.room(),
         };
         self.builder.keep(self.stack.into_scratch());
         Ok(outcome)

@@ -14,6 +14,7 @@ mod bigint;
 mod budget;
 mod builder;
 mod calls;
+mod cost;
 mod cursor;
 mod dict;
 mod equal;
@@ -41,6 +42,7 @@ mod write;
 
 pub use bigint::{BigInt, from_decimal};
 pub use budget::Budget;
+pub use cost::{Cost, budget_within, cost, cost_of_cost};
 pub use dict::{Dict, Entries, KeySet};
 pub use equal::{is_hashable, python_eq};
 pub use error::PickleError;

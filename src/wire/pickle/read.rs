@@ -136,12 +136,20 @@ impl Builder for Reader<'_> {
 
     fn push_all(&mut self, target: &mut Value, items: impl Iterator<Item = Value>) {
         if let Value::List(target) | Value::Set(target) = target {
-            target.to_mut().extend(items);
+            if target.is_empty() {
+                // Most are complete then, and small: room for more would be most of what they take.
+                *target = exactly(items);
+            } else {
+                target.to_mut().extend(items);
+            }
         }
     }
 
     fn insert_pairs(&mut self, target: &mut Value, mut items: impl Iterator<Item = Value>) {
         if let Value::Dict(target) = target {
+            if target.is_empty() {
+                *target = Dict::with_capacity(items.size_hint().0 / 2);
+            }
             while let Some((key, value)) = items.next().zip(items.next()) {
                 target.insert(key, value);
             }
@@ -149,11 +157,11 @@ impl Builder for Reader<'_> {
     }
 
     fn tuple(&mut self, items: impl Iterator<Item = Value>) -> Value {
-        Value::Tuple(items.collect())
+        Value::Tuple(exactly(items))
     }
 
     fn frozen_set(&mut self, items: impl Iterator<Item = Value>) -> Value {
-        Value::FrozenSet(items.collect())
+        Value::FrozenSet(exactly(items))
     }
 
     fn call(&mut self, call: Call, args: Value) -> Value {
@@ -169,6 +177,13 @@ impl Builder for Reader<'_> {
             Call::ByteArray => Value::ByteArray(bytes_of(&args)),
         }
     }
+}
+
+/// Values in no more memory than they need.
+fn exactly(items: impl Iterator<Item = Value>) -> Items {
+    let mut values = Vec::with_capacity(items.size_hint().0);
+    values.extend(items);
+    values.into()
 }
 
 /// The elements of the list that is the only argument.

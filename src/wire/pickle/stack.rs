@@ -112,6 +112,16 @@ impl<'a, I: Clone + Default> Stack<'a, I> {
         self.slots.len()
     }
 
+    /// Number of memo entries.
+    pub(super) fn remembered(&self) -> usize {
+        self.memo.len()
+    }
+
+    /// Number of values there is room for on the stack without more memory.
+    pub(super) fn room(&self) -> usize {
+        self.slots.capacity()
+    }
+
     /// The values from `start`.
     pub(super) fn from(&self, start: usize) -> &[Slot<I>] {
         self.slots.get(start..).unwrap_or_default()
