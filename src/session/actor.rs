@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::events::Events;
-use super::folding::Done;
+use super::folding::{self, Done};
 use super::gate::Gate;
 use super::keeping::Keeping;
 use super::outlet::Outlet;
@@ -20,6 +20,7 @@ use super::settings::Settings;
 use super::snapshot::Wanted;
 use super::state::Session;
 use crate::counters::{Count, Counters};
+use crate::memory::room::Room;
 use crate::store::{Keeper, Written};
 
 /// Events that may wait for the session. Each connection's bytes in flight are bounded by a
@@ -58,6 +59,7 @@ pub struct Handle<O> {
     /// Cancelled if the server ends while what was kept is still being loaded.
     given_up: CancellationToken,
     gate: Gate,
+    room: Room,
 }
 
 /// How far the session is with what was kept of it.
@@ -78,6 +80,7 @@ impl<O> Clone for Handle<O> {
             loaded: self.loaded.clone(),
             given_up: self.given_up.clone(),
             gate: self.gate.clone(),
+            room: self.room.clone(),
         }
     }
 }
@@ -181,6 +184,11 @@ impl<O: Outlet> Handle<O> {
         self.gate.clone()
     }
 
+    /// Room in memory for looking into what arrives.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// How many users are logged in, as it changes.
     pub fn user_count(&self) -> watch::Receiver<usize> {
         self.user_count.clone()
@@ -211,7 +219,10 @@ pub fn spawn<O: Outlet + Sync>(
     let closing = gate.clone();
     let given_up = CancellationToken::new();
     let gives_up = given_up.clone();
+    // Joiners wait for jobs: what arrives has room of its own.
+    let arrivals = Room::new(settings.work / 2);
     tokio::spawn(async move {
+        let room = Room::new(settings.work);
         let mut session = Session::new(settings, Arc::clone(&counters), Instant::now());
         let mut keeping = None;
         if let Some(Kept { keeper, within }) = kept {
@@ -244,6 +255,7 @@ pub fn spawn<O: Outlet + Sync>(
             counters,
             user_count: counted,
             backups,
+            room,
         };
         run(session, ends, letters).await;
     });
@@ -253,6 +265,7 @@ pub fn spawn<O: Outlet + Sync>(
         loaded,
         given_up,
         gate,
+        room: arrivals,
     }
 }
 
@@ -272,6 +285,8 @@ struct Ends {
     counters: Arc<Counters>,
     user_count: watch::Sender<usize>,
     backups: mpsc::Sender<Wanted>,
+    /// Where jobs build what they need.
+    room: Room,
 }
 
 async fn run<O: Outlet>(
@@ -285,6 +300,7 @@ async fn run<O: Outlet>(
         counters,
         user_count,
         backups,
+        room,
     } = ends;
     let mut batch = Vec::with_capacity(BATCH);
     let mut jobs = JoinSet::new();
@@ -292,13 +308,13 @@ async fn run<O: Outlet>(
         while jobs.len() < JOBS
             && let Some(job) = guarded(&counters, || session.next_job(Instant::now())).flatten()
         {
-            jobs.spawn_blocking(move || job.run());
+            jobs.spawn(folding::work(job, room.clone()));
         }
         let timer = session.next_timer().unwrap_or_else(Instant::now);
         let due = keeping.as_ref().and_then(Keeping::due).unwrap_or(timer);
         let woken = tokio::select! {
             received = letters.recv_many(&mut batch, BATCH) => Woken::Letters(received),
-            Some(done) = jobs.join_next() => Woken::Done(done),
+            Some(done) = jobs.join_next() => Woken::Done(done.flatten()),
             report = report(keeping.as_mut()) => Woken::Report(report),
             () = sleep_until(timer.min(due)) => Woken::Timer,
         };

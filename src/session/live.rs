@@ -321,11 +321,14 @@ impl<O: Outlet> Session<O> {
         let Some(replica) = self.replicas.get(push.id()) else {
             return;
         };
-        if !push.plain || replica.has_tuples() != Some(false) {
+        // One that cannot be folded was too much to look into.
+        let known = replica.has_tuples();
+        let tuples = known.unwrap_or_else(|| !replica.is_unfoldable());
+        if !push.plain || tuples {
             return self.check_first(push, now);
         }
         if let Update::Delta(delta) = push.update {
-            self.append_checked(&push.who, &delta, Some(false), now);
+            self.append_checked(&push.who, &delta, known, now);
         }
     }
 

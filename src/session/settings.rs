@@ -32,6 +32,9 @@ pub struct Settings {
     pub waiting_bytes: usize,
     /// What the content of a node may be like.
     pub content: Budget,
+    /// Bytes of memory for jobs on nodes, all that are under way together; half as much is for what
+    /// arrives.
+    pub work: usize,
     /// Percent of the nodes one user may delete within seconds without a backup being made; 0 for
     /// any.
     pub mass_delete: usize,
@@ -79,6 +82,7 @@ impl Settings {
             tail_deltas: 256,
             waiting_bytes: 64 << 20,
             content: content(config, max_node),
+            work: work(max_session),
             mass_delete: usize::from(config.backup.mass_delete),
             max_users: session.max_users,
             max_metadata: session.metadata_max.as_usize(),
@@ -114,6 +118,12 @@ impl Settings {
         let port = self.port(role, ports);
         format!("port {port} ({role}) cannot be reached, is it forwarded and open?")
     }
+}
+
+/// Bytes of memory for looking into nodes and changes, beside so many for the session itself.
+fn work(max_session: usize) -> usize {
+    const LEAST: usize = 128 << 20;
+    (max_session / 6).max(LEAST)
 }
 
 /// What the content of a node may be like, of so many bytes.

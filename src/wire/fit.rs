@@ -11,12 +11,17 @@ use bytes::Bytes;
 use super::delta::is_plain;
 use super::dialect::Family;
 use super::marshal::{self, MarshalError};
-use super::pickle::{PickleError, Protocol, ScanPolicy, Top, exceeds, read, scan, write};
+use super::pickle::{
+    Budget, PickleError, Protocol, ScanPolicy, Scanned, Top, budget_within, cost, exceeds, read,
+    scan, write,
+};
 
 /// How much larger a payload may become by writing out what it refers to repeatedly.
 const GROWTH: usize = 16;
 /// Up to this size it may become in any case.
 const SMALL: usize = 512 * 1024;
+/// What a value takes while all of them are gone through, and while they are taken apart.
+const STEP: usize = 72;
 
 /// Why a payload is not passed on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +38,12 @@ pub enum Unfit {
     /// It would take much more room where nothing is shared.
     #[error("much more than it takes to say it, by naming the same thing again and again")]
     Grows,
+    /// It would have to be read to be written anew, which takes more memory than there is for that.
+    #[error(
+        "so much that names the same thing again and again that there is not the memory to write it \
+         anew (a part of session.max_session)"
+    )]
+    Memory,
     /// There was a fault in the scan.
     #[error("the scan failed")]
     Fault,
@@ -60,6 +71,15 @@ pub struct Looked {
     pub plain: bool,
     /// Number of values when written out; in a pickle every 64 bytes of long strings count as one more.
     pub values: usize,
+}
+
+/// What it takes to look into a payload that [`look_briefly()`] has left.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Weighed {
+    /// So many bytes of memory.
+    Takes(usize),
+    /// More than there may be: it goes on as a change that needs a look at the node, which tells the rest.
+    Looked(Looked),
 }
 
 /// Checks a payload of a family, some of whose generations change nodes by `deltas`.
@@ -99,16 +119,7 @@ pub fn look_briefly(
             ..Looked::default()
         }));
     }
-    let scanned = scan(payload, policy)?;
-    if !may_be(scanned.top, part, deltas) {
-        return Err(Unfit::NoDict);
-    }
-    if part != Part::Delta
-        && let Some(what) = scanned.of_deltas
-    {
-        return Err(PickleError::OfDeltas(what).into());
-    }
-    let rewrite = scanned.dated || (scanned.shared && deltas);
+    let (scanned, rewrite) = scanned(payload, part, deltas, policy)?;
     let mut looked = Looked {
         values: scanned.items,
         ..Looked::default()
@@ -120,14 +131,74 @@ pub fn look_briefly(
         // What names something the operator permits is not read, and stays as it is.
         if let Ok(value) = read(payload, &budget) {
             looked.plain = part == Part::Delta && is_plain(&value);
-            let most = payload.len().saturating_mul(GROWTH).max(SMALL);
-            if rewrite && exceeds(&value, most.min(budget.bytes)) {
+            if rewrite && exceeds(&value, most_of(payload, &budget)) {
                 return Err(Unfit::Grows);
             }
             looked.rewritten = rewrite.then(|| write(&value, Protocol::Four));
         }
     }
     Ok(Some(looked))
+}
+
+/// What it takes to look into a pickle that [`look_briefly()`] has left, if that may be `most` bytes of
+/// memory.
+///
+/// # Errors
+/// If it is not fit for others, or takes more and must be written anew.
+pub fn weigh(
+    payload: &Bytes,
+    part: Part,
+    deltas: bool,
+    policy: &ScanPolicy<'_>,
+    most: usize,
+) -> Result<Weighed, Unfit> {
+    let (scanned, rewrite) = scanned(payload, part, deltas, policy)?;
+    let takes = match cost(payload, &budget_within(&policy.budget, most)) {
+        Ok(cost) => {
+            let steps = cost.places.saturating_mul(STEP);
+            let takes = cost.memory.saturating_add(steps);
+            takes.saturating_add(cost.written.min(most_of(payload, &policy.budget)))
+        }
+        Err(PickleError::Budget { .. }) => usize::MAX,
+        // It is not read.
+        Err(_) => 0,
+    };
+    if takes <= most {
+        Ok(Weighed::Takes(takes))
+    } else if rewrite {
+        Err(Unfit::Memory)
+    } else {
+        Ok(Weighed::Looked(Looked {
+            values: scanned.items,
+            ..Looked::default()
+        }))
+    }
+}
+
+/// Scans a payload. Whether it has to be written anew as well.
+fn scanned(
+    payload: &Bytes,
+    part: Part,
+    deltas: bool,
+    policy: &ScanPolicy<'_>,
+) -> Result<(Scanned, bool), Unfit> {
+    let scanned = scan(payload, policy)?;
+    if !may_be(scanned.top, part, deltas) {
+        return Err(Unfit::NoDict);
+    }
+    if part != Part::Delta
+        && let Some(what) = scanned.of_deltas
+    {
+        return Err(PickleError::OfDeltas(what).into());
+    }
+    let rewrite = scanned.dated || (scanned.shared && deltas);
+    Ok((scanned, rewrite))
+}
+
+/// The bytes a payload may have when it has been written anew.
+fn most_of(payload: &Bytes, budget: &Budget) -> usize {
+    let most = payload.len().saturating_mul(GROWTH).max(SMALL);
+    most.min(budget.bytes)
 }
 
 /// Whether a payload may be that: a dict. `None` is a node that was registered but never dumped,

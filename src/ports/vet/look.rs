@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::ports::context::PortLimits;
 use crate::wire::dialect::{Dialect, Live};
-use crate::wire::fit::{self, Looked, Part, Unfit};
-use crate::wire::pickle::{Budget, ScanPolicy};
+use crate::wire::fit::{self, Looked, Part, Unfit, Weighed};
+use crate::wire::pickle::{Budget, ScanPolicy, budget_within, cost_of_cost};
 
 /// A payload larger than this is looked into on a thread where it holds up nothing…
 pub(super) const LONG: usize = 2 * 1024 * 1024;
@@ -47,7 +47,38 @@ pub(super) fn look_briefly(
     }
 }
 
-/// Checks a payload of a client of this dialect.
+/// What comes of looking into a payload however long it is; `None` if it has to be read and that is much.
+pub(super) fn look_without_reading(
+    payload: &Bytes,
+    part: Part,
+    dialect: &Dialect,
+    limits: &PortLimits,
+) -> Result<Option<Looked>, Unfit> {
+    with_policy(limits, limits.content, |policy| {
+        let deltas = dialect.live != Live::Whole;
+        fit::look_briefly(payload, part, dialect.family, deltas, policy, READ)
+    })
+}
+
+/// What it takes to read such a one, if there may be so much memory.
+pub(super) fn weigh(
+    payload: &Bytes,
+    part: Part,
+    dialect: &Dialect,
+    limits: &PortLimits,
+    most: usize,
+) -> Result<Weighed, Unfit> {
+    with_policy(limits, limits.content, |policy| {
+        fit::weigh(payload, part, dialect.live != Live::Whole, policy, most)
+    })
+}
+
+/// The memory it takes to find that out.
+pub(super) fn cost_of_weighing(payload: &Bytes, limits: &PortLimits, most: usize) -> usize {
+    cost_of_cost(payload.len(), &budget_within(&limits.content, most))
+}
+
+/// Checks a payload of a client of this dialect, whatever that takes.
 pub(super) fn look_into(
     payload: &Bytes,
     part: Part,

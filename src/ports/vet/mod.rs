@@ -16,8 +16,8 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use self::look::{look_briefly, look_into};
-use super::context::{Context, PortLimits};
+use self::look::{cost_of_weighing, look_briefly, look_into, look_without_reading, weigh};
+use super::context::Context;
 use super::peer::Peer;
 use crate::config::WorkerThreads;
 use crate::counters::Count;
@@ -27,7 +27,7 @@ use crate::session::events::Events;
 use crate::session::outlet::Outlet;
 use crate::wire::command::{Command, Request};
 use crate::wire::dialect::Dialect;
-use crate::wire::fit::{Looked, Part, Unfit};
+use crate::wire::fit::{Looked, Part, Unfit, Weighed};
 use crate::wire::identity::NodeId;
 use crate::wire::intake::BIG;
 use crate::wire::node::Update;
@@ -148,42 +148,78 @@ impl Looker {
                     }
                     looked
                 }
-                None => {
-                    let given = payload.clone();
-                    let limits = Arc::clone(limits);
-                    let look = move || guarded(&given, part, dialect, &limits);
-                    let looked = tokio::task::spawn_blocking(look).await;
-                    looked.unwrap_or(Err(Unfit::Fault))
-                }
+                None => self.at_length(payload.clone(), part, dialect).await,
             };
             self.conclude(event, looked, &mut seen);
         }
         (events, seen)
     }
 
+    /// Looks into one on another thread; what has to be read, and is much, when there is room in memory.
+    async fn at_length(
+        &self,
+        payload: Bytes,
+        part: Part,
+        dialect: &'static Dialect,
+    ) -> Result<Looked, Unfit> {
+        let limits = Arc::clone(&self.context.limits);
+        let scan = {
+            let (payload, limits) = (payload.clone(), Arc::clone(&limits));
+            move || guarded(|| look_without_reading(&payload, part, dialect, &limits))
+        };
+        let scanned = tokio::task::spawn_blocking(scan).await;
+        if let Some(looked) = scanned.unwrap_or(Err(Unfit::Fault))? {
+            return Ok(looked);
+        }
+        let room = self.context.session.room();
+        let weighing = cost_of_weighing(&payload, &limits, room.most());
+        let weigh = move |most| match guarded(|| weigh(&payload, part, dialect, &limits, most)) {
+            Ok(Weighed::Takes(bytes)) => Ok(((payload, part, dialect, limits), bytes)),
+            Ok(Weighed::Looked(looked)) => Err(Ok(looked)),
+            Err(unfit) => Err(Err(unfit)),
+        };
+        let looked = room.work(weighing, weigh, |(payload, part, dialect, limits)| {
+            guarded(|| look_into(&payload, part, dialect, &limits))
+        });
+        looked.await.unwrap_or(Err(Unfit::Fault))
+    }
+
     /// Looks into all of them on another thread, with the help of that.
     async fn elsewhere(&self, mut events: Events, helper: OwnedSemaphorePermit) -> (Events, Seen) {
         let looker = self.clone();
         let look = move || {
-            let mut seen = Seen::default();
+            let (mut seen, mut left) = (Seen::default(), Vec::new());
             let dialect = looker.peer.dialect();
-            for event in events.iter_mut() {
+            for (place, event) in events.iter_mut().enumerate() {
                 let Some((payload, part, dialect)) = subject(event, dialect) else {
                     continue;
                 };
-                let looked = guarded(payload, part, dialect, &looker.context.limits);
-                looker.conclude(event, looked, &mut seen);
+                let limits = &looker.context.limits;
+                match guarded(|| look_without_reading(payload, part, dialect, limits)).transpose() {
+                    Some(looked) => looker.conclude(event, looked, &mut seen),
+                    None => left.push(place),
+                }
             }
             drop(helper);
-            (events, seen)
+            (events, seen, left)
         };
-        match tokio::task::spawn_blocking(look).await {
+        let (mut events, mut seen, left) = match tokio::task::spawn_blocking(look).await {
             Ok(looked) => looked,
             // It ends the connection here as well: whoever pushed them must not believe that they went on.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The server ends.
-            Err(_) => Default::default(),
+            Err(_) => return Default::default(),
+        };
+        let dialect = self.peer.dialect();
+        for place in left {
+            if let Some(event) = events.iter_mut().nth(place)
+                && let Some((payload, part, dialect)) = subject(event, dialect)
+            {
+                let looked = self.at_length(payload.clone(), part, dialect).await;
+                self.conclude(event, looked, &mut seen);
+            }
         }
+        (events, seen)
     }
 
     /// Lets an event pass, or not.
@@ -230,15 +266,9 @@ fn subject<'a>(
     Some((payload, part, dialect))
 }
 
-/// Looks into a payload, however long that takes. A fault in that is no permission.
-fn guarded(
-    payload: &Bytes,
-    part: Part,
-    dialect: &Dialect,
-    limits: &PortLimits,
-) -> Result<Looked, Unfit> {
-    let look = AssertUnwindSafe(|| look_into(payload, part, dialect, limits));
-    std::panic::catch_unwind(look).unwrap_or(Err(Unfit::Fault))
+/// Looks into something. A fault in that is no permission.
+fn guarded<T>(look: impl FnOnce() -> Result<T, Unfit>) -> Result<T, Unfit> {
+    std::panic::catch_unwind(AssertUnwindSafe(look)).unwrap_or(Err(Unfit::Fault))
 }
 
 /// The payload of an event, whose it is, and what it is part of.

@@ -1,9 +1,12 @@
-//! The work itself, which needs nothing of the session.
+//! The work itself, which needs nothing of the session: what it takes in memory is found out first,
+//! and it begins when there is room for that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use tokio::task::JoinError;
 
+use crate::memory::room::Room;
 use crate::wire::delta::{self, Checked, FoldError};
 use crate::wire::identity::NodeId;
 use crate::wire::pickle::Budget;
@@ -48,9 +51,57 @@ pub(in crate::session) enum Outcome {
     Fault,
 }
 
+/// Does a job when there is room for it, on a thread where it holds up nobody.
+///
+/// # Errors
+/// If the thread is lost.
+pub(in crate::session) async fn work(job: Job, room: Room) -> Result<Done, JoinError> {
+    let weighing = job.cost_of_weighing(room.most());
+    room.work(weighing, |most| job.weigh(most), Job::run).await
+}
+
 impl Job {
+    /// What it takes to find out what it takes.
+    fn cost_of_weighing(&self, most: usize) -> usize {
+        let all = self.tail.iter().chain(&self.delta).chain([&self.base]);
+        let longest = all.map(Bytes::len).max().unwrap_or_default();
+        delta::cost_of_need(longest, &self.budget, most)
+    }
+
+    /// Finds out what it takes, or that it cannot be done.
+    fn weigh(mut self, most: usize) -> Result<(Self, usize), Done> {
+        let need = AssertUnwindSafe(|| {
+            let delta = self.delta.as_ref();
+            delta::need(&self.base, &self.tail, delta, &self.budget, most)
+        });
+        match catch_unwind(need) {
+            Ok(Ok(need)) => {
+                self.budget = need.budget;
+                Ok((self, need.memory))
+            }
+            Ok(Err(error)) => {
+                let outcome = match self.delta {
+                    Some(_) => Outcome::Checked(Err(error)),
+                    None => Outcome::Folded(Err(error)),
+                };
+                Err(self.done(outcome))
+            }
+            Err(_) => Err(self.done(Outcome::Fault)),
+        }
+    }
+
+    fn done(self, outcome: Outcome) -> Done {
+        Done {
+            age: self.age,
+            id: self.id,
+            version: self.version,
+            end: self.end,
+            outcome,
+        }
+    }
+
     /// Does the work; takes as long as the node is large.
-    pub fn run(self) -> Done {
+    fn run(self) -> Done {
         let Self {
             age,
             id,

@@ -4,8 +4,8 @@
 //! that clients with different deepdiff may not apply alike is looked into *before* it counts
 //! (wire spec, payloads, "relayed as they came"), and a tail that has grown too long, or that a
 //! joiner would have to be sent, is folded into the base. The actor fetches jobs with
-//! [`Session::next_job`], runs them where they hold nobody up, and brings back what is
-//! [`Done`]. What comes meanwhile for a node that is looked into waits its turn; everything else
+//! [`Session::next_job`], runs them where they hold nobody up, as soon as there is room in memory for
+//! what they build, and brings back what is [`Done`]. What comes meanwhile for a node that is looked into waits its turn; everything else
 //! goes on.
 
 mod job;
@@ -18,8 +18,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::warn;
 
-pub(super) use self::job::Outcome;
 pub use self::job::{Done, Job};
+pub(super) use self::job::{Outcome, work};
 pub(super) use self::queue::Folds;
 use self::queue::Running;
 use super::live::{Push, is_unseen};
@@ -242,9 +242,7 @@ impl<O: Outlet> Session<O> {
                 }
             }
             (_, Outcome::Folded(Err(error))) if present => {
-                warn!(name: "node.unfoldable", node = %id, %error,
-                    "a node is kept with all its changes");
-                self.replicas.note_unfoldable(id);
+                self.keep_all_changes(id, &error);
             }
             (_, Outcome::Fault) => {
                 self.counters.add(Count::Panics);
@@ -302,6 +300,11 @@ impl<O: Outlet> Session<O> {
                 self.add(&push, None, now);
                 return self.replicas.note_unfoldable(id);
             }
+            // Nearly surely all apply it alike; and who sends nothing but changes could never make one.
+            Err(error @ FoldError::Memory { .. }) if push.plain => {
+                self.add(&push, None, now);
+                return self.keep_all_changes(id, &error);
+            }
             Err(error) => return self.refuse_delta(&push.who, id, error, now),
         };
         if let Some(plain) = checked.delta {
@@ -315,6 +318,11 @@ impl<O: Outlet> Session<O> {
         if !checked.alike || self.users.get(&push.who).is_some_and(lacks) {
             self.converge_later(&push.who, id, now);
         }
+    }
+
+    fn keep_all_changes(&mut self, id: NodeId, error: &FoldError) {
+        warn!(name: "node.unfoldable", node = %id, %error, "a node is kept with all its changes");
+        self.replicas.note_unfoldable(id);
     }
 
     fn refuse_delta(

@@ -16,6 +16,7 @@ use crate::store::{self, Keeper, Stored, Task, Written};
 use crate::wire::command::{Command, Request};
 use crate::wire::identity::NodeId;
 use crate::wire::node::{NodeState, Update};
+use crate::wire::pickle::{Dict, Protocol, Value, write};
 
 const VERSION: &str = "0.9.11";
 
@@ -29,9 +30,14 @@ struct Running {
 
 impl Running {
     fn new(kept: Option<Kept>) -> Self {
+        Self::with(kept, |_| {})
+    }
+
+    fn with(kept: Option<Kept>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut config = Config::default();
         config.session.admin_password = Some(Secret::new(ADMIN_PASSWORD));
-        let settings = Settings::new(&config, 1 << 20, 1 << 20);
+        let mut settings = Settings::new(&config, 1 << 20, 1 << 20);
+        change(&mut settings);
         let counters = Arc::new(Counters::default());
         let (backups, _) = mpsc::channel(1);
         let mut room = Room::new(VERSION);
@@ -174,6 +180,62 @@ async fn a_fault_while_work_is_sought_is_contained() {
     assert_eq!(running.session.ask(both).await, Some(true));
     assert!(running.session.ask(|_, _| ()).await.is_some());
     assert_eq!(running.panics(), 1);
+}
+
+/// Values take many times the bytes they come in.
+#[tokio::test(start_paused = true)]
+async fn what_takes_more_memory_than_there_is_is_not_looked_into() {
+    let running = Running::with(None, |settings| settings.work = 4 << 20);
+    running.begin().await;
+    let list = |values: i64| {
+        let list = Value::list((0..values).map(Value::Int));
+        write(&Value::from(Dict::new().with("l", list)), Protocol::Four)
+    };
+    let payloads = [(2, list(100_000)), (3, list(10))];
+    for (n, payload) in &payloads {
+        let payload = payload.clone();
+        let whole = NodeState {
+            payload,
+            ..node(*n, "COMMON", &[], "")
+        };
+        running.event(&running.alice, update(whole)).await;
+    }
+    let change = async |n, section: &str, path, what: Value, plain| {
+        let delta = Dict::new().with(section, Dict::new().with(path, what));
+        let delta = write(&Value::from(delta), Protocol::Four);
+        let Update::Delta(mut update) = super::room::delta(n, &[], "") else {
+            panic!("no delta");
+        };
+        update.delta = delta;
+        let event = Event::Update {
+            update: Update::Delta(update),
+            began: Instant::now(),
+            plain,
+        };
+        running.event(&running.alice, event).await;
+        running.session.idle(Duration::from_secs(60)).await;
+    };
+    let state = async |n| {
+        let tail = move |session: &mut Session<_>, _| {
+            let replica = session.replicas.get(id(n)).unwrap();
+            (replica.tail().len(), replica.is_unfoldable())
+        };
+        running.session.ask(tail).await.unwrap()
+    };
+    let removed = "iterable_item_removed";
+    for n in [2, 3] {
+        change(n, removed, "root['l'][0]", Value::Int(0), false).await;
+    }
+    assert_eq!(state(3).await, (1, false));
+    assert_eq!(state(2).await, (0, false));
+    assert_eq!(running.counters.value(Count::RefusedUpdate), 1);
+    // What all apply alike goes on, so that nobody is kept from work.
+    for values in 1..=3 {
+        let new = Value::from(Dict::new().with("new_value", values));
+        change(2, "values_changed", "root['l'][0]", new, true).await;
+    }
+    assert_eq!(state(2).await, (3, true));
+    assert_eq!(running.counters.value(Count::RefusedUpdate), 1);
 }
 
 /// Even if it does not answer.

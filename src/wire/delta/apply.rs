@@ -38,11 +38,12 @@ const SECTIONS: [&str; 11] = [
 /// If it cannot be done exactly as deepdiff 8.1.1 does it, or if that would raise. The document is
 /// unchanged then.
 pub fn apply(document: &Value, delta: &Value) -> Result<Applied, DeltaError> {
-    apply_to(document.clone(), delta)
+    apply_to(document.clone(), delta, usize::MAX)
 }
 
-/// The same to a document that is nobody else's, which need not be copied for that.
-pub(super) fn apply_to(document: Value, delta: &Value) -> Result<Applied, DeltaError> {
+/// The same to a document that may be nobody else's, which need not be copied then; so many elements
+/// may be made anew.
+pub(super) fn apply_to(document: Value, delta: &Value, made: usize) -> Result<Applied, DeltaError> {
     let delta = delta.as_dict().ok_or(DeltaError::Shape("no dict"))?;
     for (section, entries) in delta {
         let known = section
@@ -60,7 +61,7 @@ pub(super) fn apply_to(document: Value, delta: &Value) -> Result<Applied, DeltaE
     if brings_types(delta) {
         return Err(DeltaError::Shape("a type as a value"));
     }
-    let mut document = Document::new(document);
+    let mut document = Document::new(document, made);
     change(&mut document, section(delta, "values_changed")?, false)?;
     sets::add(&mut document, section(delta, "set_item_added")?)?;
     sets::remove(&mut document, section(delta, "set_item_removed")?)?;

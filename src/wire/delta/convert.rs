@@ -5,8 +5,9 @@ use super::document::{self, whole};
 use super::{DeltaError, ELEMENT, Work};
 use crate::wire::pickle::{BigInt, Dict, Items, KeySet, PyType, Value};
 
-/// What a letter costs that becomes a text of its own. Nobody's long texts become lists.
-const LETTER: usize = 8 * ELEMENT;
+/// What a letter costs that becomes a text of its own, as so many elements. Nobody's long texts
+/// become lists.
+const LETTER: usize = 8;
 
 /// What the type makes of the value. `None` if that fails in Python, which clients skip.
 ///
@@ -74,8 +75,9 @@ pub(super) fn convert(
                 _ => sequence(value, work)?,
             };
             for item in items.iter().flatten() {
-                // Once among the keys, and once in the set.
-                work.spend(2 * ELEMENT)?;
+                // In the set, and for now among the keys.
+                work.make(1)?;
+                work.spend(ELEMENT)?;
                 document::weigh(item, work)?;
             }
             match items.as_deref().map(KeySet::of) {
@@ -137,16 +139,16 @@ fn sequence(value: &Value, work: &mut Work) -> Result<Option<Items>, DeltaError>
             let Some(text) = text.as_str() else {
                 return Ok(None);
             };
-            work.spend(text.len().saturating_mul(LETTER))?;
+            work.make(text.len().saturating_mul(LETTER))?;
             let letters = text.chars().map(|char| Value::str(char.to_string()));
             Some(letters.collect())
         }
         Value::Bytes(bytes) | Value::ByteArray(bytes) => {
-            work.spend(bytes.len().saturating_mul(ELEMENT))?;
+            work.make(bytes.len())?;
             Some(bytes.iter().map(|byte| Value::from(*byte)).collect())
         }
         Value::Dict(dict) => {
-            work.spend(dict.len().saturating_mul(ELEMENT))?;
+            work.make(dict.len())?;
             Some(dict.iter().map(|(key, _)| key.clone()).collect())
         }
         Value::Set(items) | Value::FrozenSet(items) if items.len() < 2 => Some(items.clone()),
@@ -215,7 +217,7 @@ mod tests {
     use super::*;
 
     fn full() -> Work {
-        Work::FULL
+        Work::with(usize::MAX)
     }
 
     fn to(kind: PyType, value: impl Into<Value>) -> Option<Value> {
@@ -276,7 +278,10 @@ mod tests {
         ] {
             for to in types {
                 let to = Value::Type(*to);
-                let mut little = Work(10_000);
+                let mut little = Work {
+                    left: 10_000,
+                    made: usize::MAX,
+                };
                 let error = convert(value, Some(&to), &mut little).unwrap_err();
                 assert_eq!(error, DeltaError::Work, "{to:?}");
                 assert!(convert(value, Some(&to), &mut full()).unwrap().is_some());

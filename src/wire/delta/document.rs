@@ -117,11 +117,12 @@ pub(super) struct Document {
 }
 
 impl Document {
-    pub(super) fn new(root: Value) -> Self {
+    /// One in which so many elements may be made anew.
+    pub(super) fn new(root: Value, made: usize) -> Self {
         Self {
             root,
             thawed: Dict::new(),
-            work: Work::FULL,
+            work: Work::with(made),
             alike: true,
         }
     }

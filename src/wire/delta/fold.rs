@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::apply::apply_to;
 use super::plain::{brings_types, makes_anew};
 use super::size::size;
-use super::{DeltaError, apply, difference, has_tuples, is_plain};
+use super::{DeltaError, difference, has_tuples, is_plain};
 use crate::wire::pickle::{Budget, PickleError, Protocol, ScanPolicy, Value, read, scan, write};
 
 /// Why payload and deltas do not come together.
@@ -29,6 +29,15 @@ pub enum FoldError {
     /// What comes of it is no node any more.
     #[error("a delta that makes something else than a dict of the node")]
     NoDict,
+    /// It would take more memory than there is for this.
+    #[error(
+        "a node and a change that take more than the {most} bytes of memory there are for looking \
+         into them (a part of session.max_session)"
+    )]
+    Memory {
+        /// Bytes.
+        most: usize,
+    },
     /// What comes of it is nested deeper than a node may be.
     #[error("a delta that nests the node too deep")]
     Levels,
@@ -91,7 +100,7 @@ pub fn check_first(blank: &Bytes, delta: &Bytes, budget: &Budget) -> Result<Chec
 }
 
 fn checked(before: &Value, delta: &Value, budget: &Budget) -> Result<Checked, FoldError> {
-    let applied = apply(before, delta)?;
+    let applied = apply_to(before.clone(), delta, budget.items)?;
     if !may_become(before.is_none(), &applied.document) {
         return Err(FoldError::NoDict);
     }
@@ -128,7 +137,7 @@ fn document(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Value, u
             continue;
         };
         growth.add(&document, &delta, budget)?;
-        match apply(&document, &delta) {
+        match apply_to(document.clone(), &delta, budget.items) {
             Ok(applied) if may_become(document.is_none(), &applied.document) => {
                 document = applied.document;
             }
@@ -151,7 +160,7 @@ fn in_place(
         };
         growth.add(&document, &delta, budget)?;
         let was_none = document.is_none();
-        let Ok(applied) = apply_to(document, &delta) else {
+        let Ok(applied) = apply_to(document, &delta, budget.items) else {
             return Ok(None);
         };
         if !may_become(was_none, &applied.document) {

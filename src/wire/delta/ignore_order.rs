@@ -5,7 +5,7 @@ use super::apply::read_path;
 use super::document::{self, Document};
 use super::lists::equal;
 use super::path::Path;
-use super::{DeltaError, ELEMENT, Work};
+use super::{DeltaError, Work};
 use crate::wire::pickle::{Dict, Items, KeySet, Value, is_hashable};
 
 /// Both sections, path by path.
@@ -37,7 +37,7 @@ pub(super) fn rebuild(
         document::weigh(&object, &mut document.work)?;
         document.work.spend(removed.len())?;
         for (_, value) in &added {
-            document.work.spend(ELEMENT)?;
+            document.work.make(1)?;
             document::weigh(value, &mut document.work)?;
         }
         let new = merge(document, old, added, &removed)?;

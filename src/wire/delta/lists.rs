@@ -165,7 +165,7 @@ pub(super) fn rebuild(document: &mut Document, entries: Dict) -> Result<(), Delt
                 return Err(DeltaError::Raises("parts of a list of another make"));
             };
             let part = part(old, opcode, &mut used)?;
-            document.work.spend(part.len().saturating_mul(ELEMENT))?;
+            document.work.make(part.len())?;
             for item in part {
                 document::weigh(item, &mut document.work)?;
             }
@@ -213,10 +213,12 @@ fn part<'a>(
 
 /// Python's `==`, within what the delta may cost.
 pub(super) fn equal(one: &Value, two: &Value, work: &mut Work) -> Result<bool, DeltaError> {
-    let before = work.0;
-    match python_eq(one, two, &mut work.0) {
+    let before = work.left;
+    match python_eq(one, two, &mut work.left) {
         Some(equal) => Ok(equal),
-        None if before > 0 && work.0 > 0 => Err(DeltaError::Unclear("values that compare oddly")),
+        None if before > 0 && work.left > 0 => {
+            Err(DeltaError::Unclear("values that compare oddly"))
+        }
         None => Err(DeltaError::Work),
     }
 }

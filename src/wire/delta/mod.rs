@@ -17,6 +17,7 @@ mod document;
 mod fold;
 mod ignore_order;
 mod lists;
+mod need;
 mod path;
 mod plain;
 mod sets;
@@ -27,6 +28,7 @@ mod tests;
 pub use self::apply::{Applied, apply};
 pub use self::difference::difference;
 pub use self::fold::{Checked, FoldError, check, check_first, fold};
+pub use self::need::{Need, cost_of_need, need};
 pub use self::plain::{has_tuples, is_plain};
 
 /// Why a delta cannot be applied.
@@ -48,22 +50,44 @@ pub enum DeltaError {
     /// It takes more time than a delta may.
     #[error("a delta that takes too long to apply")]
     Work,
+    /// It makes more values than it may.
+    #[error("a delta that makes much of little")]
+    Grows,
 }
 
 /// What an element costs that is made anew, or comes to be in several places: memory more than time.
 const ELEMENT: usize = 32;
 
-/// The time that applying a delta may still take, in elements moved or compared.
+/// What applying a delta may still take.
 #[derive(Debug)]
-struct Work(u64);
+struct Work {
+    /// Time, in elements moved or compared.
+    left: u64,
+    /// Memory, in elements made anew.
+    made: usize,
+}
 
 impl Work {
     /// About a second.
-    const FULL: Self = Self(1 << 28);
+    const FULL: u64 = 1 << 28;
+
+    /// Elements may be made anew as many as this, but for a few.
+    fn with(made: usize) -> Self {
+        Self {
+            left: Self::FULL,
+            made,
+        }
+    }
+
+    /// Makes elements that stay until the delta has been applied.
+    fn make(&mut self, elements: usize) -> Result<(), DeltaError> {
+        self.made = self.made.checked_sub(elements).ok_or(DeltaError::Grows)?;
+        self.spend(elements.saturating_mul(ELEMENT))
+    }
 
     fn spend(&mut self, elements: usize) -> Result<(), DeltaError> {
         let elements = u64::try_from(elements).unwrap_or(u64::MAX);
-        self.0 = self.0.checked_sub(elements).ok_or(DeltaError::Work)?;
+        self.left = self.left.checked_sub(elements).ok_or(DeltaError::Work)?;
         Ok(())
     }
 }

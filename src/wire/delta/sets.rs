@@ -1,8 +1,8 @@
 //! The sections of a delta about sets.
 
+use super::DeltaError;
 use super::apply::read_path;
 use super::document::{self, Document};
-use super::{DeltaError, ELEMENT};
 use crate::wire::pickle::{Dict, Items, KeySet, Value};
 
 /// `set_item_added`.
@@ -35,7 +35,7 @@ fn each(
             return Err(DeltaError::Unclear("elements of a set that are in none"));
         };
         for item in given {
-            document.work.spend(ELEMENT)?;
+            document.work.make(1)?;
             document::weigh(item, &mut document.work)?;
         }
         document::weigh(&set, &mut document.work)?;

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::ports::context::PortLimits;
-use crate::ports::vet::look::{FEW, LONG, READ, look_briefly, look_into};
+use crate::ports::vet::look::{FEW, LONG, READ, look_briefly, look_into, weigh};
 use crate::wire::dialect::for_version;
-use crate::wire::fit::{Looked, Part, Unfit};
+use crate::wire::fit::{Looked, Part, Unfit, Weighed};
 use crate::wire::marshal::MarshalError;
 use crate::wire::pickle::PickleError;
 
@@ -173,6 +173,46 @@ fn what_takes_long_is_left_to_another_thread() {
     ] {
         assert_eq!(brief(payload.clone(), part), None, "{}", payload.len());
     }
+}
+
+/// What is read takes many times the bytes it comes in: it waits for so much memory, or is not read.
+#[test]
+fn what_takes_much_memory_is_told_before() {
+    let limits = PortLimits::new(&Config::default(), 1 << 30);
+    let dialect = for_version(Some("0.9.11")).unwrap();
+    let list = |start: &[u8], end: &[u8]| {
+        let list = b"K\x01".repeat(100_000);
+        Bytes::from([start, &list, end].concat())
+    };
+    let once = list(b"\x80\x04}\x8c\x01a](", b"es.");
+    let twice = list(
+        b"\x80\x04}\x94(\x8c\x01a]\x94K\x01a\x8c\x01bh\x01\x8c\x01c](",
+        b"eu.",
+    );
+    let weigh = |payload, part, most| weigh(payload, part, dialect, &limits, most);
+    for (payload, part) in [
+        (&once, Part::Delta),
+        (&twice, Part::Delta),
+        (&twice, Part::Node),
+    ] {
+        let Ok(Weighed::Takes(bytes)) = weigh(payload, part, usize::MAX) else {
+            panic!("not weighed");
+        };
+        assert!((4 << 20..32 << 20).contains(&bytes), "{bytes}");
+        assert_eq!(weigh(payload, part, bytes), Ok(Weighed::Takes(bytes)));
+        match (payload == &twice, weigh(payload, part, bytes - 1)) {
+            (true, Err(Unfit::Memory)) => {}
+            // Who looks at its node finds out what it is.
+            (false, Ok(Weighed::Looked(looked))) => {
+                assert!(!looked.plain && looked.rewritten.is_none());
+                assert!(looked.values > 100_000);
+            }
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+    // What is read nowhere takes nothing.
+    let odd = list(b"\x80\x04}\x8c\x01a](cmodule\nname\n", b"es.");
+    assert!(weigh(&odd, Part::Delta, usize::MAX).is_err());
 }
 
 /// 133 bytes that name six million values.

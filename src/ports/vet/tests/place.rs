@@ -85,6 +85,12 @@ fn dense() -> Vec<u8> {
     [b"\x80\x04}\x8c\x01a](", &ones[..], b"es."].concat()
 }
 
+/// The same of so many values that they are read elsewhere.
+fn many() -> Vec<u8> {
+    let ones = b"K\x01".repeat(super::super::look::READ);
+    [b"\x80\x04}\x8c\x01a](", &ones[..], b"es."].concat()
+}
+
 /// The same of one string of bytes.
 fn opaque() -> Vec<u8> {
     let bytes = [7; TURN - 32];
@@ -206,6 +212,7 @@ async fn it_is_the_same_wherever_it_is_looked_into() {
             push(b"".as_slice()),
             push(dense()),
             push(b"\x80\x04".as_slice()),
+            delta(many()),
         ];
         for event in &mut list {
             if let Event::Update { began: at, .. } = event {
@@ -228,7 +235,7 @@ async fn it_is_the_same_wherever_it_is_looked_into() {
         .drain()
         .map(|event| matches!(event, Event::Unfit(_)))
         .collect();
-    let mut expected = [false; 12];
+    let mut expected = [false; 13];
     for place in [1, 6, 9, 11] {
         expected[place] = true;
     }
