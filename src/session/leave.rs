@@ -256,8 +256,11 @@ impl<O: Outlet> Session<O> {
     /// Sends somebody away who goes on with a login of which something is lost.
     fn join_again(&mut self, who: &Identity, reason: &str, now: Instant) {
         if let Some(user) = self.users.get(who) {
-            // It is the same client, and may be told at once; but no node that builds on what is lost.
+            // It is the same client, and may be told at once; but nothing that builds on what is lost.
             user.outlet.take_back();
+            for (_, other) in self.users.iter() {
+                user.outlet.forget_metadata(&other.name);
+            }
             user.outlet.hold(false);
         }
         self.dismiss(who, reason, now);

@@ -185,6 +185,31 @@ fn who_may_lack_what_nobody_remembers_has_to_join_again() {
     }
 }
 
+/// Clients end on metadata of somebody unknown, before they see why they are sent away.
+#[test]
+fn who_has_to_join_again_is_told_of_nobody_unknown() {
+    for version in VERSIONS {
+        let (mut room, _, bob) = Room::busy(version);
+        if room.dialect().metadata != MetadataFanOut::RelayToOthers {
+            continue;
+        }
+        room.pass(60_000);
+        // The users dict with carol in it goes to a line that is dead already.
+        let carol = room.enter(auth("carol", version));
+        room.join(&carol);
+        room.unlink(&bob, Role::Command, End::Broken);
+        bob.prune(room.now());
+        room.hush(&[&bob]);
+        comes_back(&mut room, &bob, Role::Command);
+        let data = Dict::new().with("frame_current", 1);
+        room.ask(&carol, Request::Metadata(Value::Dict(data)));
+        room.pass(1000);
+        let told = room.told(&bob);
+        assert!(told.iter().all(|l| !l.starts_with("metadata")), "{told:?}");
+        assert!(told.last().unwrap().starts_with("bye "), "{told:?}");
+    }
+}
+
 fn breaks_for_a_moment(room: &mut Room, peer: &Recorder, role: Role) -> Vec<String> {
     room.hush(&[peer]);
     room.unlink(peer, role, End::Broken);
