@@ -9,6 +9,7 @@
 //! Nothing is written to the damaged one once the new one may count.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::warn;
@@ -23,11 +24,11 @@ impl Store {
     /// one stays beside it.
     ///
     /// # Errors
-    /// If it could not be done. What is there can be tried again then, or what is to be there.
+    /// If it could not be done. Then a commit may be tried again, and so may this.
     pub fn renew(&mut self, whole: &Batch) -> Result<(), StoreError> {
         if self.next.is_none() {
             if self.log.is_none() {
-                // Where all of it was on the disk is of no use any more, and two of that take memory.
+                // Where everything was is of no use any more, and takes memory beside where it will be.
                 self.nodes = Nodes::default();
             }
             match self.built(whole) {
@@ -45,12 +46,12 @@ impl Store {
     }
 
     fn built(&self, whole: &Batch) -> Result<Self, StoreError> {
-        // If its disk is gone, there is another one below.
+        // Where its disk was mounted there would be another one.
         if !has(&*self.disk, &self.dir.join(LOCK))? {
             let dir = self.dir.clone();
             return Err(StoreError::Missing { dir });
         }
-        let disk = std::sync::Arc::clone(&self.disk);
+        let disk = Arc::clone(&self.disk);
         let mut new = Claim::begin(disk, &renewed(&self.dir), self.options.clone())?;
         new.reopen()?;
         new.commit(whole)?;
