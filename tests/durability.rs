@@ -156,6 +156,9 @@ async fn what_is_damaged_meanwhile_is_written_anew() {
         let mut alice = enter(&program, "alice").await;
         alice.upload(&[made(&alice, 1, &old)]).await;
         alice.request(&Request::Delete(uuid(1)));
+        alice
+            .until("the delete", |alice| alice.nodes.is_empty())
+            .await;
         program.signal("TERM");
         assert!(program.wait(Duration::from_secs(20)).success());
         // Somebody else may bring a scene then.
