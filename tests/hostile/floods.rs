@@ -136,7 +136,7 @@ async fn identities_are_not_collected() {
         - 200;
     let together = TOGETHER.min(usize::try_from(links / 4).unwrap());
     let mut gone = 0;
-    let mut half = None;
+    let mut before = None;
     while gone < IDENTITIES {
         let mut wave = Vec::new();
         // Each from an address of its own: one has not so many ports.
@@ -156,14 +156,14 @@ async fn identities_are_not_collected() {
             raw.hung_up().await;
         }
         gone += together;
-        if gone >= IDENTITIES / 2 {
-            let (memory, _) = team.program.memory();
-            let (before, then) = *half.get_or_insert((memory, gone));
-            let left = memory.saturating_sub(before);
-            let more = u64::try_from(gone - then).unwrap();
-            assert!(left <= more * LEFT, "{left} bytes are left of {more}");
+        if gone >= IDENTITIES / 2 && before.is_none() {
+            before = Some((team.program.memory().0, gone));
         }
     }
+    let (before, then) = before.unwrap();
+    let left = team.program.memory().0.saturating_sub(before);
+    let more = u64::try_from(gone - then).unwrap();
+    assert!(left <= more * LEFT, "{left} bytes are left of {more}");
     let counters = team.judge(LINKS).await;
     assert_eq!(counters.get("refused_connections"), 0);
     assert_eq!(counters.get("late_connections"), 0);
