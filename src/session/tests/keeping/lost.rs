@@ -1,0 +1,179 @@
+//! What the store cannot rely on any more is written anew, from all there is.
+
+use super::*;
+use crate::session::snapshot::Durability;
+use crate::session::tests::room::Recorder;
+
+/// A session of three nodes, one of them set aside, all of it on the disk.
+fn at_work() -> (Kitchen, Recorder) {
+    let mut kitchen = Kitchen::new(Duration::from_millis(100));
+    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
+    kitchen.room.offer(&alice, &[1, 2, 3]);
+    kitchen.room.pass(200);
+    for n in [1, 2, 3] {
+        kitchen.room.bring(&alice, node(n, "alice", &[], "one"));
+    }
+    kitchen.room.ask(&alice, Request::UploadEnd);
+    kitchen.step().unwrap();
+    kitchen.hear(Written::Safe);
+    let now = kitchen.room.now();
+    assert!(kitchen.room.session.quarantine(id(3), now));
+    kitchen.room.pass(100);
+    assert!(kitchen.step().is_none());
+    kitchen.room.pass(100);
+    assert_eq!(kitchen.step().unwrap().nodes.len(), 1);
+    kitchen.hear(Written::Safe);
+    (kitchen, alice)
+}
+
+impl Kitchen {
+    /// All there is, handed over at this moment.
+    fn whole(&mut self) -> Option<Batch> {
+        match self.task()? {
+            Task::Whole(batch) => Some(batch),
+            task => panic!("{task:?}"),
+        }
+    }
+
+    fn lost(&mut self) {
+        self.hear(Written::Lost("it is damaged".to_owned()));
+    }
+
+    /// How long until something is handed over, if nothing happens.
+    fn waits(&mut self) -> u64 {
+        assert!(self.task().is_none());
+        let due = self.keeping.due().unwrap();
+        let wait = due.duration_since(self.room.now());
+        self.room.pass(wait.as_millis().try_into().unwrap());
+        wait.as_secs()
+    }
+}
+
+#[test]
+fn a_store_that_is_damaged_gets_all_there_is() {
+    let (mut kitchen, alice) = at_work();
+    kitchen.room.update(&alice, delta(1, &[], "+a"));
+    assert!(kitchen.step().is_none());
+    kitchen.room.pass(100);
+    assert_eq!(kitchen.step().unwrap().nodes.len(), 1);
+    kitchen.lost();
+    assert_eq!(kitchen.room.counters.value(Count::DiskFailures), 1);
+    let durability = kitchen.room.session.durability();
+    assert!(
+        matches!(durability, Durability::Degraded { why, .. } if why == "it is damaged"),
+        "{durability:?}"
+    );
+    assert!(!kitchen.keeping.is_each());
+    // It is written as it is when it can be.
+    assert!(kitchen.whole().is_none());
+    kitchen.room.ask(&alice, Request::Delete(id(2)));
+    kitchen.room.pass(1000);
+    let whole = kitchen.whole().unwrap();
+    assert!(whole.nodes.contains(&(id(2), None)));
+    let mut disk = Disk::default();
+    disk.write(whole);
+    assert_eq!(disk.0.len(), 2);
+
+    // What cannot be written then is written with all there is again.
+    kitchen.hear(Written::Failed("no space".to_owned()));
+    kitchen.room.update(&alice, delta(1, &[], "+b"));
+    assert_eq!(kitchen.waits(), 1);
+    let whole = kitchen.whole().unwrap();
+    disk = Disk::default();
+    disk.write(whole);
+    kitchen.room.update(&alice, delta(1, &[], "+c"));
+    kitchen.hear(Written::Safe);
+    let durability = kitchen.room.session.durability();
+    assert!(matches!(durability, Durability::Ok), "{durability:?}");
+    // After that it is what changes.
+    assert!(kitchen.step().is_none());
+    kitchen.room.pass(100);
+    let batch = kitchen.step().unwrap();
+    assert_eq!(batch.nodes.len(), 1);
+    disk.write(batch);
+    kitchen.hear(Written::Safe);
+    assert_eq!(disk.text(), present(&mut kitchen.room));
+}
+
+#[test]
+fn what_cannot_take_all_there_is_is_left_alone_for_longer_each_time() {
+    let (mut kitchen, alice) = at_work();
+    let mut trials = Vec::new();
+    for again in [false, true] {
+        kitchen.room.update(&alice, delta(1, &[], "+a"));
+        assert!(kitchen.step().is_none());
+        kitchen.room.pass(100);
+        kitchen.step().unwrap();
+        for _ in 0..11 {
+            kitchen.lost();
+            trials.push(kitchen.waits());
+            assert_eq!(kitchen.whole().unwrap().nodes.len(), 3);
+        }
+        let longest = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300];
+        assert_eq!(std::mem::take(&mut trials), longest, "again: {again}");
+        // For who waits for it, it is tried at once, but not without end.
+        kitchen.lost();
+        let (done, mut saved) = oneshot::channel();
+        let sequence = kitchen.room.session.sequence();
+        kitchen.room.pass(400);
+        kitchen.keeping.save(sequence, done);
+        assert!(kitchen.whole().is_none());
+        kitchen.room.pass(600);
+        kitchen.whole().unwrap();
+        kitchen.lost();
+        assert_eq!(saved.try_recv(), Ok(Err("it is damaged".to_owned())));
+        let (done, mut saved) = oneshot::channel();
+        kitchen.room.pass(30_000);
+        kitchen.keeping.save(sequence, done);
+        kitchen.whole().unwrap();
+        kitchen.hear(Written::Safe);
+        assert!(kitchen.task().is_none());
+        assert_eq!(saved.try_recv(), Ok(Ok(())));
+    }
+}
+
+/// Its host waits no longer than for a disk that is full.
+#[test]
+fn an_upload_meanwhile_comes_to_its_end() {
+    let mut kitchen = Kitchen::new(Duration::from_secs(10));
+    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
+    kitchen.room.offer(&alice, &[1, 2]);
+    kitchen.room.pass(200);
+    kitchen.room.bring(&alice, node(1, "COMMON", &[], "some"));
+    kitchen.room.pass(250);
+    assert_eq!(kitchen.ahead().len(), 1);
+    kitchen.hear(Written::Ahead);
+    kitchen.room.bring(&alice, node(2, "COMMON", &[], "some"));
+    kitchen.room.hush(&[&alice]);
+    assert_eq!(kitchen.step().unwrap().nodes.len(), 2);
+    kitchen.lost();
+    assert!(kitchen.room.told(&alice).contains(&"done".to_owned()));
+    assert!(matches!(kitchen.task(), Some(Task::Unstage)));
+    kitchen.hear(Written::Ahead);
+    for _ in 0..9 {
+        kitchen.waits();
+        assert_eq!(kitchen.whole().unwrap().nodes.len(), 2);
+        kitchen.lost();
+    }
+    // All is deleted, and another scene comes.
+    for n in [1, 2] {
+        kitchen.room.ask(&alice, Request::Delete(id(n)));
+    }
+    let role = crate::wire::role::Role::Command;
+    let closed = crate::session::event::End::Closed;
+    kitchen.room.unlink(&alice, role, closed);
+    kitchen.room.pass(2000);
+    let bob = kitchen.room.enter(admin_auth("bob", VERSION));
+    kitchen.room.offer(&bob, &[4, 5]);
+    kitchen.room.pass(200);
+    kitchen.room.bring(&bob, node(4, "COMMON", &[], "some"));
+    kitchen.room.pass(250);
+    assert!(kitchen.task().is_none(), "the disk is left alone");
+    kitchen.room.bring(&bob, node(5, "COMMON", &[], "some"));
+    kitchen.room.hush(&[&bob]);
+    let whole = kitchen.whole().unwrap();
+    let there = whole.nodes.iter().filter(|(_, node)| node.is_some());
+    assert_eq!(there.count(), 2);
+    kitchen.hear(Written::Safe);
+    assert!(kitchen.room.told(&bob).contains(&"done".to_owned()));
+}
