@@ -29,6 +29,7 @@ pub use self::read::{Limits, read_file};
 pub use self::retention::Keep;
 pub use self::swap::{SwapError, Swapped, swap};
 pub use self::task::{Backups, Status, start};
+#[cfg(unix)]
 pub(crate) use self::write::exists_already;
 pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;
