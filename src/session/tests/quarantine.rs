@@ -3,7 +3,6 @@
 use super::room::{Room, VERSIONS, admin_auth, auth, id, node, without_users};
 use crate::session::event::End;
 use crate::session::quarantine::ReleaseError;
-use crate::store::Kept;
 use crate::wire::command::Request;
 use crate::wire::dialect::MissingNode;
 use crate::wire::role::Role;
@@ -163,13 +162,7 @@ fn released_while_all_wait_it_lets_those_in_the_lobby_in() {
 #[test]
 fn who_uploads_is_told_whom_the_operator_gave_its_nodes() {
     for version in VERSIONS {
-        let mut room = Room::new(version);
-        room.session.restore(Kept::default());
-        let alice = room.enter(admin_auth("alice", version));
-        room.offer(&alice, &[1]);
-        room.pass(200);
-        room.bring(&alice, node(1, "alice", &[], "one"));
-        room.ask(&alice, Request::UploadEnd);
+        let (mut room, alice) = Room::settling(version, "alice");
         room.hush(&[&alice]);
         let now = room.now();
         assert_eq!(room.session.assign(&[id(1)], "COMMON", now), Ok(1));

@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::session::Settings;
 use crate::session::event::{End, Event};
 use crate::session::outlet::Outlet;
-use crate::store::Kept;
 use crate::wire::command::Request;
 use crate::wire::dialect::{Live, MetadataFanOut};
 use crate::wire::pickle::{Dict, Value};
@@ -277,13 +276,7 @@ fn who_has_its_answer_goes_on() {
 #[test]
 fn an_answer_that_waits_is_not_lost() {
     for version in VERSIONS {
-        let mut room = Room::new(version);
-        room.session.restore(Kept::default());
-        let alice = room.enter(admin_auth("alice", version));
-        room.offer(&alice, &[1]);
-        room.pass(200);
-        room.bring(&alice, node(1, "COMMON", &[], "one"));
-        room.ask(&alice, Request::UploadEnd);
+        let (mut room, alice) = Room::settling(version, "COMMON");
         room.pass(60_000);
         room.unlink(&alice, Role::Command, End::Broken);
         room.pass(300);

@@ -13,6 +13,7 @@ use crate::counters::Counters;
 use crate::session::event::{End, Event};
 use crate::session::folding::{Done, Job, Outcome};
 use crate::session::{Session, Settings};
+use crate::store::Kept;
 use crate::wire::command::{Auth, Command, Request};
 use crate::wire::delta::{Checked, DeltaError};
 use crate::wire::dialect::{Dialect, Transfer};
@@ -98,6 +99,18 @@ impl Room {
         room.join(&bob);
         room.hush(&[&alice, &bob]);
         (room, alice, bob)
+    }
+
+    /// Alice has brought one node of this owner, and waits for it to be on the disk.
+    pub(super) fn settling(version: &'static str, owner: &str) -> (Self, Recorder) {
+        let mut room = Self::new(version);
+        room.session.restore(Kept::default());
+        let alice = room.enter(admin_auth("alice", version));
+        room.offer(&alice, &[1]);
+        room.pass(200);
+        room.bring(&alice, node(1, owner, &[], "one"));
+        room.ask(&alice, Request::UploadEnd);
+        (room, alice)
     }
 
     pub(super) fn dialect(&self) -> &'static Dialect {
