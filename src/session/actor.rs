@@ -1,7 +1,6 @@
 //! Runs the session: one task applies what the ports and the operator send, in order, and does
 //! beside it what takes time (jobs on nodes, the disk) without waiting for it.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +13,13 @@ use tracing::{error, warn};
 use super::events::Events;
 use super::folding::{self, Done};
 use super::gate::Gate;
+use super::guard::guarded;
 use super::keeping::Keeping;
 use super::outlet::Outlet;
 use super::settings::Settings;
 use super::snapshot::Wanted;
 use super::state::Session;
-use crate::counters::{Count, Counters};
+use crate::counters::Counters;
 use crate::memory::room::Room;
 use crate::store::{Keeper, Written};
 
@@ -404,15 +404,4 @@ async fn report(keeping: Option<&mut Keeping>) -> Option<Written> {
         Some(keeping) if keeping.is_busy() => keeping.report().await,
         _ => std::future::pending().await,
     }
-}
-
-/// Does one step of the session's work. A panic in it must not end the session for everybody: then
-/// there is no result.
-pub(super) fn guarded<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
-    let result = std::panic::catch_unwind(AssertUnwindSafe(work));
-    if result.is_err() {
-        counters.add(Count::Panics);
-        error!(name: "session.panic", "a fault in the session was contained; please report it");
-    }
-    result.ok()
 }

@@ -51,7 +51,7 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Has the next batch have all there is.
-    fn retake_all(&mut self) {
+    pub(super) fn retake_all(&mut self) {
         let aside = self.replicas.aside().map(|(id, _)| id);
         let all: Vec<_> = self.replicas.ids().chain(aside).collect();
         self.replicas.untake_changes(all);

@@ -16,6 +16,7 @@ pub mod event;
 pub mod events;
 pub mod folding;
 pub mod gate;
+mod guard;
 mod join;
 mod keeping;
 mod leave;

@@ -5,8 +5,8 @@
 //! (wire spec, payloads, "relayed as they came"), and a tail that has grown too long, or that a
 //! joiner would have to be sent, is folded into the base. The actor fetches jobs with
 //! [`Session::next_job`], runs them where they hold nobody up, as soon as there is room in memory for
-//! what they build, and brings back what is [`Done`]. What comes meanwhile for a node that is looked into waits its turn; everything else
-//! goes on.
+//! what they build, and brings back what is [`Done`]. What comes meanwhile for a node that is looked
+//! into waits its turn; everything else goes on.
 
 mod job;
 mod queue;

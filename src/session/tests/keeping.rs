@@ -60,11 +60,7 @@ fn line(id: NodeId, stored: &Stored) -> String {
 
 /// The whole of what there is, as a disk that missed nothing would have it.
 fn present(room: &mut Room) -> Vec<String> {
-    let all: Vec<_> = room.session.replicas.ids().collect();
-    let aside: Vec<_> = room.session.replicas.aside().map(|(id, _)| id).collect();
-    room.session
-        .replicas
-        .untake_changes(all.into_iter().chain(aside));
+    room.session.retake_all();
     let mut disk = Disk::default();
     disk.write(room.session.take_batch());
     disk.text()

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use super::room::{Room, VERSIONS, auth, delta, id, node, row, without_users};
 use crate::counters::Count;
-use crate::session::Event;
-use crate::wire::command::{Command, Request};
+use crate::wire::command::Request;
 use crate::wire::dialect::Live;
 use crate::wire::node::Update;
 use crate::wire::pickle::{Dict, Value};
 
-fn right(n: u32, owner: &str) -> Request {
+pub(super) fn right(n: u32, owner: &str) -> Request {
     Request::Right {
         nodes: vec![id(n)],
         owner: owner.to_owned(),
@@ -397,114 +396,4 @@ fn a_measured_latency_is_shown_soon() {
     let record = users.as_dict().unwrap().get("bob").unwrap().clone();
     let latency = record.as_dict().unwrap().get("latency").unwrap().as_i64();
     assert_eq!(latency, Some(40));
-}
-
-/// Clients of these versions push what has changed, and take that for a whole node.
-#[test]
-fn what_follows_a_refused_new_node_makes_no_ruin() {
-    for version in ["0.1.42", "0.5.4"] {
-        let (mut room, alice, bob) = Room::busy(version);
-        room.event(&alice, Event::Unfit(id(9)));
-        assert_eq!(room.told(&alice), ["delete 9"], "{version}");
-        // It was under way.
-        alice.state().unseen.insert(id(9));
-        room.update(&alice, delta(9, &[], "+more"));
-        assert!(!room.session.replicas.contains(id(9)), "{version}");
-        assert!(without_users(room.told(&bob)).is_empty(), "{version}");
-    }
-}
-
-/// Of a change to a node that is not there the others would make a ruin.
-#[test]
-fn a_delta_that_makes_no_node_is_refused() {
-    for version in ["0.1.42", "0.5.4"] {
-        let (mut room, alice, bob) = Room::busy(version);
-        room.update(&alice, delta(9, &[], "wrong"));
-        assert_eq!(room.told(&alice), ["delete 9"], "{version}");
-        room.pass(1000);
-        assert!(!room.session.replicas.contains(id(9)), "{version}");
-        assert!(without_users(room.told(&bob)).is_empty(), "{version}");
-        assert_eq!(room.counters.value(Count::RefusedUpdate), 1, "{version}");
-    }
-}
-
-/// It is there for everybody, or for nobody.
-#[test]
-fn a_node_made_by_a_delta_is_not_there_before_that_was_looked_into() {
-    for version in ["0.1.42", "0.5.4"] {
-        let (mut room, alice, bob) = Room::busy(version);
-        room.odd_update(&bob, delta(9, &[], "odd"));
-        room.odd_update(&bob, delta(9, &[], "+more"));
-        let framing = row(version).commands;
-        let (owner, request) = (String::new(), right(9, "bob"));
-        let command = Command {
-            framing,
-            owner,
-            request,
-        };
-        let now = room.now();
-        room.session.handle(&bob, Event::Command(command), now);
-        assert!(!room.session.replicas.contains(id(9)), "{version}");
-        assert!(room.told(&alice).is_empty(), "{version}");
-        room.work();
-        let told = without_users(room.told(&alice));
-        let expected = ["delta 9 [] even", "right 9 bob", "delta 9 [] +more"];
-        assert_eq!(told, expected, "{version}");
-        // Deleted while the first delta is looked into.
-        room.odd_update(&bob, delta(8, &[], "+text"));
-        room.ask(&bob, Request::Delete(id(8)));
-        assert!(!room.session.replicas.contains(id(8)), "{version}");
-        let told = without_users(room.told(&alice));
-        assert!(told.iter().all(|line| line == "delete 8"), "{version}");
-    }
-}
-
-/// Somebody who makes a node and is gone the next moment has made it.
-#[test]
-fn a_node_made_by_a_delta_stays_when_its_maker_leaves() {
-    for version in ["0.1.42", "0.5.4"] {
-        let (mut room, alice, bob) = Room::busy(version);
-        room.odd_update(&bob, delta(9, &[], "+text"));
-        let now = room.now();
-        assert!(room.session.remove("bob", now));
-        room.hush(&[&alice]);
-        room.work();
-        let told = without_users(room.told(&alice));
-        assert_eq!(told, ["delta 9 [] +text"], "{version}");
-    }
-}
-
-/// Its maker would go on with changes of what nobody else has. Whole states can be taken any time.
-#[test]
-fn who_makes_a_node_for_which_there_is_no_room_is_told() {
-    for version in VERSIONS.into_iter().chain(["0.1.42", "0.5.4"]) {
-        let (mut room, alice, bob) = Room::busy(version);
-        let text = "x".repeat(2 << 20);
-        let whole = row(version).live == Live::Whole;
-        if row(version).live == Live::Delta {
-            room.update(&bob, delta(4, &[], &text));
-        } else {
-            room.push(&bob, node(4, "COMMON", &[], &text));
-        }
-        let told = room.told(&bob);
-        let expected: &[&str] = if whole { &[] } else { &["delete 4"] };
-        assert_eq!(told, expected, "{version}");
-        assert!(!room.session.replicas.contains(id(4)), "{version}");
-        if row(version).live == Live::NodeOrCommit {
-            // It was on its way already.
-            room.update(&bob, delta(4, &[], "+more"));
-            assert!(!room.session.replicas.contains(id(4)), "{version}");
-        }
-        assert!(without_users(room.told(&alice)).is_empty(), "{version}");
-    }
-}
-
-#[test]
-fn who_changes_a_node_that_is_not_there_is_told() {
-    let (mut room, alice, bob) = Room::busy("0.9.11");
-    room.update(&bob, delta(4, &[], "+more"));
-    assert_eq!(room.told(&bob), ["delete 4"]);
-    room.event(&bob, Event::Unfit(id(5)));
-    assert_eq!(room.told(&bob), ["delete 5"]);
-    assert!(room.told(&alice).is_empty());
 }

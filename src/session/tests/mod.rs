@@ -6,6 +6,7 @@
 
 mod actor;
 mod buried;
+mod creation;
 mod edits;
 mod folding;
 mod join;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Upload;
 use crate::counters::Count;
-use crate::session::actor::guarded;
+use crate::session::guard::guarded;
 use crate::session::live::Push;
 use crate::session::outlet::Outlet;
 use crate::session::state::{Phase, Session};

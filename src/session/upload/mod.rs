@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::early::Early;
-use super::actor::guarded;
+use super::guard::guarded;
 use super::live::Push;
 use super::outlet::Outlet;
 use super::replicas::cost;
