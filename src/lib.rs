@@ -20,6 +20,7 @@
 pub mod admin;
 pub mod admin_password;
 pub mod backup;
+pub mod beat;
 pub mod cli;
 pub mod config;
 mod console;
@@ -41,6 +42,7 @@ use std::io;
 
 use tracing::info;
 
+use crate::beat::Beat;
 use crate::config::Config;
 use crate::console::Console;
 #[cfg(unix)]
@@ -61,6 +63,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     #[cfg(unix)]
     files::allow(config.net.max_connections);
     let threads = config.runtime.worker_threads.resolve();
+    Beat::of_process();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("session")

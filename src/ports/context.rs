@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::peer::{Peer, Registry};
+use crate::beat::Beat;
 use crate::config::{Config, GlobalName, SameAddress};
 use crate::counters::Counters;
 use crate::net::admission::Admission;
@@ -75,8 +76,8 @@ pub(crate) struct PortLimits {
 /// How long peers may take.
 #[derive(Debug)]
 pub(crate) struct Timing {
-    /// What moments that links have in common are counted from.
-    pub(crate) started: Instant,
+    /// When links are pinged.
+    pub(crate) beat: Beat,
     pub(crate) handshake_deadline: Duration,
     pub(crate) login_deadline: Duration,
     pub(crate) write_deadline: Duration,
@@ -87,7 +88,7 @@ pub(crate) struct Timing {
 impl Timing {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            started: Instant::now(),
+            beat: Beat::of_process(),
             handshake_deadline: config.net.handshake_deadline,
             login_deadline: config.net.login_deadline,
             write_deadline: config.net.write_deadline,

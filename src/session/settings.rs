@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::beat::Beat;
 use crate::config::{Clients, Config, NewerClients, Secret, Upload};
 use crate::wire::dialect::Ports;
 use crate::wire::pickle::Budget;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub idle_version: Option<String>,
     /// The ports people have to forward begin here.
     pub base_port: u16,
+    /// When the session looks around itself.
+    pub beat: Beat,
 }
 
 impl Settings {
@@ -97,6 +100,7 @@ impl Settings {
             newer_clients: session.newer_clients,
             idle_version: session.idle_version.clone(),
             base_port: config.port,
+            beat: Beat::of_process(),
         }
     }
 

@@ -24,15 +24,13 @@ use super::snapshot::{Author, Durability, Wanted};
 use super::upload::Upload;
 use super::users::Users;
 use super::wipe::Wipes;
+use crate::beat::SECOND;
 use crate::counters::{Count, Counters};
 use crate::wire::command::{self, Answer, Request};
 use crate::wire::dialect::Dialect;
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::message::{Encoded, Message};
 use crate::wire::transport;
-
-/// How often the session looks after what has no moment of its own.
-const TICK: Duration = Duration::from_secs(1);
 
 /// How long the users dict rests for each byte that went out (4 ns: 250 MB/s), for all that users tell
 /// of themselves. It is sent whole, to everybody, for each of them: that grows with the cube of
@@ -152,7 +150,7 @@ impl<O: Outlet> Session<O> {
             timers: BinaryHeap::new(),
             timer_count: 0,
         };
-        session.at(now + TICK, Timer::Tick);
+        session.tick_later(now);
         session
     }
 
@@ -230,7 +228,7 @@ impl<O: Outlet> Session<O> {
             match timer {
                 Timer::Tick => {
                     // First, so that a fault cannot stop the clock.
-                    self.at(now + TICK, Timer::Tick);
+                    self.tick_later(now);
                     self.look_around(now);
                 }
                 Timer::AnswerOffer(who) => self.answer_offer(&who, now),
@@ -255,6 +253,12 @@ impl<O: Outlet> Session<O> {
     pub(super) fn at(&mut self, due: Instant, timer: Timer) {
         self.timer_count = self.timer_count.wrapping_add(1);
         self.timers.push(Reverse((due, self.timer_count, timer)));
+    }
+
+    /// About once per second the session looks after what has no moment of its own.
+    fn tick_later(&mut self, now: Instant) {
+        let due = self.settings.beat.last(now + SECOND);
+        self.at(due, Timer::Tick);
     }
 
     fn look_around(&mut self, now: Instant) {

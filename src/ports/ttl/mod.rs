@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::command::tell_stranger;
 use super::context::Context;
 use super::peer::{Link, Peer};
+use crate::beat::SECOND;
 use crate::counters::Count;
 use crate::net::admission::Permit;
 use crate::net::handshake::{Decoder, Item};
@@ -34,14 +35,11 @@ use crate::wire::message::Message;
 use crate::wire::role::Role;
 use crate::wire::zmtp;
 
-/// The pace from G3 on.
-const SECOND: Duration = Duration::from_secs(1);
-/// Links whose pings are due so close to each other are pinged at one moment: the thread wakes up
-/// once for all of them, and once for most of their answers.
-const TOGETHER: Duration = Duration::from_millis(100);
 /// The pace before the dialect is known: G1–G2 clients want it fast, the others do not mind.
 const UNKNOWN: Duration = Duration::from_millis(250);
-/// How long G1–G2 clients wait before they answer.
+/// G1–G2 clients set the pace themselves; after so long they may have missed a PING.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long they wait before they answer.
 const ECHO_PAUSE: Duration = Duration::from_millis(50);
 /// Round trips whose least is shown as a user's latency.
 const LATENCY_OF: usize = 4;
@@ -179,7 +177,10 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
     fn next_ping(&self, clock: &Clock, context: &Context) -> Instant {
         let last = clock.frame.max(clock.ping);
         match self.peer.heartbeat() {
-            Some(_) => together(last + SECOND, context.timing.started),
+            // Links that are due at about the same time are pinged at one moment: the thread wakes up once for all
+            // of them, and once for most of their answers.
+            Some(Heartbeat::EverySecond) => context.timing.beat.last(last + SECOND),
+            Some(Heartbeat::Echo50ms { .. }) => last + SILENCE,
             None => last + UNKNOWN,
         }
     }
@@ -295,11 +296,4 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Heartbeats<Io> {
             tell_stranger(&self.peer, framing, context);
         }
     }
-}
-
-/// The last moment up to `due` at which pings are sent, counted from `start`.
-fn together(due: Instant, start: Instant) -> Instant {
-    let since = due.saturating_duration_since(start).as_nanos();
-    let early = since % TOGETHER.as_nanos();
-    due - Duration::from_nanos(u64::try_from(early).unwrap_or(0))
 }

@@ -19,21 +19,6 @@ fn what_holds_up_single_heartbeats_is_not_shown() {
     assert_eq!(shown(10), 10);
 }
 
-#[test]
-fn links_are_pinged_at_the_same_moments() {
-    let start = Instant::now();
-    let at = |millis| start + Duration::from_millis(millis);
-    assert_eq!(together(at(1000), start), at(1000));
-    assert_eq!(together(at(1001), start), at(1000));
-    assert_eq!(together(at(1099), start), at(1000));
-    assert_eq!(together(at(1100), start), at(1100));
-    // An answer that takes its time delays no beat, up to a limit.
-    let beat = at(5300);
-    let answered = beat + Duration::from_millis(80);
-    assert_eq!(together(answered + SECOND, start), beat + SECOND);
-    assert_eq!(together(start, at(70)), start);
-}
-
 /// The heartbeat link of a user, and its other end.
 struct Linked {
     peer: Arc<Peer>,

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use self::client::{Client, Held, State, text};
 use self::line::{Inner, Line};
 use super::room::{ADMIN_PASSWORD, admin_auth, auth, number, row, worked};
+use crate::beat::Beat;
 use crate::config::{Config, Secret};
 use crate::counters::Counters;
 use crate::ports::outbox::{Batch, Lane, Outbox};
@@ -83,8 +84,9 @@ impl World {
     pub(super) fn new(version: &'static str, seed: u64, budget: usize) -> Self {
         let mut config = Config::default();
         config.session.admin_password = Some(Secret::new(ADMIN_PASSWORD));
-        let settings = Settings::new(&config, 1 << 30, 1 << 30);
         let now = Instant::now();
+        let mut settings = Settings::new(&config, 1 << 30, 1 << 30);
+        settings.beat = Beat::since(now);
         Self {
             session: Session::new(settings, Arc::new(Counters::default()), now),
             dialect: row(version),

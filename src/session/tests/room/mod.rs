@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::beat::Beat;
 use crate::config::{Config, Secret};
 use crate::counters::Counters;
 use crate::session::event::{End, Event};
@@ -70,10 +71,11 @@ impl Room {
     pub(super) fn with(version: &'static str, change: impl FnOnce(&mut Settings)) -> Self {
         let mut config = Config::default();
         config.session.admin_password = Some(Secret::new(ADMIN_PASSWORD));
+        let now = Instant::now();
         let mut settings = Settings::new(&config, 1 << 20, 1 << 20);
+        settings.beat = Beat::since(now);
         change(&mut settings);
         let counters = Arc::new(Counters::default());
-        let now = Instant::now();
         Self {
             session: Session::new(settings, Arc::clone(&counters), now),
             counters,

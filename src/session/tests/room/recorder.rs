@@ -252,8 +252,9 @@ impl Outlet for Recorder {
         self.state().forgotten.is_none_or(|until| until <= then)
     }
     fn prune(&self, then: Instant) {
-        self.state().forgotten = Some(then);
-        self.state().sent.retain(|_, at| *at >= then);
+        let mut state = self.state();
+        state.forgotten = state.forgotten.max(Some(then));
+        state.sent.retain(|_, at| *at >= then);
     }
     fn is_linked(&self, role: Role) -> bool {
         self.state().linked[role.index()]
