@@ -1,6 +1,7 @@
 //! The sections of a delta about elements of lists, and the removal of anything by its path.
 
 use std::cmp::Ordering;
+use std::mem;
 
 use super::apply::read_path;
 use super::document::{self, Document, position, whole};
@@ -129,11 +130,21 @@ pub(super) fn insert(document: &mut Document, entries: Dict) -> Result<(), Delta
                     length.saturating_sub(usize::try_from(at.unsigned_abs()).unwrap_or(usize::MAX))
                 }
             };
-            items.insert(place.min(items.len()), Value::None);
+            make_room(items, place.min(length));
         }
         document.set(&path.elements, value)?;
     }
     Ok(())
+}
+
+/// Moves everything from this place on by one. Element by element, because musl moves memory upwards by so few bytes
+/// ten times slower than that.
+fn make_room(items: &mut Vec<Value>, place: usize) {
+    items.push(Value::None);
+    let mut carried = Value::None;
+    for item in items.iter_mut().skip(place) {
+        mem::swap(item, &mut carried);
+    }
 }
 
 /// `_iterable_opcodes`: lists put together from parts of the old one and new elements.
