@@ -263,18 +263,22 @@ async fn joined_with(program: &Program, name: &str, nodes: usize) -> Client {
     client
 }
 
-/// What cannot be read any more is seen when it is to be copied; a backup gets past it.
+/// What cannot be read any more is seen when it is to be copied. It is said for as long as it cannot be
+/// written anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_of_what_is_kept_is_said_while_there_is_time() {
-    let mut program = Program::start(&[]);
+async fn damage_of_what_is_kept_is_said_until_it_is_mended() {
+    let program = Program::start(&[]);
     let mut alice = Client::enter(&program.ports, VERSION, Via::Hand, "alice", As::Admin).await;
     let large = |n: u32, text: &str| made(n, &text.repeat(100_000));
     alice.upload(&[large(1, "1"), large(2, "2")]).await;
     ctl(&program, &["save"]).unwrap();
-    let stats = ctl_json(&program, &["stats"]);
-    assert_eq!(stats["durability"]["damaged"], false);
-    let log = program.data.path().join("sessions/default/log");
-    for part in std::fs::read_dir(log).unwrap() {
+    let damaged = |program: &Program| {
+        let stats = ctl_json(program, &["stats"]);
+        stats["durability"]["damaged"].as_bool().unwrap()
+    };
+    assert!(!damaged(&program));
+    let sessions = program.data.path().join("sessions");
+    for part in std::fs::read_dir(sessions.join("default/log")).unwrap() {
         let part = part.unwrap().path();
         let mut bytes = std::fs::read(&part).unwrap();
         let first = bytes.windows(1000).position(|some| some == [b'1'; 1000]);
@@ -282,26 +286,35 @@ async fn damage_of_what_is_kept_is_said_while_there_is_time() {
         bytes[first + 500] ^= 1;
         std::fs::write(&part, &bytes).unwrap();
     }
+    let in_its_way = sessions.join(".default.renewed");
+    std::fs::write(&in_its_way, "").unwrap();
     let deadline = Instant::now() + PATIENCE;
     // The first node is old soon.
-    while ctl_json(&program, &["stats"])["durability"]["damaged"] == false {
+    while !damaged(&program) {
         assert!(Instant::now() < deadline);
         alice.push(&large(2, "3"));
         ctl(&program, &["save"]).unwrap();
     }
     let stats = ctl(&program, &["stats"]).unwrap();
     assert!(stats.contains("what is kept is DAMAGED"), "{stats}");
-    ctl(&program, &["backup"]).unwrap();
+    assert!(stats.contains("disk: ok"), "{stats}");
+
+    std::fs::remove_file(&in_its_way).unwrap();
+    while damaged(&program) {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     drop(alice);
-    program.signal("TERM");
-    assert!(program.wait(PATIENCE).success());
-    run(program.data.path(), &["session", "restore", "manual"]).unwrap();
-    let program = program.start_again(&[]);
+    let program = program.killed().start_again(&[]);
     let stats = ctl_json(&program, &["stats"]);
     assert_eq!(
         (&stats["nodes"], &stats["durability"]["damaged"]),
         (&2.into(), &false.into())
     );
+    let names = std::fs::read_dir(&sessions).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let aside = names.filter(|name| name.starts_with(".default.damaged-"));
+    assert_eq!(aside.count(), 1);
 }
 
 /// Whatever the moment: what is there afterwards is the old session or the new one, whole.

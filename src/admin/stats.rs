@@ -120,8 +120,9 @@ impl fmt::Display for Stats {
         if self.durability.damaged {
             writeln!(
                 f,
-                "what is kept is DAMAGED: the session goes on, but cannot be loaded at the next start. \
-                 Make a backup now; then stop the server and say session restore"
+                "what is kept is DAMAGED, and could not be written anew yet: the session goes on, but cannot be loaded \
+                 at the next start. If this stays so, the log says why; make a backup now, stop the server and say \
+                 session restore"
             )?;
         }
         match (&self.backup.last, self.backup.at) {

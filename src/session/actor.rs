@@ -246,7 +246,12 @@ pub fn spawn<O: Outlet + Sync>(
                     return;
                 }
             }
-            keeping = Some(Keeping::new(keeper.tasks, keeper.reports, within));
+            keeping = Some(Keeping::new(
+                keeper.tasks,
+                keeper.reports,
+                keeper.health,
+                within,
+            ));
         }
         told.send_replace(Loaded::Since(Instant::now()));
         let ends = Ends {

@@ -17,7 +17,7 @@ use super::outlet::Outlet;
 use super::snapshot::{Author, Durability};
 use super::state::{Phase, Session};
 use crate::counters::{Count, Counters};
-use crate::store::{Batch, Kept, Task, Written};
+use crate::store::{Batch, Health, Kept, Task, Written};
 use crate::wire::identity::NodeId;
 
 /// How long to wait after the disk has failed.
@@ -86,6 +86,12 @@ pub(super) struct Keeping {
     /// How long to wait before that, and when it may be done for those who wait.
     pause: Duration,
     soonest: Option<Instant>,
+    /// What is on the disk may be damaged although it takes what changes.
+    health: Health,
+    /// When all there is may be handed over because of that, if that has been tried, and how long to wait after
+    /// the next time.
+    mends: Option<Instant>,
+    mend_pause: Duration,
     /// Who waits for everything to be safe.
     waiting: Vec<Saving>,
 }
@@ -94,11 +100,13 @@ impl Keeping {
     pub(super) fn new(
         tasks: mpsc::Sender<Task>,
         reports: mpsc::Receiver<Written>,
+        health: Health,
         within: Duration,
     ) -> Self {
         Self {
             tasks,
             reports,
+            health,
             within,
             due: None,
             writing: None,
@@ -108,6 +116,8 @@ impl Keeping {
             whole: false,
             pause: RETRY,
             soonest: None,
+            mends: None,
+            mend_pause: RETRY,
             waiting: Vec::new(),
         }
     }
@@ -162,8 +172,26 @@ impl Keeping {
         self.ahead_due = session.ahead.due();
     }
 
+    /// Has all there is handed over if what is on the disk turned out to be damaged in passing: what changes is
+    /// still kept, but none of it could be loaded.
+    fn mend(&mut self, now: Instant) {
+        let is_free = self.trouble.is_none() && self.writing.is_none();
+        let may_be = is_free && self.mends.is_none_or(|at| at <= now);
+        if !may_be || !self.health.is_damaged() {
+            return;
+        }
+        if self.mends.is_none() {
+            warn!(name: "store.damaged",
+                "what is kept of the session is damaged, and is going to be written anew");
+        }
+        (self.whole, self.due) = (true, Some(now));
+        self.mends = Some(now + self.mend_pause);
+        self.mend_pause = self.mend_pause.saturating_mul(2).min(LONGEST_RETRY);
+    }
+
     fn write<O: Outlet>(&mut self, session: &mut Session<O>, now: Instant) {
-        if !session.replicas.has_changes() {
+        self.mend(now);
+        if !session.replicas.has_changes() && !self.whole {
             if self.writing.is_none() {
                 self.due = None;
                 self.answer(u64::MAX, &Ok(()));
@@ -215,6 +243,9 @@ impl Keeping {
                     return;
                 };
                 (self.whole, self.pause, self.soonest) = (false, RETRY, None);
+                if !self.health.is_damaged() {
+                    (self.mends, self.mend_pause) = (None, RETRY);
+                }
                 if let Some(since) = self.trouble.take() {
                     let seconds = now.duration_since(since).as_secs();
                     session.durability = Durability::Ok;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Batch, Claim, Meta, Options, Store, StoreError, Stored, Upcoming};
 use crate::wire::identity::NodeId;
@@ -60,6 +60,8 @@ pub enum Written {
 }
 
 /// Whether all that counts can be read where it has been looked at. Cheap to clone.
+///
+/// It is up to date by the time a task is answered.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<AtomicBool>);
 
@@ -71,6 +73,11 @@ impl Health {
 
     fn note(&self, store: &Store) {
         self.0.store(store.spoilt, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn say(&self, is_damaged: bool) {
+        self.0.store(is_damaged, Ordering::Relaxed);
     }
 }
 
@@ -196,6 +203,17 @@ pub(super) fn claimed(
 
 pub(super) fn done(store: &mut Store, task: Task) -> Written {
     let is_whole = matches!(task, Task::Whole(_));
+    if let Task::Whole(batch) = &task
+        && store.is_spoilt()
+    {
+        match store.renew(batch) {
+            Ok(()) => return Written::Safe,
+            Err(error) => {
+                warn!(name: "store.renewal_failed", %error,
+                    "what is kept of the session is still damaged; it cannot be written anew");
+            }
+        }
+    }
     match task {
         Task::Batch(batch) | Task::Whole(batch) => match store.commit(&batch) {
             Ok(()) => Written::Safe,

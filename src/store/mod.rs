@@ -320,6 +320,11 @@ impl Store {
         Ok(orphans)
     }
 
+    /// Whether what is in it is damaged, although it can still be written to.
+    pub(super) fn is_spoilt(&self) -> bool {
+        self.spoilt && self.log.is_some()
+    }
+
     /// Whether [`Self::tidy`] has something to do.
     pub fn is_wasteful(&self) -> bool {
         // Giving it back is a batch, which has nothing of what is written ahead.

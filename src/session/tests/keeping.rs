@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::room::{Room, admin_auth, auth, delta, id, node, number, without_users};
 use crate::counters::Count;
 use crate::session::keeping::Keeping;
-use crate::store::{Batch, Kept, Stored, Task, Upcoming, Written};
+use crate::store::{Batch, Health, Kept, Stored, Task, Upcoming, Written};
 use crate::wire::command::Request;
 use crate::wire::identity::NodeId;
 
@@ -164,16 +164,19 @@ struct Kitchen {
     room: Room,
     keeping: Keeping,
     tasks: mpsc::Receiver<Task>,
+    health: Health,
 }
 
 impl Kitchen {
     fn new(within: Duration) -> Self {
         let (to, tasks) = mpsc::channel(2);
         let (_reports, from) = mpsc::channel(1);
+        let health = Health::default();
         Self {
             room: kept(VERSION),
-            keeping: Keeping::new(to, from, within),
+            keeping: Keeping::new(to, from, health.clone(), within),
             tasks,
+            health,
         }
     }
 

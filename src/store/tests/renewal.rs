@@ -1,5 +1,7 @@
 //! What is damaged while it is in use is set aside for a new store with all there is.
 
+mod spoilt;
+
 use std::io::ErrorKind;
 use std::path::PathBuf;
 

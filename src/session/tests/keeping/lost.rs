@@ -177,3 +177,61 @@ fn an_upload_meanwhile_comes_to_its_end() {
     kitchen.hear(Written::Safe);
     assert!(kitchen.room.told(&bob).contains(&"done".to_owned()));
 }
+
+/// It takes what changes, but could not be loaded. That may be found out when nothing changes.
+#[test]
+fn a_store_found_damaged_in_passing_gets_all_there_is() {
+    let (mut kitchen, alice) = at_work();
+    assert!(kitchen.task().is_none());
+    kitchen.health.say(true);
+    for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+        assert_eq!(kitchen.whole().unwrap().nodes.len(), 3, "{wait}");
+        kitchen.room.pass(5);
+        assert!(kitchen.task().is_none(), "one thing at a time");
+        // It could not be written anew, for now, but nothing is missing.
+        kitchen.hear(Written::Safe);
+        assert!(kitchen.task().is_none());
+        let durability = kitchen.room.session.durability();
+        assert!(matches!(durability, Durability::Ok), "{durability:?}");
+        // What changes meanwhile does not wait for that.
+        kitchen.room.update(&alice, delta(1, &[], "+a"));
+        assert!(kitchen.task().is_none());
+        kitchen.room.pass(100);
+        assert_eq!(kitchen.step().unwrap().nodes.len(), 1);
+        kitchen.hear(Written::Safe);
+        kitchen.room.pass(wait * 1000 - 106);
+        assert!(kitchen.task().is_none(), "{wait}");
+        kitchen.room.pass(1);
+    }
+    kitchen.whole().unwrap();
+    kitchen.health.say(false);
+    kitchen.hear(Written::Safe);
+    assert!(kitchen.task().is_none());
+    kitchen.room.pass(600_000);
+    assert!(kitchen.task().is_none());
+    // And at once when it happens again. Nodes that are gone are no reason to leave it as it is.
+    for n in [1, 2, 3] {
+        kitchen.room.ask(&alice, Request::Delete(id(n)));
+    }
+    kitchen.step();
+    kitchen.room.pass(100);
+    kitchen.step();
+    kitchen.hear(Written::Safe);
+    kitchen.health.say(true);
+    assert!(kitchen.whole().is_some());
+}
+
+/// Who waits for everything to be safe waits for that as well.
+#[test]
+fn what_is_saved_can_be_loaded() {
+    let (mut kitchen, _) = at_work();
+    kitchen.health.say(true);
+    let (done, mut saved) = oneshot::channel();
+    let sequence = kitchen.room.session.sequence();
+    kitchen.keeping.save(sequence, done);
+    kitchen.whole().unwrap();
+    assert!(saved.try_recv().is_err());
+    kitchen.health.say(false);
+    kitchen.hear(Written::Safe);
+    assert_eq!(saved.try_recv(), Ok(Ok(())));
+}

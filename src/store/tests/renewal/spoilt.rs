@@ -1,0 +1,114 @@
+//! The same for what copying old rows finds to be damaged, while all that changes can still be written.
+
+use super::*;
+
+const LAST: u64 = 1000;
+
+/// A store of which an old segment was found to be damaged, and what the session has.
+fn spoilt(seed: u64) -> (MemoryDisk, Store, State) {
+    let disk = MemoryDisk::new(seed);
+    let mut store = open(&disk).unwrap();
+    let state = (1..9).map(|n| (id(n), node(n, &[n as u8; 2000])));
+    let mut state: State = state.collect();
+    store.commit(&batch(1, in_order(&state))).unwrap();
+    let first = dir().join("log/0000000000000001");
+    disk.damage(&first, |file| file[1000] ^= 1);
+    for n in 100.. {
+        let id = id(2 + n % 7);
+        let mut edited = node(n, &[n as u8; 2000]);
+        edited.place = state[&id].place;
+        let edit = batch(n, vec![(id, Some(edited.clone()))]);
+        assert!(matches!(done(&mut store, Task::Batch(edit)), Written::Safe));
+        state.insert(id, edited);
+        if store.spoilt {
+            break;
+        }
+        assert!(n < 200, "nothing old is copied");
+    }
+    (disk, store, state)
+}
+
+fn in_order(state: &State) -> Vec<(NodeId, Option<Stored>)> {
+    whole(0, state).nodes
+}
+
+fn handed_over(store: &mut Store, state: &State) -> Written {
+    done(store, Task::Whole(batch(LAST, in_order(state))))
+}
+
+/// The store has everything, now and after a power cut, and the damaged one is aside.
+fn check(disk: &MemoryDisk, mut store: Store, state: &State, where_: &str) {
+    let expected = (state.clone(), meta(LAST), LAST);
+    assert!(!store.spoilt, "{where_}");
+    assert_eq!(loaded(&mut store), expected, "{where_}");
+    assert_eq!(set_aside(disk).len(), 1, "{where_}");
+    std::mem::forget(store);
+    disk.cut_power();
+    let mut store = open(disk).unwrap_or_else(|error| panic!("{where_}: {error}"));
+    assert_eq!(loaded(&mut store), expected, "{where_}");
+}
+
+#[test]
+fn it_is_set_aside_for_one_with_all_there_is() {
+    let (disk, mut store, state) = spoilt(1);
+    let report = handed_over(&mut store, &state);
+    assert!(matches!(report, Written::Safe), "{report:?}");
+    check(&disk, store, &state, "");
+}
+
+#[test]
+fn whatever_fails_meanwhile_is_tried_again() {
+    let (disk, mut store, state) = spoilt(0);
+    let before = disk.done();
+    handed_over(&mut store, &state);
+    let operations = disk.done() - before;
+    let faults = [
+        Fault::Once(ErrorKind::Other),
+        Fault::Once(ErrorKind::StorageFull),
+        Fault::Short,
+        Fault::Full,
+        Fault::Broken,
+    ];
+    let (mut again, mut kept) = (0, 0);
+    for (at, fault) in (0..operations).flat_map(|at| faults.map(|fault| (at, fault))) {
+        let where_ = format!("operation {at}, {fault:?}");
+        let (disk, mut store, state) = spoilt(at as u64);
+        disk.fail_at(disk.done() + at, fault);
+        let mut attempts = 0;
+        loop {
+            let report = handed_over(&mut store, &state);
+            disk.heal();
+            match report {
+                Written::Safe if !store.spoilt => break,
+                // The damaged one has it.
+                Written::Safe => kept += 1,
+                Written::Failed(_) | Written::Lost(_) => again += 1,
+                Written::Ahead => panic!("{where_}: {report:?}"),
+            }
+            attempts += 1;
+            assert!(attempts < 4, "{where_}");
+        }
+        check(&disk, store, &state, &where_);
+    }
+    assert!(again > 10 && kept > 10, "{again} {kept}");
+}
+
+/// Where there is no space for all of it once more, what changes is still written.
+#[test]
+fn without_space_it_goes_on_in_the_damaged_one() {
+    let (disk, mut store, mut state) = spoilt(1);
+    disk.leave(6000);
+    for n in 0..3 {
+        let mut edited = state[&id(3)].clone();
+        edited.version = 500 + n;
+        edited.base = vec![n as u8; 100].into();
+        state.insert(id(3), edited);
+        let report = handed_over(&mut store, &state);
+        assert!(matches!(report, Written::Safe), "{report:?}");
+        assert!(store.spoilt && set_aside(&disk).is_empty());
+    }
+    disk.leave(1 << 20);
+    let report = handed_over(&mut store, &state);
+    assert!(matches!(report, Written::Safe), "{report:?}");
+    check(&disk, store, &state, "");
+}
