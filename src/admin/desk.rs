@@ -211,7 +211,7 @@ impl<O: Outlet + Sync> Desk<O> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
@@ -221,9 +221,8 @@ mod tests {
     use crate::session::{self, Settings, settings};
     use crate::store::{self, Keeper};
 
-    /// What is not answered before somebody is told to try again is never done.
-    #[tokio::test(start_paused = true)]
-    async fn who_is_told_to_try_again_finds_nothing_done() {
+    /// A desk whose session is being loaded, for as long as nobody lends a hand.
+    pub(crate) fn at_work() -> (Desk<Arc<Peer>>, store::Hand, tempfile::TempDir) {
         let data = tempfile::tempdir().unwrap();
         let config = Config {
             data_dir: data.path().to_owned(),
@@ -241,15 +240,15 @@ mod tests {
             session::spawn::<Arc<Peer>>(settings, Arc::clone(&counters), Some(kept), want);
         let limits = Limits::new(&config, 1 << 20, settings::content(&config, 1 << 20));
         let backups = backup::start(Policy::new(&config, limits), session.clone(), wanted);
-        let desk = Desk::new(
-            session,
-            backups,
-            counters,
-            Health::default(),
-            config.data_dir,
-            1 << 20,
-        );
+        let health = Health::default();
+        let desk = Desk::new(session, backups, counters, health, config.data_dir, 1 << 20);
+        (desk, hand, data)
+    }
 
+    /// What is not answered before somebody is told to try again is never done.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_to_try_again_finds_nothing_done() {
+        let (desk, hand, _data) = at_work();
         let (done, was_done) = std::sync::mpsc::channel();
         let again = done.clone();
         let refused = desk.ask(move |_, _| done.send("too late")).await;

@@ -90,6 +90,28 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// Whether it takes as long as the disk does.
+    pub(super) fn waits_for_the_disk(&self) -> bool {
+        match self {
+            Self::Save
+            | Self::Backup
+            | Self::Restore { .. }
+            | Self::Reset
+            | Self::Export { .. } => true,
+            Self::Users
+            | Self::Kick { .. }
+            | Self::Say { .. }
+            | Self::Nodes { .. }
+            | Self::Quarantine { .. }
+            | Self::Release { .. }
+            | Self::Rights { .. }
+            | Self::Stats
+            | Self::Stop { .. } => false,
+        }
+    }
+}
+
 const LONGEST_NOTICE: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) fn notice(text: &str) -> Result<Duration, String> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -25,7 +25,8 @@ use crate::session::Outlet;
 const LONGEST: u64 = 64 * 1024;
 /// How long an order may take to arrive, and an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Orders at a time.
+/// Orders at a time, and so many others that wait for the disk: however slow it is, the server can be asked how it
+/// is, and stopped.
 const TOGETHER: usize = 16;
 
 /// The open socket. Dropping it removes it.
@@ -89,18 +90,18 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 
 async fn serve<O: Outlet + Sync>(listener: UnixListener, desk: Desk<O>) {
     let places = Arc::new(Semaphore::new(TOGETHER));
+    let long = Arc::new(Semaphore::new(TOGETHER));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let desk = desk.clone();
+                let (desk, long) = (desk.clone(), Arc::clone(&long));
                 tokio::spawn(async move {
-                    if let Err(error) = answer(stream, desk).await {
+                    if let Err(error) = answer(stream, desk, place, long).await {
                         debug!(name: "ctl.lost", %error, "an order or its answer was lost");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -111,7 +112,12 @@ async fn serve<O: Outlet + Sync>(listener: UnixListener, desk: Desk<O>) {
     }
 }
 
-async fn answer<O: Outlet + Sync>(mut stream: UnixStream, desk: Desk<O>) -> io::Result<()> {
+async fn answer<O: Outlet + Sync>(
+    mut stream: UnixStream,
+    desk: Desk<O>,
+    place: OwnedSemaphorePermit,
+    long: Arc<Semaphore>,
+) -> io::Result<()> {
     let uid = stream.peer_cred()?.uid();
     if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
         return Err(io::Error::other(format!("ordered by the user {uid}")));
@@ -122,21 +128,38 @@ async fn answer<O: Outlet + Sync>(mut stream: UnixStream, desk: Desk<O>) -> io::
     let mut limited = BufReader::new(read.take(LONGEST));
     timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice::<Order>(&line) {
-        Ok(order) => {
-            info!(name: "ctl.order", order = ?order, "an order");
-            // Also if whoever gave it does not wait: what has begun is not left half done.
-            let performed = tokio::spawn(async move { desk.perform(order).await });
-            match performed.await {
-                Ok(Ok(answer)) => good(&answer),
-                Ok(Err(error)) => bad(&error),
-                Err(_) => bad("a fault of this server; please report it"),
-            }
-        }
+        Ok(order) => match place_for(&order, place, long) {
+            Some(_place) => carry_out(order, desk).await,
+            None => bad("others wait for the disk already; ctl stats tells how it is"),
+        },
         Err(error) => bad(&format!("no order this server knows: {error}")),
     };
     let line = format!("{answer}\n");
     timeout(PATIENCE, write.write_all(line.as_bytes())).await??;
     write.shutdown().await
+}
+
+/// What waits for the disk does so in a place of its own, if there is one.
+fn place_for(
+    order: &Order,
+    place: OwnedSemaphorePermit,
+    long: Arc<Semaphore>,
+) -> Option<OwnedSemaphorePermit> {
+    match order.waits_for_the_disk() {
+        true => long.try_acquire_owned().ok(),
+        false => Some(place),
+    }
+}
+
+async fn carry_out<O: Outlet + Sync>(order: Order, desk: Desk<O>) -> Value {
+    info!(name: "ctl.order", order = ?order, "an order");
+    // Also if whoever gave it does not wait: what has begun is not left half done.
+    let performed = tokio::spawn(async move { desk.perform(order).await });
+    match performed.await {
+        Ok(Ok(answer)) => good(&answer),
+        Ok(Err(error)) => bad(&error),
+        Err(_) => bad("a fault of this server; please report it"),
+    }
 }
 
 fn good(answer: &super::Answer) -> Value {
@@ -146,4 +169,43 @@ fn good(answer: &super::Answer) -> Value {
 
 fn bad(error: &str) -> Value {
     json!({ "ok": false, "error": error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::desk::tests::at_work;
+
+    async fn ordered(path: &Path, order: &str) -> io::Result<Value> {
+        let mut stream = UnixStream::connect(path).await?;
+        stream.write_all(format!("{order}\n").as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    /// As many as are tried again and again by a timer, of which none is answered.
+    #[tokio::test]
+    async fn who_waits_for_the_disk_keeps_nobody_from_stopping_the_server() {
+        let (desk, _hand, data) = at_work();
+        let path = data.path().join("control");
+        let _socket = Socket::open(path.clone(), desk).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..TOGETHER {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(b"{\"order\":\"save\"}\n").await.unwrap();
+            waiting.push(stream);
+        }
+        let mut last = waiting.pop().unwrap();
+        // The orders are read in any order; one more is one too many, whichever it is.
+        let more = ordered(&path, r#"{"order":"save"}"#);
+        let mut refused = String::new();
+        tokio::select! {
+            answer = more => refused = answer.unwrap().to_string(),
+            read = last.read_to_string(&mut refused) => drop(read.unwrap()),
+        }
+        assert!(refused.contains("others wait for the disk"), "{refused}");
+        let stopped = ordered(&path, r#"{"order":"stop"}"#).await.unwrap();
+        assert_eq!(stopped["ok"], true, "{stopped}");
+    }
 }

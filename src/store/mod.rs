@@ -52,6 +52,8 @@ use self::content::Said;
 pub(crate) use self::disk::SystemDisk;
 use self::disk::{Disk, DiskFile};
 pub use self::error::StoreError;
+#[cfg(test)]
+pub(crate) use self::keeper::Hand;
 pub use self::keeper::{Health, Keeper, Kept, Task, Written, start};
 use self::known::{Nodes, Scan};
 use self::log::{Log, Reading};
