@@ -54,6 +54,23 @@ def closing(stage):
     stage.wait_equal([alice, carol, again], count=6)
 
 
+@scenario("l", seconds=60)
+def back_at_once(stage):
+    """Leaving and joining again at once, three times: nothing that was meant for the login before arrives."""
+    alice, bob, carol, uuids, _ = _trio(stage, timeout=2000)
+    for again in range(3):
+        bob.leave()
+        alice.edit(uuid=uuids["n0"], patch={"while": f"bob was away, {again}"})
+        bob = stage.join("bob")
+        bob.edit(uuid=uuids["n2"], patch={"by": f"bob, {again}"})
+        bob.change_owner(uuid=uuids["n1"], owner="bob")
+        stage.wait_equal([alice, bob, carol], count=6)
+    # Longer than anything waits for who is gone.
+    stage.pause(2.0)
+    stage.check(bob.state == ACTIVE, f"bob was ended: {bob.exit_reason}")
+    stage.final([alice, bob, carol], count=6)
+
+
 @scenario("l")
 def crash(stage):
     """Main process and heartbeat child killed at once."""

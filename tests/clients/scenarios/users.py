@@ -160,3 +160,22 @@ def names(stage):
     stage.wait_equal([alice, *joined], count=4)
     # `stage.final` also proves that the session survived all of it.
     stage.final([alice, *joined], count=4)
+
+
+@scenario("k")
+def full(stage):
+    """Who finds the session full is told so, and may come when somebody has left."""
+    if stage.reference:
+        raise Impossible("takes any number")
+    stage.start_server(timeout=2000, settings={"session.max_users": "2"})
+    alice, _ = stage.host(blocks(3))
+    bob = stage.join("bob")
+    reason = _refused(stage, "carol")
+    if stage.key >= (0, 0, 11):
+        stage.check("full" in reason or "refused" in reason, f"the reason is {reason!r}")
+    stage.check(set(alice.users()) == {"alice", "bob"}, f"there are {set(alice.users())}")
+    bob.leave()
+    stage.wait(lambda: set(alice.users()) == {"alice"}, 10, "alice sees that bob left", alice.users)
+    # The name of one who was refused is free.
+    carol = stage.join("carol")
+    stage.wait_equal([alice, carol], count=3)
