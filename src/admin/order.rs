@@ -90,6 +90,7 @@ pub enum Order {
     },
 }
 
+#[cfg(unix)]
 impl Order {
     /// Whether it takes as long as the disk does.
     pub(super) fn waits_for_the_disk(&self) -> bool {

@@ -14,7 +14,8 @@ use crate::wire::detect::{Foreign, Transport, detect};
 use crate::wire::framed::{self, FramedError};
 use crate::wire::heartbeat;
 use crate::wire::identity::Identity;
-use crate::wire::limits::{LimitError, Limits};
+use crate::wire::limits::{Assembler, LimitError, Limits};
+use crate::wire::message::Message;
 use crate::wire::role::Role;
 use crate::wire::zmtp::{self, SocketType, ZmtpError};
 
@@ -293,6 +294,23 @@ impl Decoder {
                 _ => Item::Other,
             }),
         })
+    }
+
+    /// Gathers frames that are there up to the end of a message, where that can be done at once. `None` if
+    /// [`next`](Self::next) has to be asked what comes now.
+    ///
+    /// # Errors
+    ///
+    /// If the message is beyond the limits.
+    pub fn gather(
+        &mut self,
+        assembler: &mut Assembler,
+        limits: &Limits,
+    ) -> Result<Option<Message>, LimitError> {
+        match self {
+            Self::Zmtp(decoder) => decoder.gather(assembler, limits),
+            Self::Framed(_) => Ok(None),
+        }
     }
 
     /// Reads from the socket into the decoder.

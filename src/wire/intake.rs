@@ -186,6 +186,16 @@ impl Intake {
         }
     }
 
+    /// The same, if it is all there already behind so many bytes of a header, which are dropped then; and short.
+    #[inline(always)]
+    pub(super) fn short_body(&mut self, header: usize, len: usize) -> Option<Bytes> {
+        if len > BIG || self.big.is_some() || self.buf.len() < header.saturating_add(len) {
+            return None;
+        }
+        self.buf.advance(header);
+        Some(self.buf.split_to(len).freeze())
+    }
+
     /// Bytes received and not yet taken.
     pub(super) fn buffered(&self) -> usize {
         let big = self.big.as_ref().map_or(0, Big::received);

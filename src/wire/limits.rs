@@ -124,6 +124,7 @@ impl Assembler {
     /// # Errors
     ///
     /// If the frame takes the message beyond the limits. What was gathered is dropped then.
+    #[inline]
     pub fn push(
         &mut self,
         more: bool,

@@ -171,51 +171,63 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         let (mut messages, mut bytes, mut longest) = (0, 0usize, 0);
         let mut limits = current_limits(peer, link, context, permit);
         loop {
-            match self.decoder.next(&limits) {
-                Ok(Some(Item::Frame { more, body })) => {
+            let gathered = match self.decoder.gather(&mut self.assembler, &limits) {
+                Ok(None) => match self.decoder.next(&limits) {
+                    Ok(Some(Item::Frame { more, body })) => {
+                        self.assembler.push(more, body, &limits)
+                    }
+                    Ok(Some(Item::Ping(pong))) => {
+                        drop(control.try_send(pong));
+                        continue;
+                    }
+                    Ok(Some(Item::Pong(context))) => {
+                        receipt(peer, link, &context, control);
+                        continue;
+                    }
+                    Ok(Some(Item::Other)) => continue,
+                    Ok(None) if messages == 0 => {
+                        self.read(peer, link, context, permit).await?;
+                        limits = current_limits(peer, link, context, permit);
+                        continue;
+                    }
+                    Ok(None) => {
+                        let enough = TOGETHER.min(self.budget_units.saturating_mul(UNIT));
+                        if longest <= BULK
+                            || bytes >= enough
+                            || !self.read_on(peer, link, context, permit).await
+                        {
+                            return Ok(self.pay(messages, bytes).await);
+                        }
+                        limits = current_limits(peer, link, context, permit);
+                        continue;
+                    }
+                    Err(error) => {
+                        let end = misused(context, peer, error);
+                        return self.end(messages, bytes, end).await;
+                    }
+                },
+                gathered => gathered,
+            };
+            match gathered {
+                Ok(Some(message)) => {
+                    let len = message.payload_len();
+                    // (Up to G9 a node is two messages, of which the first is short.)
+                    longest = longest.max(len);
+                    bytes = bytes.saturating_add(len);
+                    messages += 1;
                     let began = self.busy_since;
-                    match self.assembler.push(more, body, &limits) {
-                        Ok(Some(message)) => {
-                            let len = message.payload_len();
-                            // (Up to G9 a node is two messages, of which the first is short.)
-                            longest = longest.max(len);
-                            bytes = bytes.saturating_add(len);
-                            messages += 1;
-                            let mut received = Received { message, began };
-                            take(&mut received);
-                            self.assembler.reuse(received.message);
-                        }
-                        Ok(None) => {}
-                        Err(error) => {
-                            let end = misused(context, peer, error);
-                            return self.end(messages, bytes, end).await;
-                        }
-                    }
-                    if messages >= BATCH {
-                        return Ok(self.pay(messages, bytes).await);
-                    }
+                    let mut received = Received { message, began };
+                    take(&mut received);
+                    self.assembler.reuse(received.message);
                 }
-                Ok(Some(Item::Ping(pong))) => drop(control.try_send(pong)),
-                Ok(Some(Item::Pong(context))) => receipt(peer, link, &context, control),
-                Ok(Some(Item::Other)) => {}
-                Ok(None) if messages == 0 => {
-                    self.read(peer, link, context, permit).await?;
-                    limits = current_limits(peer, link, context, permit);
-                }
-                Ok(None) => {
-                    let enough = TOGETHER.min(self.budget_units.saturating_mul(UNIT));
-                    if longest <= BULK
-                        || bytes >= enough
-                        || !self.read_on(peer, link, context, permit).await
-                    {
-                        return Ok(self.pay(messages, bytes).await);
-                    }
-                    limits = current_limits(peer, link, context, permit);
-                }
+                Ok(None) => {}
                 Err(error) => {
                     let end = misused(context, peer, error);
                     return self.end(messages, bytes, end).await;
                 }
+            }
+            if messages >= BATCH {
+                return Ok(self.pay(messages, bytes).await);
             }
         }
     }
