@@ -11,7 +11,8 @@
 //! - [`session`] is the actor that owns nodes, users, rights and passwords.
 //! - [`store`] keeps the session on disk, so that it is there after the next start; [`session_file`]
 //!   exchanges it with the add-on, as the file that the add-on itself saves.
-//! - [`server`] puts these together, on the [`platform`] it finds itself on; [`config`] says how; [`counters`] count.
+//! - [`server`] puts these together, on the [`platform`] it finds itself on; [`config`] says how;
+//!   [`counters`] count, and [`beat`] tells the moments of what is done again and again.
 //!
 //! Beside the server stands [`probe`], which tells from outside whether one can be reached.
 

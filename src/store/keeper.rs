@@ -203,6 +203,7 @@ pub(super) fn claimed(
 
 pub(super) fn done(store: &mut Store, task: Task) -> Written {
     let is_whole = matches!(task, Task::Whole(_));
+    // It still takes what changes: where it cannot be left behind, that is written to it as before.
     if let Task::Whole(batch) = &task
         && store.is_spoilt()
     {

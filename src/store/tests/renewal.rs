@@ -12,6 +12,15 @@ use crate::store::{Task, Written};
 
 const SEQUENCE: u64 = 7;
 
+/// What a disk may do instead of an operation.
+const FAULTS: [Fault; 5] = [
+    Fault::Once(ErrorKind::Other),
+    Fault::Once(ErrorKind::StorageFull),
+    Fault::Short,
+    Fault::Full,
+    Fault::Broken,
+];
+
 /// Files of a directory by their names in it.
 type Files = HashMap<PathBuf, Vec<u8>>;
 
@@ -159,15 +168,8 @@ fn what_can_be_read_after_all_stays() {
 
 #[test]
 fn whatever_fails_meanwhile_is_tried_again() {
-    let faults = [
-        Fault::Once(ErrorKind::Other),
-        Fault::Once(ErrorKind::StorageFull),
-        Fault::Short,
-        Fault::Full,
-        Fault::Broken,
-    ];
     let mut noticed = 0;
-    for (at, fault) in (0..operations()).flat_map(|at| faults.map(|fault| (at, fault))) {
+    for (at, fault) in (0..operations()).flat_map(|at| FAULTS.map(|fault| (at, fault))) {
         let where_ = format!("operation {at}, {fault:?}");
         let (disk, mut store, state, damaged) = lost(at as u64);
         disk.fail_at(disk.done() + at, fault);

@@ -62,15 +62,8 @@ fn whatever_fails_meanwhile_is_tried_again() {
     let before = disk.done();
     handed_over(&mut store, &state);
     let operations = disk.done() - before;
-    let faults = [
-        Fault::Once(ErrorKind::Other),
-        Fault::Once(ErrorKind::StorageFull),
-        Fault::Short,
-        Fault::Full,
-        Fault::Broken,
-    ];
     let (mut again, mut kept) = (0, 0);
-    for (at, fault) in (0..operations).flat_map(|at| faults.map(|fault| (at, fault))) {
+    for (at, fault) in (0..operations).flat_map(|at| FAULTS.map(|fault| (at, fault))) {
         let where_ = format!("operation {at}, {fault:?}");
         let (disk, mut store, state) = spoilt(at as u64);
         disk.fail_at(disk.done() + at, fault);
