@@ -8,7 +8,8 @@
 In the server's command line {port}, {admin}, {timeout} and {tmp} are replaced; what stands in
 `[[…]]` is used only when a server password is set, with {server} in it. Without --server-cmd the
 release build of this project is used. A failed scenario is tried once more, which the output says.
-Ends with the line `N passed, N failed, N skipped`; the exit code is 1 if anything failed.
+Ends with what failed, a line each, and `N passed, N failed, N skipped`; the exit code is 1 if anything
+failed.
 """
 
 import argparse
@@ -271,6 +272,10 @@ def main():
         print("\n" + summary(runner.results, wanted_versions))
     second = sum(len(result["tries"]) > 1 and result["outcome"] == "passed" for result in runner.results)
     print(f"\n{time.monotonic() - start:.0f} s; {second} passed on the second try")
+    for result in runner.results:
+        if result["outcome"] == "failed":
+            first = next(iter(result["tries"][-1]["text"].splitlines()), "")
+            print(f"failed: {result['version']} {result['scenario']}: {first[:200]}")
     print(f"{outcomes.count('passed')} passed, {outcomes.count('failed')} failed, {outcomes.count('skipped')} skipped")
     return 1 if "failed" in outcomes else 0
 

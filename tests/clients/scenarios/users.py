@@ -173,7 +173,7 @@ def full(stage):
     reason = _refused(stage, "carol")
     if stage.key >= (0, 0, 11):
         stage.check("full" in reason or "refused" in reason, f"the reason is {reason!r}")
-    stage.check(set(alice.users()) == {"alice", "bob"}, f"there are {set(alice.users())}")
+    stage.wait(lambda: set(alice.users()) == {"alice", "bob"}, 10, "alice sees bob alone", alice.users)
     bob.leave()
     stage.wait(lambda: set(alice.users()) == {"alice"}, 10, "alice sees that bob left", alice.users)
     # The name of one who was refused is free.
