@@ -240,8 +240,9 @@ impl Connection {
         loop {
             let mut events = Events::default();
             let take = |received: &mut Received| {
-                let event = speech.understand(peer, &self.link, received, &self.context);
-                event.into_iter().for_each(|event| events.push(event));
+                if let Some(event) = speech.understand(peer, &self.link, received, &self.context) {
+                    events.push(event);
+                }
             };
             let batch = tokio::select! {
                 biased;

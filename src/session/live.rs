@@ -70,18 +70,21 @@ impl<O: Outlet> Session<O> {
             user.answered = None;
         }
         self.counters.add(Count::UpdatesReceived);
-        let Some(push) = self.during_upload(push, now) else {
-            return;
-        };
-        if !matches!(self.phase, Phase::Active) {
-            let what = "a node before the first upload";
-            return self.counters.refuse(Count::RefusedUpdate, &push.who, what);
+        match self.phase {
+            Phase::Active => {}
+            Phase::Uploading(_) => return self.during_upload(push, now),
+            Phase::Waiting => {
+                let what = "a node before the first upload";
+                return self.counters.refuse(Count::RefusedUpdate, &push.who, what);
+            }
         }
         if !self.is_done(&push.who, now) {
             let what = "a node before its join was done";
             return self.counters.refuse(Count::RefusedUpdate, &push.who, what);
         }
-        if let Some(push) = self.wait_for_fold(push, now) {
+        if self.is_looked_into(push.id()) {
+            self.wait_for_fold(push, now);
+        } else {
             self.apply(push, now);
         }
     }

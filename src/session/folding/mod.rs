@@ -115,19 +115,19 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// Gives an update back unless it has to wait for a node that is looked into.
-    pub(super) fn wait_for_fold(&mut self, push: Push, now: Instant) -> Option<Push> {
-        let id = push.id();
-        let checked = matches!(self.folds.running.get(&id), Some(Running::Check(_)));
-        if !checked && !self.folds.waiting.contains_key(&id) {
-            return Some(push);
-        }
+    /// Whether updates of a node have to wait: it, or one before them, is looked into.
+    pub(super) fn is_looked_into(&self, id: NodeId) -> bool {
+        matches!(self.folds.running.get(&id), Some(Running::Check(_)))
+            || self.folds.waiting.contains_key(&id)
+    }
+
+    /// Has an update wait for a node that is looked into.
+    pub(super) fn wait_for_fold(&mut self, push: Push, now: Instant) {
         if self.folds.is_full(&push, self.settings.waiting_bytes) {
             self.refuse_waiting(&push, now);
         } else {
             self.folds.wait(push, false);
         }
-        None
     }
 
     fn refuse_waiting(&mut self, push: &Push, now: Instant) {

@@ -188,12 +188,11 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// What a pushed node means while an upload runs. Gives it back if it has nothing to do with
-    /// one.
-    pub(super) fn during_upload(&mut self, push: Push, now: Instant) -> Option<Push> {
+    /// What a pushed node means while an upload runs.
+    pub(super) fn during_upload(&mut self, push: Push, now: Instant) {
         let limit = self.settings.max_session;
         let Phase::Uploading(upload) = &mut self.phase else {
-            return Some(push);
+            return;
         };
         match push.update {
             Update::Node(node)
@@ -211,7 +210,6 @@ impl<O: Outlet> Session<O> {
                 .counters
                 .refuse(Count::RefusedFull, &push.who, "a push during an upload"),
         }
-        None
     }
 
     fn take_uploaded(&mut self, mut node: NodeState, now: Instant) {
