@@ -1,5 +1,8 @@
 //! The way of one connection: admitted, opened, handed to its role, served, ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -135,7 +138,8 @@ impl Connection {
             reader,
             writer,
         } = opened;
-        let mut reader: Reader<ReadHalf<Io>> = Reader::new(reader, decoder, &self.context);
+        let mut reader: Reader<ReadHalf<Io>> =
+            Reader::new(reader, decoder, &self.link, &self.context);
         let (control, controls) = mpsc::channel(CONTROL);
         let mut controls = Some(controls);
         let mut writer = Some(writer);
@@ -207,6 +211,7 @@ impl Connection {
         let login = async { standings.wait_for(is_user).await.is_ok() };
         tokio::select! {
             () = self.link.cancel.cancelled() => Err(self.link.end()),
+            () = self.link.written_off.cancelled() => Err(End::Broken),
             is_user = login => if is_user { Ok(()) } else { Err(End::Misused) },
             () = self.late(opened) => {
                 let what = "a push by somebody who is not logged in";

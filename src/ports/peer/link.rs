@@ -19,7 +19,8 @@ pub(crate) struct Link {
     pub(crate) answers_pings: bool,
     /// Ends both of its tasks.
     pub(crate) cancel: CancellationToken,
-    /// Cancelled when its writer has stopped, so that a successor may write.
+    /// Cancelled when its writer has stopped, so that a successor may write, and its reader reads no
+    /// more than what has come.
     pub(crate) written_off: CancellationToken,
     end: OnceLock<End>,
 }
@@ -47,6 +48,14 @@ impl Link {
     pub(crate) fn finish(&self, end: End) {
         let _ = self.end.set(end);
         self.cancel.cancel();
+    }
+
+    /// Nothing can be written for this reason. Of a peer that is gone there may be something to read
+    /// still: who leaves while others edit has what goes to them refused, but not what they pushed.
+    pub(crate) fn unwritable(&self, end: End) {
+        if end != End::Broken {
+            self.finish(end);
+        }
     }
 
     /// Why it ended.

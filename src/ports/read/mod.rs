@@ -4,7 +4,8 @@
 mod tests;
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::io::ErrorKind;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::context::Context;
 use super::peer::{Link, Peer, Standing};
@@ -69,13 +71,16 @@ pub(crate) struct Reader<R> {
     budget_units: usize,
     /// How it ended behind the last messages.
     ended: Option<End>,
+    /// The writer has stopped: what has come by then is read, and no more. (Begun once, as beginning to
+    /// wait for it takes locks.)
+    written_off: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 /// What was paid for messages.
 pub(crate) type Paid = Option<OwnedSemaphorePermit>;
 
 impl<R: AsyncRead + Send + Unpin> Reader<R> {
-    pub(crate) fn new(io: R, decoder: Decoder, context: &Context) -> Self {
+    pub(crate) fn new(io: R, decoder: Decoder, link: &Link, context: &Context) -> Self {
         let budget_units = (context.limits.in_flight / UNIT).clamp(1, Semaphore::MAX_PERMITS);
         Self {
             io,
@@ -88,6 +93,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             budget: Arc::new(Semaphore::new(budget_units)),
             budget_units,
             ended: None,
+            written_off: Box::pin(link.written_off.clone().cancelled_owned()),
         }
     }
 
@@ -318,7 +324,14 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             self.window = None;
             None
         };
-        let read = self.decoder.read(&mut self.io);
+        let (io, decoder, written_off) = (&mut self.io, &mut self.decoder, &mut self.written_off);
+        let read = async {
+            tokio::select! {
+                biased;
+                read = decoder.read(io) => read,
+                () = written_off => Err(ErrorKind::BrokenPipe.into()),
+            }
+        };
         let result = match deadline {
             None => read.await,
             Some(deadline) if stranger => tokio::select! {

@@ -26,7 +26,7 @@ impl Linked {
         let context = &ports.context;
         let (other, io) = duplex(4 << 20);
         Self {
-            reader: Reader::new(io, connected(), context),
+            reader: Reader::new(io, connected(), &link, context),
             peer,
             link,
             permit: context.admission.admit(HERE).unwrap(),
@@ -40,7 +40,7 @@ impl Linked {
         let context = &self.ports.context;
         let (other, io) = duplex(4 << 20);
         self.other = other;
-        self.reader = Reader::new(io, connected(), context);
+        self.reader = Reader::new(io, connected(), &self.link, context);
         self.reader.entered(&self.peer, Role::Subscriber);
     }
 

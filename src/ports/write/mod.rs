@@ -89,7 +89,7 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
             () = &mut cancelled => break,
             Some(bytes) = control.recv() => {
                 if let Err(end) = flush(&mut io, VecDeque::from([bytes]), &link, timing, counters).await {
-                    link.finish(end);
+                    link.unwritable(end);
                     break;
                 }
             }
@@ -119,7 +119,7 @@ pub(crate) async fn write<W: AsyncWrite + Send + Unpin>(
                         if peer.outbox.lost(lane, &batch, now) {
                             context.session.send(Arc::clone(&peer), vec![Event::Drained], None).await;
                         }
-                        link.finish(end);
+                        link.unwritable(end);
                         break;
                     }
                 }
