@@ -13,6 +13,8 @@ const SEGMENTS: usize = 256;
 pub struct Batch {
     /// What to write, in order.
     pub segments: Vec<Bytes>,
+    /// Which of the peer's logins it was taken for.
+    pub(super) age: u64,
     /// Counts batches of data.
     pub(super) number: u64,
     pub(super) bytes: usize,

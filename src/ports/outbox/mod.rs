@@ -242,8 +242,9 @@ impl Outbox {
     /// The number to ask the peer for after a batch of data, if it is time to: the writer sends
     /// it in a heartbeat of the transport.
     pub(crate) fn ask_receipt(&self, batch: &Batch, now: Instant) -> Option<u64> {
-        let batch = batch.number;
-        self.state().receipts.ask(batch, now).then_some(batch)
+        let mut state = self.state();
+        let asks = batch.age == state.age && state.receipts.ask(batch.number, now);
+        asks.then_some(batch.number)
     }
 
     /// The peer answered. Returns the next number to ask for, if there is one.
@@ -271,9 +272,12 @@ impl Outbox {
         self.state().held
     }
 
-    /// Forgets everything.
+    /// Forgets everything, what is being written as well.
     pub(crate) fn clear(&self) {
-        *self.state() = State::default();
+        let mut state = self.state();
+        let age = state.age.wrapping_add(1);
+        *state = State::default();
+        state.age = age;
     }
 
     /// Drops all queued data (not commands). Returns whose it was, in the order of the queue.
@@ -325,6 +329,7 @@ impl Outbox {
         if state.held {
             return true;
         }
+        batch.age = state.age;
         while !batch.is_full(target) {
             let more = match lane {
                 Lane::Command => state.take_command(batch),
@@ -344,6 +349,10 @@ impl Outbox {
     /// A batch has gone to the socket. `window` is the peer's round trip with slack.
     pub fn written(&self, lane: Lane, batch: &Batch, now: Instant, window: Duration) -> Written {
         let mut state = self.state();
+        if batch.age != state.age {
+            // It was for a login that is over.
+            return Written::default();
+        }
         state.shrink(batch.bytes);
         let mut repeats = Vec::new();
         let mut released = false;

@@ -20,6 +20,8 @@ const BULK: usize = 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// How often everything was forgotten.
+    pub(super) age: u64,
     pub(super) commands: VecDeque<Queued>,
     pub(super) users: Option<Encoded>,
     pub(super) metadata: HashMap<Arc<str>, Encoded>,

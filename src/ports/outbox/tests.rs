@@ -70,6 +70,30 @@ async fn a_newer_state_takes_the_older_ones_place_once_that_has_waited() {
     assert_eq!(outbox.state().bytes, 0);
 }
 
+/// Who logs in again gets everything anew, whatever is still on its way to the link before.
+#[test]
+fn what_is_being_written_for_a_login_that_is_over_does_not_count() {
+    let (outbox, now) = (queue(1000), Instant::now());
+    outbox.data(node(1), Joins::Renews, &[], bytes("of the first"), now);
+    let first = take(&outbox, Lane::Data, 1);
+    outbox.clear();
+    outbox.data(node(2), Joins::Renews, &[], bytes("second"), now);
+    let second = take(&outbox, Lane::Data, 1);
+    assert_eq!(outbox.ask_receipt(&first, now), None);
+    assert!(
+        outbox
+            .written(Lane::Data, &first, now, RTT)
+            .repeats
+            .is_empty()
+    );
+    assert_eq!(outbox.queued(), 6);
+    assert!(!outbox.has_no_data(), "it is being written");
+    assert!(outbox.state().marks.get(&node(1)).is_none());
+    outbox.written(Lane::Data, &second, now, RTT);
+    assert_eq!(outbox.queued(), 0);
+    assert!(outbox.has_no_data());
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_state_is_sent_to_a_peer_that_keeps_up() {
     let outbox = queue(1000);
