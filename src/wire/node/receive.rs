@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 use super::{Delta, NodeError, NodeLimits, NodeState, Update};
 use crate::wire::dialect::{Dialect, Live, NodeFrames};
 use crate::wire::identity::{Identity, NodeId};
+use crate::wire::intake::BIG;
 use crate::wire::message::Message;
 use crate::wire::payload;
 
@@ -81,12 +82,21 @@ impl Reassembler {
             return Err(NodeError::TooLong(limits.payload));
         }
         pending.missing = pending.missing.saturating_sub(1);
-        pending.chunks.push(chunk);
         if pending.missing > 0 {
+            // A copy, unless it has memory of its own: others may be long in coming, and as a slice it
+            // would keep the whole read buffer alive.
+            let apart = chunk.len() > BIG;
+            let chunk = if apart {
+                chunk
+            } else {
+                Bytes::copy_from_slice(&chunk)
+            };
+            pending.chunks.push(chunk);
             self.pending = Some(pending);
             return Ok(None);
         }
-        let payload = joined(pending.chunks);
+        pending.chunks.push(chunk);
+        let payload = joined(pending.chunks, pending.len);
         pending.header.update(dialect, payload, limits).map(Some)
     }
 }
@@ -248,14 +258,69 @@ fn sized(payload: Bytes, limits: &NodeLimits) -> Result<Bytes, NodeError> {
     Ok(payload)
 }
 
-/// The chunks as one; a copy only if there are several, which no honest client of our time sends.
-fn joined(mut chunks: Vec<Bytes>) -> Bytes {
+/// The chunks, of so many bytes, as one; a copy only if there are several, which no honest client of our
+/// time sends.
+fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
     if chunks.len() == 1 {
         return chunks.pop().unwrap_or_default();
     }
-    let mut whole = BytesMut::new();
+    let mut whole = BytesMut::with_capacity(len);
     for chunk in chunks {
         whole.extend_from_slice(&chunk);
     }
     whole.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::dialect;
+
+    fn message(frames: &[&'static [u8]]) -> Message {
+        let frames = frames.iter().map(|frame| Bytes::from_static(frame));
+        Message::new(frames.collect())
+    }
+
+    #[test]
+    fn chunks_keep_no_more_memory_than_they_have_bytes() {
+        let dialect = dialect::for_version(Some("0.0.20")).unwrap();
+        let limits = NodeLimits::default();
+        let mut reassembler = Reassembler::new();
+        let id = b"12345678-0000-4000-8000-000000000000";
+        let header = [
+            id,
+            &b"COMMON"[..],
+            b"Mesh",
+            b"\x80\x03K\x03.",
+            b"\x80\x03].",
+        ];
+        let mut header = match dialect.node {
+            NodeFrames::HeaderWithSender => message(&[&[&b"alice"[..]], &header[..]].concat()),
+            _ => message(&header),
+        };
+        assert_eq!(
+            reassembler.push(dialect, &mut header, &limits).unwrap(),
+            None
+        );
+        let read: Vec<Bytes> = (b'a'..=b'c')
+            .map(|byte| vec![byte; 1 << 20].into())
+            .collect();
+        for buffer in &read[..2] {
+            let mut chunk = Message::new(vec![buffer.slice(7..8)]);
+            assert_eq!(
+                reassembler.push(dialect, &mut chunk, &limits).unwrap(),
+                None
+            );
+            assert!(buffer.is_unique(), "the read buffer is free again");
+        }
+        let mut chunk = Message::new(vec![read[2].slice(..BIG + 1)]);
+        let Some(Update::Node(node)) = reassembler.push(dialect, &mut chunk, &limits).unwrap()
+        else {
+            panic!("no node");
+        };
+        assert_eq!(node.payload.len(), BIG + 3);
+        assert!(node.payload.starts_with(b"abcc"));
+        let payload = node.payload.try_into_mut().unwrap();
+        assert_eq!(payload.capacity(), BIG + 3);
+    }
 }
