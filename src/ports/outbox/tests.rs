@@ -88,7 +88,7 @@ fn what_is_being_written_for_a_login_that_is_over_does_not_count() {
     );
     assert_eq!(outbox.queued(), 6);
     assert!(!outbox.has_no_data(), "it is being written");
-    assert!(outbox.state().marks.get(&node(1)).is_none());
+    assert!(!outbox.state().marks.contains_key(&node(1)));
     outbox.written(Lane::Data, &second, now, RTT);
     assert_eq!(outbox.queued(), 0);
     assert!(outbox.has_no_data());
