@@ -11,7 +11,7 @@ use super::name::{self, UNFINISHED};
 use super::{BackupError, Made, Reason, list};
 use crate::session::Snapshot;
 use crate::session_file::{self, About, Format, Reader, WriteError, whole};
-use crate::store::disk::{Disk, DiskFile, How};
+use crate::store::disk::{Disk, DiskFile, How, sync_ancestors};
 use crate::store::{Meta, Stored, SystemDisk};
 use crate::wire::dialect::Family;
 use crate::wire::identity::NodeId;
@@ -74,6 +74,8 @@ impl Place<'_> {
     ) -> Result<Made, BackupError> {
         disk.create_dir(self.dir)
             .map_err(|error| BackupError::io("make", self.dir, error))?;
+        // The first backup may be all that is left of a session that is emptied next.
+        sync_ancestors(disk, self.dir);
         let ending = match format(contents.meta).is_the_add_ons() {
             true => name::ADD_ON,
             false => name::OWN,

@@ -88,9 +88,10 @@ pub(super) struct Keeping {
     soonest: Option<Instant>,
     /// What is on the disk may be damaged although it takes what changes.
     health: Health,
-    /// When all there is may be handed over because of that, if that has been tried, and how long to wait after
-    /// the next time.
-    mends: Option<Instant>,
+    /// Whether all there is has been handed over because of that, and it did not help yet.
+    mends: bool,
+    /// When that was tried last, and how long to wait since then, unless somebody waits for it.
+    mended: Option<Instant>,
     mend_pause: Duration,
     /// Who waits for everything to be safe.
     waiting: Vec<Saving>,
@@ -116,7 +117,8 @@ impl Keeping {
             whole: false,
             pause: RETRY,
             soonest: None,
-            mends: None,
+            mends: false,
+            mended: None,
             mend_pause: RETRY,
             waiting: Vec::new(),
         }
@@ -175,18 +177,33 @@ impl Keeping {
     /// Has all there is handed over if what is on the disk turned out to be damaged in passing: what changes is
     /// still kept, but none of it could be loaded.
     fn mend(&mut self, now: Instant) {
+        let pause = match self.waiting.is_empty() {
+            true => self.mend_pause,
+            false => self.mend_pause.min(RETRY),
+        };
         let is_free = self.trouble.is_none() && self.writing.is_none();
-        let may_be = is_free && self.mends.is_none_or(|at| at <= now);
+        let may_be = is_free && self.mended.is_none_or(|at| at + pause <= now);
         if !may_be || !self.health.is_damaged() {
             return;
         }
-        if self.mends.is_none() {
+        if self.mends {
+            self.mend_pause = self.mend_pause.saturating_mul(2).min(LONGEST_RETRY);
+        } else {
             warn!(name: "store.damaged",
-                "what is kept of the session is damaged, and is going to be written anew");
+                "what is kept of the session cannot be read, and is going to be written anew");
+            (self.mends, self.mend_pause) = (true, RETRY);
         }
-        (self.whole, self.due) = (true, Some(now));
-        self.mends = Some(now + self.mend_pause);
-        self.mend_pause = self.mend_pause.saturating_mul(2).min(LONGEST_RETRY);
+        (self.whole, self.due, self.mended) = (true, Some(now), Some(now));
+    }
+
+    /// Whether what is on the disk could be loaded.
+    fn verdict(&self) -> Result<(), String> {
+        let why =
+            "what is kept of the session is damaged and cannot be written anew (the log says why)";
+        match self.health.is_damaged() {
+            true => Err(why.to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn write<O: Outlet>(&mut self, session: &mut Session<O>, now: Instant) {
@@ -194,7 +211,7 @@ impl Keeping {
         if !session.replicas.has_changes() && !self.whole {
             if self.writing.is_none() {
                 self.due = None;
-                self.answer(u64::MAX, &Ok(()));
+                self.answer(u64::MAX, &self.verdict());
             }
             return;
         }
@@ -242,16 +259,22 @@ impl Keeping {
                 let Some((sequence, _)) = self.writing.take() else {
                     return;
                 };
-                (self.whole, self.pause, self.soonest) = (false, RETRY, None);
-                if !self.health.is_damaged() {
-                    (self.mends, self.mend_pause) = (None, RETRY);
+                let was_whole = std::mem::take(&mut self.whole);
+                (self.pause, self.soonest) = (RETRY, None);
+                let is_damaged = self.health.is_damaged();
+                if self.mends && !is_damaged {
+                    // Should it happen again: each time a copy of the session stays behind.
+                    (self.mends, self.mend_pause) = (false, LONGEST_RETRY);
                 }
                 if let Some(since) = self.trouble.take() {
                     let seconds = now.duration_since(since).as_secs();
                     session.durability = Durability::Ok;
                     info!(name: "store.recovered", seconds, "changes are kept again; nothing is missing");
                 }
-                self.answer(sequence, &Ok(()));
+                // Who waits for what is damaged waits until it has been tried to mend that.
+                if was_whole || !is_damaged {
+                    self.answer(sequence, &self.verdict());
+                }
                 session.settled(sequence, now);
             }
             Written::Failed(reason) => {

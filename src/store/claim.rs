@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile, How, SystemDisk};
+use super::disk::{Disk, DiskFile, How, SystemDisk, sync_ancestors};
 use super::known::Nodes;
 use super::log::Log;
 use super::payloads::Payloads;
@@ -172,16 +172,12 @@ fn begin(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
         synced.map_err(|error| StoreError::io("make", dir, error))
     };
     sync(dir)?;
-    let above = dir.ancestors().skip(1);
-    let mut above = above.map(|above| match above.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => above,
-    });
-    above.next().map_or(Ok(()), sync)?;
-    for above in above {
-        // Any may have been made for it, now or by somebody who was ended. The others need not be ours to
-        // open.
-        let _ = disk.sync_dir(above);
-    }
+    let above = match dir.parent() {
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+        None => return Ok(()),
+    };
+    sync(above)?;
+    sync_ancestors(disk, above);
     Ok(())
 }

@@ -87,6 +87,18 @@ pub(crate) fn rename_for_good(disk: &dyn Disk, from: &Path, to: &Path) -> io::Re
     to.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))
 }
 
+/// Has the names of the directories above one reach the disk, as far as they are ours to open: any may have been
+/// made for it, now or by somebody who was ended.
+pub(crate) fn sync_ancestors(disk: &dyn Disk, dir: &Path) {
+    for above in dir.ancestors().skip(1) {
+        let above = match above.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => above,
+        };
+        let _ = disk.sync_dir(above);
+    }
+}
+
 /// The usual way to do that, through the system's memory.
 fn write_parts<D: Disk + ?Sized>(
     disk: &D,

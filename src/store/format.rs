@@ -3,6 +3,7 @@
 //!
 //! A store of an older format is brought up to date when it is opened, one step after the other.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,6 +67,12 @@ pub(super) fn write(disk: &dyn Disk, dir: &Path, format: u32) -> Result<(), Stor
         disk.sync_dir(dir)
     })();
     written.map_err(|error| StoreError::io("write", &path, error))
+}
+
+/// Has what is there not be a store any more, for good.
+pub(super) fn remove(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.remove(&dir.join(NAME))?;
+    disk.sync_dir(dir)
 }
 
 fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<(u32, String)>, StoreError> {

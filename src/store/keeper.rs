@@ -206,6 +206,7 @@ pub(super) fn done(store: &mut Store, task: Task) -> Written {
     // It still takes what changes: where it cannot be left behind, that is written to it as before.
     if let Task::Whole(batch) = &task
         && store.is_spoilt()
+        && !store.can_be_read_after_all()
     {
         match store.renew(batch) {
             Ok(()) => return Written::Safe,

@@ -314,7 +314,7 @@ impl Store {
             && let Some(error) = copy_old(log, &mut self.nodes)?
         {
             self.spoilt = true;
-            warn!(name: "store.spoilt", %error, "the store is damaged; the session goes on");
+            warn!(name: "store.spoilt", %error, "something in the store cannot be read; the session goes on");
         }
         log.commit(&batch.meta, batch.sequence)?;
         self.acknowledged = Some(log.marked());

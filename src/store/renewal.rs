@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::claim::{LOCK, lock, lock_if_there};
 use super::disk::{Disk, DiskFile, How, rename_for_good};
-use super::known::Nodes;
+use super::known::{Nodes, Scan};
 use super::{Batch, Claim, Store, StoreError, format, payloads, segment};
 
 impl Store {
@@ -40,8 +40,13 @@ impl Store {
                 }
             }
         }
-        // Nothing is written any more to the one that is there.
-        self.log = None;
+        if let Err(error) = self.go_over() {
+            if self.next.is_some() {
+                // Nothing is written any more to one that may not count.
+                self.log = None;
+            }
+            return Err(error);
+        }
         self.commit(whole)
     }
 
@@ -60,20 +65,46 @@ impl Store {
 
     /// Goes on in the new store, if one is written.
     pub(super) fn go_over(&mut self) -> Result<bool, StoreError> {
-        if self.next.is_none() {
+        let Some(next) = &mut self.next else {
             return Ok(false);
-        }
-        let new = renewed(&self.dir);
+        };
+        let (disk, dir) = (&*self.disk, &self.dir);
         // Otherwise it has its place already, but perhaps not for good.
-        if has(&*self.disk, &new.join(LOCK))? {
-            format::write(&*self.disk, &new, format::FORMAT)?;
+        if next.dir != *dir {
+            let new = renewed(dir);
+            if !has(disk, &new.join(LOCK))? {
+                // Somebody made space.
+                self.next = None;
+                return Err(StoreError::Missing { dir: new });
+            }
+            format::write(disk, &new, format::FORMAT)?;
+            if let Err(error) = set_aside(disk, dir) {
+                // What still takes changes goes on if the new one is sure not to count.
+                if self.log.is_some() && has(disk, dir)? && format::remove(disk, &new).is_ok() {
+                    self.next = None;
+                    clear(disk, dir);
+                }
+                return Err(error);
+            }
+            let renamed = disk.rename(&new, dir);
+            renamed.map_err(|error| StoreError::io("rename", &new, error))?;
+            next.has_moved(dir);
         }
-        swap(&*self.disk, &self.dir)?;
-        if let Some(mut next) = self.next.take() {
-            next.has_moved(&self.dir);
+        sync_above(disk, dir)?;
+        if let Some(next) = self.next.take() {
             *self = *next;
         }
         Ok(true)
+    }
+
+    /// Reads once more what could not be read: a disk that fails may not do so the next time. Returns whether
+    /// all of it can be read now; the store goes on with that then.
+    pub(super) fn can_be_read_after_all(&mut self) -> bool {
+        let read = self.scan(Scan::default()).and_then(|(reading, scan)| {
+            let nodes = scan.finish(&self.dir, |_, _, _| {})?;
+            self.go_on(reading, nodes)
+        });
+        read.is_ok()
     }
 
     fn has_moved(&mut self, dir: &Path) {
@@ -106,7 +137,10 @@ pub(super) fn finish(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskF
     // That it counts may not have reached the disk.
     let synced = disk.sync_dir(&new);
     synced.map_err(|error| StoreError::io("write", &new, error))?;
-    swap(disk, dir)?;
+    set_aside(disk, dir)?;
+    let renamed = disk.rename(&new, dir);
+    renamed.map_err(|error| StoreError::io("rename", &new, error))?;
+    sync_above(disk, dir)?;
     Ok(Some(lock))
 }
 
@@ -126,25 +160,24 @@ pub(super) fn clear(disk: &dyn Disk, dir: &Path) {
     }
 }
 
-/// Sets the damaged store aside, if that is not done, and gives the new one its place.
-fn swap(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
-    let new = renewed(dir);
-    let io = |error| StoreError::io("rename", &new, error);
-    if has(disk, &new.join(LOCK))? {
-        if has(disk, &dir.join(LOCK))? {
-            let damaged = free(disk, dir)?;
-            let renamed = rename_for_good(disk, dir, &damaged);
-            renamed.map_err(|error| StoreError::io("rename", dir, error))?;
-            warn!(name: "store.set_aside", damaged = %damaged.display(),
-                "what was kept of the session was damaged, and is here now");
-        } else if let Some(above) = dir.parent() {
-            // Who renamed it may not have come to that.
-            disk.sync_dir(above).map_err(io)?;
-        }
-        disk.rename(&new, dir).map_err(io)?;
+/// Sets the damaged store aside, if that is not done.
+fn set_aside(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    if !has(disk, dir)? {
+        // Who renamed it may not have come to that.
+        return sync_above(disk, dir);
     }
-    let above = dir.parent();
-    above.map_or(Ok(()), |above| disk.sync_dir(above).map_err(io))
+    let damaged = free(disk, dir)?;
+    let renamed = rename_for_good(disk, dir, &damaged);
+    renamed.map_err(|error| StoreError::io("rename", dir, error))?;
+    warn!(name: "store.set_aside", damaged = %damaged.display(),
+        "what was kept of the session was damaged, and is here now");
+    Ok(())
+}
+
+/// Has the names of stores reach the disk.
+fn sync_above(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    let synced = dir.parent().map_or(Ok(()), |above| disk.sync_dir(above));
+    synced.map_err(|error| StoreError::io("rename", dir, error))
 }
 
 /// A name for the damaged store that nothing has.

@@ -270,3 +270,13 @@ fn the_values_of_a_file_take_no_more_than_a_session_may() {
     let error = read(1, 3_000_000, 1 << 27).unwrap_err();
     assert!(error.contains("2097152"), "{error}");
 }
+
+/// What is emptied or replaced after the first backup ever is in that alone.
+#[test]
+fn the_folders_of_a_backup_are_as_durable_as_it() {
+    let disk = MemoryDisk::new(1);
+    back_up(&disk, Reason::Reset).unwrap();
+    for dir in ["/data/backups/main", "/data/backups", "/data"] {
+        assert!(disk.synced().contains(Path::new(dir)), "{dir}");
+    }
+}

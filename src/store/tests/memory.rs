@@ -112,6 +112,10 @@ struct World {
     space: usize,
     fault: Option<(usize, Fault)>,
     dead: bool,
+    /// Files cannot be opened to be read.
+    unread: bool,
+    /// Directories keep their names.
+    fixed: bool,
     random: StdRng,
 }
 
@@ -137,6 +141,8 @@ impl MemoryDisk {
             space: usize::MAX,
             fault: None,
             dead: false,
+            unread: false,
+            fixed: false,
             random: StdRng::seed_from_u64(seed),
         })))
     }
@@ -175,6 +181,16 @@ impl MemoryDisk {
     pub(crate) fn fail_now(&self, fault: Fault) {
         let now = self.done();
         self.fail_at(now, fault);
+    }
+
+    /// Whether files can be opened to be read: a process may have too many open, for example.
+    pub(crate) fn can_be_read(&self, can: bool) {
+        self.world().unread = !can;
+    }
+
+    /// Whether directories can get another name: what is mounted somewhere cannot.
+    pub(crate) fn can_be_renamed(&self, can: bool) {
+        self.world().fixed = !can;
     }
 
     pub(crate) fn heal(&self) {
@@ -334,6 +350,9 @@ impl Disk for MemoryDisk {
 
     fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn DiskFile>> {
         let world = &mut *self.world();
+        if how == How::Read && world.unread {
+            return Err(ErrorKind::Other.into());
+        }
         let path = world.dirs.inner(path);
         let inode = match world.names.get(&path) {
             Some(inode) if how != How::Anew => *inode,
@@ -357,6 +376,7 @@ impl Disk for MemoryDisk {
         let naming = match world.names.get(&inner) {
             Some(inode) => Naming::Set(world.dirs.inner(to), *inode),
             None if !world.has(from) => return Err(ErrorKind::NotFound.into()),
+            None if world.fixed => return Err(ErrorKind::ResourceBusy.into()),
             None if world.has(to) => return Err(ErrorKind::DirectoryNotEmpty.into()),
             None => Naming::Dir {
                 from: from.to_owned(),

@@ -291,6 +291,48 @@ fn what_was_never_finished_is_removed() {
     }
 }
 
+/// It takes the space that lacks: whoever is asked to make space may remove it.
+#[test]
+fn one_that_was_removed_is_not_gone_on_with() {
+    let mut waited = 0;
+    for at in 0..operations() {
+        let (disk, mut store, state, damaged) = lost(at as u64);
+        disk.fail_at(disk.done() + at, Fault::Full);
+        let report = handed_over(&mut store, &state);
+        if matches!(report, Written::Safe) || !files(&disk, dir()).contains_key(Path::new("lock")) {
+            continue;
+        }
+        waited += usize::from(store.next.is_some());
+        for (path, _) in disk.files() {
+            if path.starts_with(renewed()) {
+                disk.forget(&path);
+            }
+        }
+        disk.heal();
+        let where_ = format!("operation {at}");
+        let mut attempts = 0;
+        while !matches!(handed_over(&mut store, &state), Written::Safe) {
+            attempts += 1;
+            assert!(attempts < 4, "{where_}");
+        }
+        check_whole(&disk, store, &state, &damaged, &where_);
+    }
+    assert!(waited > 0);
+}
+
+/// What somebody has put there by hand may lack it.
+#[test]
+fn a_damaged_one_without_its_lock_is_set_aside() {
+    let (disk, mut store, state, mut damaged) = lost(0);
+    disk.fail_at(disk.done() + written(), Fault::Broken);
+    handed_over(&mut store, &state);
+    std::mem::forget(store);
+    disk.heal();
+    disk.forget(&dir().join("lock"));
+    damaged.remove(Path::new("lock"));
+    check_whole(&disk, open(&disk).unwrap(), &state, &damaged, "");
+}
+
 /// On real files, with the thread. An upload that breaks off has the log read as well.
 #[test]
 fn the_thread_goes_on_in_the_new_one() {

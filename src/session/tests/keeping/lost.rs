@@ -235,3 +235,56 @@ fn what_is_saved_can_be_loaded() {
     kitchen.hear(Written::Safe);
     assert_eq!(saved.try_recv(), Ok(Ok(())));
 }
+
+/// Nor is anybody told that all is safe while it is not.
+#[test]
+fn what_cannot_be_loaded_is_not_called_saved() {
+    let (mut kitchen, alice) = at_work();
+    let sequence = kitchen.room.session.sequence();
+    kitchen.health.say(true);
+    for _ in 0..10 {
+        let (done, mut saved) = oneshot::channel();
+        kitchen.keeping.save(sequence, done);
+        // It is tried for who waits, though it has failed often.
+        kitchen.whole().unwrap();
+        kitchen.hear(Written::Safe);
+        let reason = saved.try_recv().unwrap().unwrap_err();
+        assert!(reason.contains("damaged"), "{reason}");
+        // But not without end.
+        let (done, mut saved) = oneshot::channel();
+        kitchen.keeping.save(sequence, done);
+        assert!(kitchen.task().is_none());
+        saved.try_recv().unwrap().unwrap_err();
+        kitchen.room.pass(1000);
+    }
+    // Somebody waits while what changes is written.
+    kitchen.room.update(&alice, delta(1, &[], "+a"));
+    kitchen.step();
+    kitchen.room.pass(100);
+    kitchen.step().unwrap();
+    let (done, mut saved) = oneshot::channel();
+    kitchen.keeping.save(kitchen.room.session.sequence(), done);
+    kitchen.hear(Written::Safe);
+    assert!(saved.try_recv().is_err(), "not yet");
+    kitchen.whole().unwrap();
+    kitchen.health.say(false);
+    kitchen.hear(Written::Safe);
+    assert_eq!(saved.try_recv(), Ok(Ok(())));
+}
+
+/// Each time one more copy of the session stays behind.
+#[test]
+fn what_is_damaged_again_and_again_is_not_written_anew_all_the_time() {
+    let (mut kitchen, _) = at_work();
+    for _ in 0..3 {
+        kitchen.health.say(true);
+        kitchen.whole().unwrap();
+        kitchen.health.say(false);
+        kitchen.hear(Written::Safe);
+        kitchen.room.pass(1000);
+        kitchen.health.say(true);
+        kitchen.room.pass(298_000);
+        assert!(kitchen.task().is_none());
+        kitchen.room.pass(1000);
+    }
+}

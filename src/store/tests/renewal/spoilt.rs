@@ -13,19 +13,24 @@ fn spoilt(seed: u64) -> (MemoryDisk, Store, State) {
     store.commit(&batch(1, in_order(&state))).unwrap();
     let first = dir().join("log/0000000000000001");
     disk.damage(&first, |file| file[1000] ^= 1);
-    for n in 100.. {
+    edit_until_spoilt(&mut store, &mut state, 100);
+    (disk, store, state)
+}
+
+/// Edits, all of which are safe, until something old is copied that cannot be read.
+fn edit_until_spoilt(store: &mut Store, state: &mut State, first: u64) {
+    for n in first.. {
         let id = id(2 + n % 7);
         let mut edited = node(n, &[n as u8; 2000]);
         edited.place = state[&id].place;
         let edit = batch(n, vec![(id, Some(edited.clone()))]);
-        assert!(matches!(done(&mut store, Task::Batch(edit)), Written::Safe));
+        assert!(matches!(done(store, Task::Batch(edit)), Written::Safe));
         state.insert(id, edited);
         if store.spoilt {
             break;
         }
-        assert!(n < 200, "nothing old is copied");
+        assert!(n < first + 100, "nothing old is copied");
     }
-    (disk, store, state)
 }
 
 fn in_order(state: &State) -> Vec<(NodeId, Option<Stored>)> {
@@ -101,6 +106,54 @@ fn without_space_it_goes_on_in_the_damaged_one() {
         assert!(store.spoilt && set_aside(&disk).is_empty());
     }
     disk.leave(1 << 20);
+    let report = handed_over(&mut store, &state);
+    assert!(matches!(report, Written::Safe), "{report:?}");
+    check(&disk, store, &state, "");
+}
+
+/// A process may have too many files open, a cable may be loose: nothing is damaged.
+#[test]
+fn what_could_not_be_read_for_a_moment_is_not_set_aside() {
+    let disk = MemoryDisk::new(1);
+    let mut store = open(&disk).unwrap();
+    let state = (1..9).map(|n| (id(n), node(n, &[n as u8; 2000])));
+    let mut state: State = state.collect();
+    store.commit(&batch(1, in_order(&state))).unwrap();
+    for round in 1..4 {
+        disk.can_be_read(false);
+        edit_until_spoilt(&mut store, &mut state, round * 200);
+        disk.can_be_read(true);
+        let whole = batch(round * 200 + 150, in_order(&state));
+        let report = done(&mut store, Task::Whole(whole));
+        assert!(matches!(report, Written::Safe), "{report:?}");
+        assert!(!store.spoilt && set_aside(&disk).is_empty());
+        assert_eq!(loaded(&mut store).0, state);
+    }
+    // What is old is copied again, and its space given back.
+    for n in 1000..1200 {
+        let edit = batch(n, vec![(id(3), Some(node(n, &[n as u8; 2000])))]);
+        assert!(matches!(done(&mut store, Task::Batch(edit)), Written::Safe));
+    }
+    assert!(!store.spoilt && store.disk_bytes() < 100_000);
+}
+
+/// What is mounted where the session is cannot be set aside. It is kept there as it was before.
+#[test]
+fn where_it_cannot_be_set_aside_it_goes_on_in_the_damaged_one() {
+    let (disk, mut store, mut state) = spoilt(1);
+    disk.can_be_renamed(false);
+    for n in 0..3 {
+        let mut edited = state[&id(3)].clone();
+        edited.version = 500 + n;
+        edited.base = vec![n as u8; 100].into();
+        state.insert(id(3), edited);
+        let report = handed_over(&mut store, &state);
+        assert!(matches!(report, Written::Safe), "{report:?}");
+        assert!(store.spoilt && set_aside(&disk).is_empty());
+        let left = files(&disk, renewed()).into_keys();
+        assert_eq!(left.collect::<Vec<_>>(), [Path::new("lock")]);
+    }
+    disk.can_be_renamed(true);
     let report = handed_over(&mut store, &state);
     assert!(matches!(report, Written::Safe), "{report:?}");
     check(&disk, store, &state, "");
