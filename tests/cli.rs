@@ -286,13 +286,35 @@ fn the_admin_password_is_shown_and_changed() {
 #[test]
 fn causes_are_not_repeated() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("file"), "").unwrap();
-    let data = dir.path().join("file/data");
-    let env = [("MULTI_USER_DATA_DIR", data.to_str().unwrap())];
+    fs::create_dir(dir.path().join("admin-password")).unwrap();
+    fs::write(dir.path().join("sessions"), "").unwrap();
+    let env = [("MULTI_USER_DATA_DIR", dir.path().to_str().unwrap())];
     for args in [&["admin-password"][..], &["session", "list"]] {
         let (status, _, err) = run(dir.path(), args, &env);
         assert_eq!(status, 1, "{err}");
         assert_eq!(err.matches("(os error ").count(), 1, "{err}");
+    }
+}
+
+/// Whatever is to be done there, and not with words about what would be in it.
+#[test]
+fn a_file_in_the_place_of_the_data_directory_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    for place in ["file", "file/data"] {
+        let data = dir.path().join(place);
+        let data = data.to_str().unwrap();
+        let wanted = format!("where a directory has to be: name another: data_dir = \"{data}\"");
+        for args in [
+            &["check-config"][..],
+            &["session", "list"],
+            &["admin-password"],
+            &[],
+        ] {
+            let (status, _, err) = run(dir.path(), args, &[("MULTI_USER_DATA_DIR", data)]);
+            assert_eq!(status, 2, "{args:?}: {err}");
+            assert!(err.contains(&wanted), "{args:?}: {err}");
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Contradictions: values that are right alone, but not together.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use super::{
     error::ConfigError,
     load::Origins,
@@ -23,7 +26,12 @@ pub(super) fn contradictions(
     wrong: &[&'static str],
 ) -> Vec<ConfigError> {
     let Config { session, net, .. } = config;
-    let rules: [(bool, &str, &[&'static str]); 7] = [
+    let rules: [(bool, &str, &[&'static str]); 8] = [
+        (
+            is_in_place_of_a_directory(&config.data_dir),
+            "a file is there, or above it, where a directory has to be: name another",
+            &["data_dir"],
+        ),
         (
             session.server_password.is_some() && session.server_password == session.admin_password,
             SAME_PASSWORDS,
@@ -75,6 +83,14 @@ pub(super) fn contradictions(
                 .collect(),
         })
         .collect()
+}
+
+/// Whether something else is there, or above it.
+fn is_in_place_of_a_directory(path: &Path) -> bool {
+    match path.metadata() {
+        Ok(there) => !there.is_dir(),
+        Err(error) => error.kind() == ErrorKind::NotADirectory,
+    }
 }
 
 /// Only where both were written down: the default of `max_node` gives way to a smaller session

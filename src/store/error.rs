@@ -38,6 +38,17 @@ pub enum StoreError {
         /// What the system says.
         source: io::Error,
     },
+    /// It may not be read.
+    #[error(
+        "cannot read {}: {source}; say that as the user who runs the server, or as root",
+        path.display()
+    )]
+    Forbidden {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system failed at it.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
@@ -114,6 +125,7 @@ impl StoreError {
         }
         let path = path.to_owned();
         match source.kind() {
+            ErrorKind::PermissionDenied if doing == "read" => Self::Forbidden { path, source },
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { path },
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 Self::Unwritable { path, source }

@@ -119,15 +119,15 @@ impl Store {
 /// Puts the new store in its place that somebody was ended over, and takes it. `None` if there is
 /// none.
 pub(super) fn finish(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
-    let new = renewed(dir);
-    if !counts(disk, &new)? {
+    if !counts(disk, dir)? {
         return Ok(None);
     }
     let _damaged = lock_if_there(disk, dir)?;
     // Somebody else may have been quicker.
-    if !counts(disk, &new)? {
+    if !counts(disk, dir)? {
         return Ok(None);
     }
+    let new = renewed(dir);
     let lock = lock(disk, &new, How::Write).map_err(|error| match error {
         StoreError::Locked { .. } => StoreError::Locked {
             dir: dir.to_owned(),
@@ -146,10 +146,10 @@ pub(super) fn finish(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskF
 
 /// Removes what is there of a new store that was never finished. If it stays, it does no harm.
 pub(super) fn clear(disk: &dyn Disk, dir: &Path) {
-    let new = renewed(dir);
-    if !matches!(counts(disk, &new), Ok(false)) {
+    if !matches!(counts(disk, dir), Ok(false)) {
         return;
     }
+    let new = renewed(dir);
     let log = new.join(segment::DIRECTORY);
     for dir in [new.join(payloads::DIRECTORY), log, new] {
         for (name, _) in disk.list(&dir).unwrap_or_default() {
@@ -193,9 +193,11 @@ fn free(disk: &dyn Disk, dir: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Whether there is a new store, and all of it.
-fn counts(disk: &dyn Disk, new: &Path) -> Result<bool, StoreError> {
-    has(disk, &new.join(format::NAME))
+/// Whether there is a new store for the place of one, and all of it.
+fn counts(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
+    let found = disk.exists(&renewed(dir).join(format::NAME));
+    // Hardly anybody has one: what cannot be looked at is where the session is.
+    found.map_err(|error| StoreError::io("read", dir, error))
 }
 
 fn has(disk: &dyn Disk, path: &Path) -> Result<bool, StoreError> {

@@ -216,3 +216,15 @@ fn a_new_store_is_there_after_a_power_cut_with_all_directories_above() {
         assert!(disk.synced().contains(above), "{}", above.display());
     }
 }
+
+#[test]
+fn what_may_not_be_read_is_not_called_unwritable() {
+    let source = ErrorKind::PermissionDenied.into();
+    let error = StoreError::io("read", Path::new("/data/sessions/main"), source);
+    let error = error.to_string();
+    assert!(
+        error.starts_with("cannot read /data/sessions/main: "),
+        "{error}"
+    );
+    assert!(!error.contains("write"), "{error}");
+}
