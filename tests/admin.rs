@@ -214,6 +214,8 @@ async fn a_session_goes_back_to_a_backup_and_a_reset_can_be_undone() {
     let eve = joined_with(&program, "eve", 3).await;
     assert_eq!(payloads(&eve), ["one", "two", "three"]);
     assert!(ctl(&program, &["restore", "nothing"]).is_err());
+    let said = ctl(&program, &["restore", ""]).unwrap_err();
+    assert!(said.contains("say which one: "), "{said}");
     assert!(ctl(&program, &["restore"]).unwrap().lines().count() >= 3);
 }
 

@@ -103,6 +103,10 @@ pub fn list(directory: &Path, session: &str) -> io::Result<Vec<Found>> {
 /// # Errors
 /// Why there is none, and what to say instead.
 pub fn find(directory: &Path, session: &str, which: &str) -> Result<PathBuf, String> {
+    // Part of every name. Who asks for it meant something else.
+    if which.trim().is_empty() {
+        return Err("say which one: latest, a name or a part of it, or a path".to_owned());
+    }
     let as_path = Path::new(which);
     if as_path.is_absolute() {
         return Ok(as_path.to_owned());
@@ -118,14 +122,14 @@ pub fn find(directory: &Path, session: &str, which: &str) -> Result<PathBuf, Str
         (Some(_), Some(_)) => {
             let exact = all.iter().find(|found| found.name == which);
             let several =
-                || format!("several backups are called like {which}: say more of the name");
+                || format!("several backups are called like {which:?}: say more of the name");
             exact.map(|found| found.path.clone()).ok_or_else(several)
         }
         (None, _) if which == "latest" => {
             Err(format!("there is no backup in {}", directory.display()))
         }
         (None, _) => Err(format!(
-            "there is no backup {which} in {} (a path has to start with /)",
+            "there is no backup {which:?} in {} (a path has to start with /)",
             directory.display()
         )),
     }
@@ -188,8 +192,26 @@ mod tests {
         assert_eq!(find(dir, "s", &names[0]), Ok(dir.join(&names[0])));
         assert_eq!(find(dir, "s", "stop"), Ok(dir.join(&names[1])));
         assert_eq!(find(dir, "s", "/x/y.db"), Ok("/x/y.db".into()));
-        for wrong in ["interval", "nothing"] {
-            assert!(find(dir, "s", wrong).is_err(), "{wrong}");
+        for (wrong, why) in [
+            ("interval", "several backups are called like \"interval\":"),
+            ("nothing", "there is no backup \"nothing\" in "),
+        ] {
+            let said = find(dir, "s", wrong).unwrap_err();
+            assert!(said.starts_with(why), "{said}");
+        }
+    }
+
+    /// As a script says whose variable is not set.
+    #[test]
+    fn no_name_means_no_backup_not_even_the_only_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        let only = name("s", Reason::Stop, at(1000), 0, ADD_ON);
+        std::fs::write(dir.join(&only), "x").unwrap();
+        assert_eq!(find(dir, "s", "stop"), Ok(dir.join(&only)));
+        for nothing in ["", " "] {
+            let said = find(dir, "s", nothing).unwrap_err();
+            assert!(said.starts_with("say which one: "), "{said}");
         }
     }
 }
