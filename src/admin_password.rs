@@ -12,7 +12,7 @@ use rand::TryRngCore;
 use thiserror::Error;
 use tracing::info;
 
-use crate::config::{SAME_PASSWORDS, Secret, SessionConfig, check_admin_password};
+use crate::config::{SAME_PASSWORDS, Secret, SessionConfig, check_admin_password, without_mark};
 
 /// Name of the file in the data directory.
 const FILE: &str = "admin-password";
@@ -86,7 +86,7 @@ pub fn load(directory: &Path) -> Result<Option<Secret>, AdminPasswordError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(AdminPasswordError::File { path, source }),
     };
-    match text.trim_end_matches(['\r', '\n']) {
+    match without_mark(&text).trim_end_matches(['\r', '\n']) {
         "" => Err(AdminPasswordError::Empty(path)),
         text => Ok(Some(Secret::new(text.to_owned()))),
     }

@@ -14,7 +14,7 @@ use multi_user_server::admin_password::{self, AdminPasswordError};
 #[cfg(unix)]
 use multi_user_server::cli::CtlArgs;
 use multi_user_server::cli::{AdminPasswordArgs, Cli, ProbeArgs, SessionArgs, Shell};
-use multi_user_server::config::{Clients, Config, Loaded, Origin, Secret};
+use multi_user_server::config::{Clients, Config, Loaded, Origin, Secret, without_mark};
 use multi_user_server::probe::{self, Address, ProbeError};
 
 /// Longest line taken as a password.
@@ -124,7 +124,8 @@ fn ask() -> anyhow::Result<Secret> {
     io::Read::take(input.lock(), LINE)
         .read_line(&mut line)
         .context("can't read a password from standard input")?;
-    Ok(Secret::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+    let password = without_mark(&line).trim_end_matches(['\r', '\n']);
+    Ok(Secret::new(password.to_owned()))
 }
 
 /// `probe`: reports on a server, and gives the exit status that says the same.

@@ -273,6 +273,14 @@ fn the_admin_password_is_shown_and_changed() {
         "open sesame\n"
     );
 
+    // Neither an editor's nor a shell's byte order mark is part of it.
+    assert_eq!(typed("\u{feff}mutabor\r\n"), 0);
+    assert_eq!(run(dir.path(), &["admin-password"], &env).1, "mutabor\n");
+    let kept = dir.path().join("admin-password");
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "mutabor\n");
+    fs::write(&kept, "\u{feff}simsalabim\r\n").unwrap();
+    assert_eq!(run(dir.path(), &["admin-password"], &env).1, "simsalabim\n");
+
     // One that is configured is shown, and changed elsewhere.
     let flags = ["admin-password", "--new", "-apwd", "simsalabim"];
     let (status, out, err) = run(dir.path(), &flags, &env);

@@ -281,6 +281,13 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A password without the byte order mark that editors and shells of Windows put before a text: nobody
+/// sees it, and no client sends it.
+#[must_use]
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Whether a password can be typed by every client, and makes who knows it admin.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use figment::value::{Empty, Tag, Value};
 
 use super::{
     error::{ConfigError, Setting},
-    kind::{MAX_PASSWORD, NO_PASSWORD, check_password},
+    kind::{MAX_PASSWORD, NO_PASSWORD, check_password, without_mark},
     layers::{Given, Layer},
 };
 
@@ -135,11 +135,11 @@ pub(super) fn read_files(
     }
 }
 
-/// The password in a file: its text without the line break at its end.
+/// The password in a file: its text without the line break at its end, and the mark at its beginning.
 fn read_file(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    // Bounded, for a path may name anything; with room for the line break and for one byte more.
-    let limit = MAX_PASSWORD.saturating_add(3);
+    // Bounded, for a path may name anything; with room for mark and line break and for one byte more.
+    let limit = MAX_PASSWORD.saturating_add(6);
     File::open(path)
         .and_then(|file| {
             file.take(u64::try_from(limit).unwrap_or(u64::MAX))
@@ -147,7 +147,8 @@ fn read_file(path: &Path) -> Result<String, String> {
         })
         .map_err(|error: io::Error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = without_mark(&text);
+    let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
         return Err("it is empty".to_owned());

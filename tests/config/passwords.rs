@@ -19,6 +19,8 @@ fn passwords_from_files() {
         ("lf", &b"open sesame\n"[..]),
         ("crlf", b"open sesame\r\n"),
         ("bare", b"open sesame"),
+        // As editors for Windows begin a file.
+        ("marked", b"\xef\xbb\xbfopen sesame\r\n"),
     ] {
         write(name, bytes);
         let loaded = flag(name).unwrap();
@@ -38,17 +40,26 @@ fn passwords_from_files() {
         };
         assert_eq!(*loaded.origins.of("session.admin_password"), origin);
     }
-    write("longest", &[b"x".repeat(1024), b"\r\n".to_vec()].concat());
-    assert!(flag("longest").is_ok());
+    let longest = "x".repeat(1024);
+    write("longest", format!("\u{feff}{longest}\r\n").as_bytes());
+    let loaded = flag("longest").unwrap();
+    let password = loaded.config.session.admin_password.unwrap();
+    assert!(password.matches(longest.as_bytes()));
+    write("server", b"\xef\xbb\xbfopen sesame");
+    let loaded = load(dir.path(), &["--server-password-file", "server"], &[]).unwrap();
+    let password = loaded.config.session.server_password.unwrap();
+    assert!(password.matches(b"open sesame"));
 
     write("too_long", &b"x".repeat(1025));
     write("empty", b"\n");
+    write("only_marked", b"\xef\xbb\xbf\n");
     write("two_lines", b"open\nsesame\n");
     write("binary", b"\xff\xfe");
     write("none", b"None\n");
     for (name, why) in [
         ("too_long", "it is too long"),
         ("empty", "it is empty"),
+        ("only_marked", "it is empty"),
         (
             "two_lines",
             "it contains a line break or another control character",
