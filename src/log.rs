@@ -5,12 +5,11 @@
 //! time. A line for the screen goes through the file's thread, if there is one: what was
 //! seen on the screen is in the file, and what the screen does not take is in the file as well.
 
+mod file;
 mod queue;
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use self::file::{LogFile, Turn};
 use self::queue::Queue;
 use crate::config::{LogConfig, LogFormat};
 
@@ -84,6 +84,22 @@ fn show(line: &[u8]) {
     let _ = io::stderr().write_all(line);
 }
 
+/// Writes a line to the file. That this fails, and that it does no more, is logged as everything is: it
+/// is seen at least on the screen.
+fn keep(file: &LogFile, line: &[u8]) {
+    match file.write(line) {
+        None => {}
+        Some(Turn::Fails(error)) => {
+            warn!(name: "log.not_written", file = %file.path().display(), %error, "the log file cannot \
+                be written; lines are missing there until it can");
+        }
+        Some(Turn::Works(lines)) => {
+            warn!(name: "log.left_out", place = "file", lines, "the log file can be written again; \
+                lines are missing there");
+        }
+    }
+}
+
 /// Where a line goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -115,7 +131,7 @@ impl Queues {
         let shown = screen.clone();
         let file = file.map(|file| {
             let write = move |(place, line): (Place, Vec<u8>)| match place {
-                Place::File => file.write(&line),
+                Place::File => keep(file, &line),
                 Place::Screen => shown.push(line),
             };
             Queue::start("log-file", write, left_out("file"))
@@ -218,45 +234,6 @@ where
     match format {
         LogFormat::Human => Box::new(layer),
         LogFormat::Json => Box::new(layer.event_format(Json)),
-    }
-}
-
-/// A file that lines are added to.
-#[derive(Debug)]
-struct LogFile {
-    #[cfg_attr(not(unix), allow(dead_code, reason = "only needed to open it anew"))]
-    path: PathBuf,
-    file: Mutex<File>,
-}
-
-impl LogFile {
-    fn open(path: &Path) -> io::Result<Self> {
-        let explain = |error: io::Error| {
-            let text = format!("cannot open the log file {}: {error}", path.display());
-            io::Error::new(error.kind(), text)
-        };
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        Ok(Self {
-            path: path.to_owned(),
-            file: Mutex::new(file.map_err(explain)?),
-        })
-    }
-
-    fn write(&self, line: &[u8]) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // On a full disk there is nowhere to say so but on the screen, where the line is as well.
-        let _ = file.write_all(line);
-    }
-
-    #[cfg(unix)]
-    fn reopen(&self) -> io::Result<()> {
-        let new = Self::open(&self.path)?;
-        let new = new
-            .file
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = new;
-        Ok(())
     }
 }
 

@@ -403,6 +403,42 @@ async fn the_log_is_kept_in_a_file_that_can_be_moved_away() {
     );
 }
 
+/// As on a full disk that somebody makes room on: it is said once that lines are missing in the file, and
+/// then how many.
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_that_are_missing_in_the_log_file_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("server.log");
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let mut program = Program::start(&[("log.file", file.to_str().unwrap())]);
+    let first = program.logged("that the file is full", |line| {
+        (line["event"] == "log.not_written").then(|| line.clone())
+    });
+    assert_eq!(first["level"], "WARN");
+    assert_eq!(first["file"], file.to_str().unwrap());
+    let error = first["error"].as_str().unwrap();
+    assert!(error.contains("No space left"), "{error}");
+    program.counters();
+    std::fs::remove_file(&file).unwrap();
+    program.signal("HUP");
+    let (place, missing) = program.logged("how many are missing", |line| {
+        let told = line["event"] == "log.left_out";
+        told.then(|| (line["place"].clone(), line["lines"].as_u64().unwrap()))
+    });
+    assert_eq!(place, "file");
+    program.signal("TERM");
+    assert_eq!(program.wait(Duration::from_secs(5)).code(), Some(0));
+    program.wait_for_line("the end", "server.stopped");
+    let shown = program.log();
+    let there = std::fs::read_to_string(&file).unwrap();
+    assert!(there.contains("log.left_out"), "{there}");
+    let lacks = shown.len() - there.lines().count();
+    assert_eq!(usize::try_from(missing), Ok(lacks), "{shown:#?}");
+    let told = |event: &str| shown.iter().filter(|line| line.contains(event)).count();
+    assert_eq!((told("log.not_written"), told("log.left_out")), (1, 1));
+}
+
 /// As on a disk that hangs.
 #[tokio::test]
 async fn a_log_file_that_cannot_be_opened_anew_keeps_the_server_neither_from_orders_nor_from_ending()
