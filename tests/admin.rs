@@ -401,6 +401,49 @@ async fn scene(program: &Program) -> Option<Vec<(NodeId, Bytes)>> {
     Some(nodes.map(|node| (node.id, node.payload.clone())).collect())
 }
 
+/// Not only when the first one is due, which may be hours later, or too late.
+#[test]
+fn a_folder_that_can_take_no_backups_is_told_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let wrong = directory.path().join("a file");
+    std::fs::write(&wrong, "mine").unwrap();
+    let dir = ("backup.dir", wrong.to_str().unwrap());
+    let program = Program::start(&[dir]);
+    let told = program.logged("that no backup can be made", |line| {
+        (line["event"] == "backup.unusable").then(|| line.clone())
+    });
+    assert_eq!(told["level"], "WARN");
+    assert_eq!(told["dir"], wrong.join("default").to_str().unwrap());
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("Not a directory"), "{error}");
+    assert!(told["message"].as_str().unwrap().contains("backup.dir"));
+    // It serves all the same.
+    assert_eq!(ctl_json(&program, &["stats"])["nodes"], 0);
+
+    // Where none is to be made unasked, only who asks is told, and where one can be made, nobody.
+    let off = [
+        dir,
+        ("backup.interval", "off"),
+        ("backup.on_leave", "false"),
+        ("backup.on_stop", "false"),
+        ("backup.mass_delete", "0"),
+    ];
+    let unasked = Program::start(&off);
+    assert!(ctl(&unasked, &["backup"]).is_err());
+    let right = directory.path().join("right");
+    let usable = Program::start(&[("backup.dir", right.to_str().unwrap())]);
+    assert!(ctl(&usable, &["backup"]).is_ok());
+    for mut program in [unasked, usable] {
+        program.signal("TERM");
+        assert!(program.wait(PATIENCE).success());
+        program.wait_for_line("the end", "server.stopped");
+        let told = |line: &String| line.contains("backup.unusable");
+        assert!(!program.log().iter().any(told));
+    }
+    assert_eq!(std::fs::read_dir(&right).unwrap().count(), 1);
+    assert_eq!(backups_in(&right.join("default")).len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backups_are_made_by_themselves() {
     let program = Program::start(&[("backup.interval", "1s")]);

@@ -15,6 +15,7 @@ mod swap;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod write;
 
 use std::path::{Path, PathBuf};

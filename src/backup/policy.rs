@@ -22,6 +22,8 @@ pub struct Policy {
     pub on_leave: bool,
     /// Whether one is made when the server ends.
     pub on_stop: bool,
+    /// Whether any is made that nobody asks for, these or others.
+    pub unasked: bool,
     /// What becomes of a session without users.
     pub when_empty: WhenEmpty,
     /// What is read of a file at most.
@@ -32,6 +34,7 @@ impl Policy {
     /// What a configuration says.
     pub fn new(config: &Config, limits: Limits) -> Self {
         let backup = &config.backup;
+        let when_empty = config.session.when_empty;
         Self {
             dir: directory(config, &config.session.name),
             session: config.session.name.clone(),
@@ -39,7 +42,12 @@ impl Policy {
             interval: backup.interval,
             on_leave: backup.on_leave,
             on_stop: backup.on_stop,
-            when_empty: config.session.when_empty,
+            unasked: backup.interval != Interval::Off
+                || backup.on_leave
+                || backup.on_stop
+                || backup.mass_delete > 0
+                || when_empty != WhenEmpty::Keep,
+            when_empty,
             limits,
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{error, info, warn};
 
+use super::trial;
 use super::write::{self, Place, contents};
 use super::{BackupError, Made, Policy, Reason};
 use crate::config::{Interval, WhenEmpty};
@@ -179,6 +180,19 @@ struct Task<O> {
     saved: Option<(u64, PathBuf)>,
 }
 
+/// Puts the folder in order and says so if it is of no use: whoever started the server is still there
+/// then. Gives the newest backup, as [`write::tidy`] does.
+fn begin(policy: &Policy) -> Option<(u64, PathBuf)> {
+    let saved = write::tidy(&policy.dir, &policy.session);
+    if policy.unasked
+        && let Err(error) = trial::attempt(&policy.dir, &policy.session)
+    {
+        warn!(name: "backup.unusable", dir = %policy.dir.display(), %error, "no backup can be made in this \
+            folder: mend that, or name another one in backup.dir");
+    }
+    saved
+}
+
 /// What the task woke up for.
 enum Woken {
     Order(Order),
@@ -190,11 +204,11 @@ enum Woken {
 
 impl<O: Outlet + Sync> Task<O> {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut wanted: mpsc::Receiver<Wanted>) {
-        let tidy = {
+        let begin = {
             let policy = Arc::clone(&self.policy);
-            tokio::task::spawn_blocking(move || write::tidy(&policy.dir, &policy.session))
+            tokio::task::spawn_blocking(move || begin(&policy))
         };
-        self.saved = tidy.await.ok().flatten();
+        self.saved = begin.await.ok().flatten();
         let mut users = self.session.user_count();
         let mut count = 0;
         let mut empty_since = Some(Instant::now());

@@ -289,7 +289,7 @@ impl Write for Sink<'_> {
 }
 
 /// A number that nobody guesses, or at least nobody else has now.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     let mut bytes = [0; 8];
     match rand::rngs::OsRng.try_fill_bytes(&mut bytes) {
         Ok(()) => u64::from_le_bytes(bytes),
