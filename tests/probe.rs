@@ -308,6 +308,33 @@ async fn the_wrong_first_port() {
     assert_eq!(report["server"], "unknown");
 }
 
+/// Heartbeats come from the other two without a question.
+#[tokio::test]
+async fn a_first_port_that_is_wrong_by_two_or_three() {
+    let program = Program::start_at(free_run(), &[]);
+    for offset in [2, 3] {
+        let probed = probe(&[&program.ports.at(offset).to_string(), "--json"]).await;
+        let report = probed.json();
+        assert_eq!((probed.status, &report["verdict"]), (1, &json!("partly")));
+        let first = &report["ports"][0];
+        let hint = first["hint"].as_str().unwrap();
+        assert!(hint.contains("is the first port right"), "{hint}");
+        assert_eq!(first["roles"], json!([]), "p+{offset}");
+
+        // A router that does not forward what is above them keeps the other checks waiting.
+        let router = free_run();
+        let address = at(&router);
+        let [first, above @ ..] = router;
+        let _first = forward(first, program.ports.at(offset));
+        let probed = probe(&[&address, "--json", "--wait", "2s"]).await;
+        let report = probed.json();
+        drop(above);
+        let troubles = troubles(&report);
+        assert_eq!(troubles[..2], [&json!("other-port"), &json!("silent")]);
+        assert_eq!((probed.status, &report["verdict"]), (1, &json!("partly")));
+    }
+}
+
 #[tokio::test]
 async fn mistakes_in_the_command_line() {
     for (args, part) in [

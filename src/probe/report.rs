@@ -176,7 +176,10 @@ impl Report {
         let ports: Vec<Port> = (0..4)
             .map(|offset| port(evidence, &needed, offset))
             .collect();
-        let verdict = if !checks(evidence).iter().any(|(_, check)| took(check)) {
+        let verdict = if !checks(evidence)
+            .iter()
+            .any(|(_, check)| is_a_servers(check))
+        {
             Verdict::Nothing
         } else if ports.iter().all(|port| port.answers || !port.needed) {
             Verdict::Reachable
@@ -278,6 +281,11 @@ fn took(check: &Check) -> bool {
     matches!(check, Ok(_) | Err(Trouble::Mute))
 }
 
+/// Whether the port is one of a session server's, be it another one.
+fn is_a_servers(check: &Check) -> bool {
+    took(check) || matches!(check, Err(Trouble::OtherPort))
+}
+
 /// Tells servers apart by what they take: only this one takes a PUSH and a heartbeat on p+2, or
 /// both transports on p.
 fn recognise(evidence: &Evidence) -> Server {
@@ -348,7 +356,11 @@ fn port(evidence: &Evidence, needed: &[Place], offset: u16) -> Port {
         connect_ms: connect.map(millis),
         round_trip_ms: round_trip.map(millis),
         trouble: wrong.map(words::name),
-        hint: wrong.map(|trouble| words::hint(trouble, number, near)),
+        hint: wrong.map(|trouble| match trouble {
+            // Whoever hangs up on one transport and takes the other can be reached.
+            Trouble::HungUp if good().next().is_some() => words::HALF.to_owned(),
+            trouble => words::hint(trouble, number, near),
+        }),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use zeromq::util::PeerIdentity;
 use zeromq::{
     DealerSocket, Endpoint, PushSocket, Socket, SocketOptions, SocketRecv, SocketSend, ZmqMessage,
@@ -28,9 +28,15 @@ pub(super) fn warm_up() {
 const COMMAND: &[u8] = b"SERVER_COMMAND";
 const SUBSCRIBER: &[u8] = b"SERVER_PUSH";
 
+/// How soon a heartbeat port of this server says something by itself, and some time more: it beats four
+/// times a second for whoever it does not know.
+const UNASKED: Duration = Duration::from_millis(750);
+
 /// The command port. The server info is asked for as soon as something comes through `may_ask`,
 /// and never if it is closed before: servers of the clients up to 0.1.3 break on questions they do
 /// not know, and with them the session they have.
+///
+/// Command ports say nothing by themselves. Where heartbeats come, the first port is a wrong one.
 pub(super) async fn command(
     to: SocketAddr,
     deadline: Instant,
@@ -40,8 +46,21 @@ pub(super) async fn command(
         Ok(talk) => talk,
         Err(trouble) => return (Err(trouble), None),
     };
-    let may_ask = timeout_at(deadline, may_ask.recv());
-    let asked = matches!(may_ask.await, Ok(Some(())));
+    let until = deadline.min(Instant::now() + UNASKED);
+    let may_ask = async {
+        let told = may_ask.recv().await.is_some();
+        if !told {
+            sleep_until(until).await;
+        }
+        told
+    };
+    let asked = tokio::select! {
+        told = timeout_at(deadline, may_ask) => told.unwrap_or(false),
+        Some(()) = talk.hear_beat() => {
+            talk.close(None).await;
+            return (Err(Trouble::OtherPort), None);
+        }
+    };
     let answer = if asked {
         timeout_at(deadline, talk.ask_info()).await.ok().flatten()
     } else {
@@ -158,8 +177,14 @@ impl Talk<DealerSocket> {
         let begun = Instant::now();
         let hello = Message::new(vec![Bytes::from_static(b"INIT")]);
         self.send(hello).await?;
-        while self.receive().await?.frames() != [&b"PING"[..]] {}
+        self.hear_beat().await?;
         Some(begun.elapsed())
+    }
+
+    /// Waits for a heartbeat.
+    async fn hear_beat(&mut self) -> Option<()> {
+        while self.receive().await?.frames() != [&b"PING"[..]] {}
+        Some(())
     }
 
     async fn send(&mut self, message: Message) -> Option<()> {

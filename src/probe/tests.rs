@@ -135,6 +135,10 @@ fn this_server_without_the_newest_clients_transport() {
     let report = Report::new(&without);
     assert_eq!(report.server, Server::All);
     assert_eq!(report.verdict, Verdict::Partly);
+    // No tunnel is to blame, since the other transport gets through.
+    let text = report.to_string();
+    assert!(text.contains("not made for them"), "{text}");
+    assert!(!text.contains("a tunnel or proxy"), "{text}");
     let report = Report::new(&Evidence {
         wanted: Clients::of(&[Era::FourPorts, Era::ThreePorts]),
         ..without

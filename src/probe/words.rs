@@ -144,6 +144,10 @@ pub(super) fn name(trouble: &Trouble) -> &'static str {
     }
 }
 
+/// What it means if one of the transports is hung up on where the other is taken.
+pub(super) const HALF: &str = "hangs up on the newest clients: a server that is not made for them, or \
+     another one of its ports; is the first port right?";
+
 /// A trouble at a port, and what to do about it. `near`: on the computer that asks, so that no
 /// router can be to blame.
 pub(super) fn hint(trouble: &Trouble, port: u16, near: bool) -> String {
