@@ -96,6 +96,28 @@ fn check_config_lists_all_mistakes_and_ends_with_2() {
     }
 }
 
+/// Such a list cannot be opened, whoever has the ports.
+#[test]
+fn an_address_that_is_part_of_another_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (all, part) in [("0.0.0.0", "127.0.0.1"), ("::", "::1")] {
+        let expected = format!("({part} is part of {all}, leave it out)");
+        for command in ["check-config", "serve"] {
+            for (first, second) in [(all, part), (part, all)] {
+                let args = [command, "--bind", first, "--bind", second];
+                let (status, out, err) = run(dir.path(), &args, &[]);
+                assert_eq!((status, out.as_str()), (2, ""), "{err}");
+                assert!(err.contains(&expected), "{expected} is not in\n{err}");
+            }
+        }
+    }
+    // `::` is opened for IPv6 alone.
+    for bind in ["0.0.0.0,::", "::,127.0.0.1", "0.0.0.0,::1"] {
+        let (status, _, err) = run(dir.path(), &["check-config", "--bind", bind], &[]);
+        assert_eq!((status, err.as_str()), (0, ""), "{bind}");
+    }
+}
+
 #[test]
 fn print_config_shows_values_origins_and_no_password() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,12 @@
 //! checked as they were written, before the types of the [tree](super::tree) see them, so that an
 //! error can say what would be right.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use figment::value::Value;
 use serde::de::DeserializeOwned;
@@ -365,6 +370,16 @@ fn check_addresses(value: &Value) -> Result<(), Problem> {
             .map_err(|_| Some(format!("{text:?} is no IP address")))?;
         if !seen.insert(address.to_canonical()) {
             return Err(Some(format!("{address} is there twice")));
+        }
+    }
+    for address in &seen {
+        // Each is opened for its own kind alone, so that `::` has no address of IPv4 in it.
+        let all = match address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        if *address != all && seen.contains(&all) {
+            return Err(Some(format!("{address} is part of {all}, leave it out")));
         }
     }
     if seen.is_empty() {

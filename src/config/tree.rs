@@ -24,7 +24,8 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Addresses to listen on, without duplicates, at least one.
+    /// Addresses to listen on, without duplicates, at least one. Beside `0.0.0.0` there is no other of
+    /// IPv4, beside `::` no other of IPv6.
     /// See [`may_be_missing`](Self::may_be_missing) for the default's IPv6.
     pub bind: Vec<IpAddr>,
     /// The first port, *p*. Older clients use p to p+3, so at most 65532.

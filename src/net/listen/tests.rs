@@ -159,3 +159,21 @@ async fn both_families_share_a_port() {
     });
     assert!(shared);
 }
+
+/// As the configuration has it, which refuses what is inside and takes what is beside.
+#[tokio::test]
+async fn all_of_ipv6_holds_its_own_addresses_and_none_of_ipv4() {
+    let all = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    // Somebody else may have the port in the other family, so several are tried.
+    let beside = (0..20).any(|_| {
+        let Ok(first) = bind(&[(all, 0)], UNSENT) else {
+            println!("not tested: this machine has no IPv6");
+            return true;
+        };
+        let port = first[0].local_addr().unwrap().port();
+        let inside = bind(&[(IpAddr::V6(Ipv6Addr::LOCALHOST), port)], UNSENT);
+        assert!(inside.is_err(), "{inside:?}");
+        bind(&[(LOOPBACK, port)], UNSENT).is_ok()
+    });
+    assert!(beside);
+}
