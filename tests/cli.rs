@@ -193,6 +193,48 @@ fn help_names_the_variable_of_every_flag() {
     }
 }
 
+/// Where data goes by default is told in three places, and done in a fourth.
+#[test]
+fn help_and_settings_tell_where_data_goes_as_it_does() {
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = one_line(&run(Path::new("/"), &["--help"], &[]).1);
+    let help = help.split("--data-dir <DIR>").nth(1).unwrap();
+    let help = help.split(" --").next().unwrap();
+    let settings = include_str!("../config/server.toml").replace('#', "");
+    let settings = one_line(&settings);
+    let settings = settings.split("If this key is not set:").nth(1).unwrap();
+    let places = [
+        "$STATE_DIRECTORY",
+        "$XDG_DATA_HOME/multi-user-server",
+        "~/.local/share/multi-user-server",
+        "multi-user-data",
+    ];
+    for text in [help, settings] {
+        let found = places.map(|place| text.find(place));
+        assert!(found.iter().all(Option::is_some), "{found:?} in {text}");
+        assert!(found.is_sorted(), "{found:?} in {text}");
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().canonicalize().unwrap();
+    let all = [
+        ("STATE_DIRECTORY", "/state"),
+        ("XDG_DATA_HOME", "/xdg"),
+        ("HOME", "/home/ann"),
+    ];
+    let expected = [
+        "/state".to_owned(),
+        "/xdg/multi-user-server".to_owned(),
+        "/home/ann/.local/share/multi-user-server".to_owned(),
+        format!("{}/multi-user-data", here.display()),
+    ];
+    for (set, place) in expected.iter().enumerate() {
+        let out = run(&here, &["print-config"], &all[set..]).1;
+        let line = format!("data_dir = \"{place}\" # default");
+        assert!(out.contains(&line), "{line} is not in\n{out}");
+    }
+}
+
 #[test]
 fn version_and_unknown_flags() {
     let (status, out, _) = run(Path::new("/"), &["--version"], &[]);

@@ -370,3 +370,22 @@ async fn the_help_tells_the_exit_status() {
         assert!(help.out.contains(part), "{part} is not in\n{}", help.out);
     }
 }
+
+/// The README has no other list of them than the help.
+#[tokio::test]
+async fn the_readme_tells_the_same_exit_status() {
+    let help = probe(&["--help"]).await.out;
+    let readme = include_str!("../README.md");
+    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    let readme = readme.split("exit status is 0").nth(1).unwrap();
+    for part in ["command line", "configuration", "the name is unknown"] {
+        let two = help.lines().find(|line| line.starts_with("  2  ")).unwrap();
+        assert!(two.contains(part), "{two}");
+        let told = readme.find(part).unwrap_or(usize::MAX);
+        assert!(readme.find(", 2 for") < Some(told), "{part}");
+        assert!(Some(told) < readme.find(", 3 if"), "{part}");
+    }
+    // And so it is.
+    let wrong = probe_with(&[("net.grace", "soon")], &["localhost:5555"]).await;
+    assert_eq!(wrong.status, 2, "{wrong:?}");
+}

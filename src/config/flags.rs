@@ -71,7 +71,8 @@ pub struct Flags {
     pub server_password_file: Option<String>,
 
     /// Directory for sessions and backups [env: MULTI_USER_DATA_DIR] [default: $STATE_DIRECTORY,
-    /// or else $XDG_DATA_HOME/multi-user-server, or else ~/.local/share/multi-user-server]
+    /// or else $XDG_DATA_HOME/multi-user-server, or else ~/.local/share/multi-user-server, or else
+    /// ./multi-user-data]
     #[arg(long, value_name = "DIR", global = true)]
     pub data_dir: Option<String>,
 
