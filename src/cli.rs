@@ -151,11 +151,13 @@ pub struct ProbeArgs {
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
-    let wait = parse_millis_or_duration(text).map_err(|error| error.to_string())?;
-    if wait.is_zero() || wait > LONGEST_WAIT {
-        return Err("expected a duration from 1ms to 10min".to_owned());
+    match parse_millis_or_duration(text) {
+        Ok(wait) if !wait.is_zero() && wait <= LONGEST_WAIT => Ok(wait),
+        _ => Err(
+            "expected a duration such as \"3s\" or a number of milliseconds, from 1ms to 10m"
+                .to_owned(),
+        ),
     }
-    Ok(wait)
 }
 
 const LONGEST_WAIT: Duration = Duration::from_secs(600);

@@ -532,6 +532,22 @@ async fn an_abandoned_session_is_reset_if_that_is_wanted() {
     bob.upload(&[made(7, "another")]).await;
 }
 
+#[test]
+fn what_a_notice_looks_like_is_said() {
+    let data = tempfile::tempdir().unwrap();
+    let expected = "expected a duration such as \"60s\" or \"5m\", at most 24h";
+    for (notice, why) in [
+        ("abc", ""),
+        ("25h", ""),
+        ("", ""),
+        ("10", "a unit is missing (ms, s, m, h): "),
+    ] {
+        let said = run(data.path(), &["ctl", "stop", "--notice", notice]).unwrap_err();
+        let expected = format!("'--notice <DURATION>': {why}{expected}");
+        assert!(said.contains(&expected), "{notice}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_operator_ends_the_server_with_notice() {
     let mut program = Program::start(&[]);

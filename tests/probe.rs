@@ -340,8 +340,14 @@ async fn mistakes_in_the_command_line() {
     for (args, part) in [
         (&["[::1"][..], "expected a name or an IP address"),
         (&["localhost:65533"], "expected a number from 1 to 65532"),
-        (&["localhost:5555", "--wait", "0"], "expected a duration"),
-        (&["localhost:5555", "--wait", "soon"], "--wait"),
+        (
+            &["localhost:5555", "--wait", "0"],
+            "'--wait <DURATION>': expected a duration",
+        ),
+        (
+            &["localhost:5555", "--wait", "soon"],
+            "'--wait <DURATION>': expected a duration such as \"3s\" or a number of milliseconds",
+        ),
         (&["localhost:5555", "-q", "--json"], "cannot be used with"),
         (&["localhost"], "0 cannot be a first port"),
         (

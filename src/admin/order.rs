@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
-use crate::config::parse_duration;
+use crate::config::{UnitError, parse_duration};
 
 /// An order to a running server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
@@ -116,11 +116,13 @@ impl Order {
 const LONGEST_NOTICE: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) fn notice(text: &str) -> Result<Duration, String> {
-    let notice = parse_duration(text).map_err(|error| error.to_string())?;
-    if notice > LONGEST_NOTICE {
-        return Err("expected at most 24h".to_owned());
+    let expected = "expected a duration such as \"60s\" or \"5m\", at most 24h";
+    match parse_duration(text) {
+        Ok(notice) if notice <= LONGEST_NOTICE => Ok(notice),
+        Err(error @ UnitError::MissingUnit) => Err(format!("{error}: {expected}")),
+        // The parser's words say where it stopped, not what would be right.
+        _ => Err(expected.to_owned()),
     }
-    Ok(notice)
 }
 
 /// Words as one text.
