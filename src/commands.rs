@@ -161,6 +161,7 @@ pub(crate) fn ctl(args: &CtlArgs, config: &Config) -> anyhow::Result<()> {
     use multi_user_server::admin::{Order, client};
 
     let session = args.session.as_deref().unwrap_or(&config.session.name);
+    sessions::check_name(session)?;
     let answered = match &args.order {
         Order::Restore {
             backup: Some(which),

@@ -532,6 +532,26 @@ async fn an_abandoned_session_is_reset_if_that_is_wanted() {
     bob.upload(&[made(7, "another")]).await;
 }
 
+/// For both alike, since both find files by it.
+#[test]
+fn what_a_session_may_be_called_is_said() {
+    let data = tempfile::tempdir().unwrap();
+    for name in ["", "../x", ".x", "\u{1b}[2J"] {
+        let commands = [
+            ["ctl", "--session", name, "users"],
+            ["session", "--name", name, "show"],
+        ];
+        let [ctl, session] = commands.map(|args| run(data.path(), &args).unwrap_err());
+        let expected = format!(
+            "error: {:?} cannot be a session's name: expected 1 to 64 letters (a-z), digits, '-', '_' or \
+             '.', the first a letter or digit\n",
+            name
+        );
+        assert_eq!(ctl, expected);
+        assert_eq!(session, expected);
+    }
+}
+
 #[test]
 fn what_a_notice_looks_like_is_said() {
     let data = tempfile::tempdir().unwrap();

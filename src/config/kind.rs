@@ -271,9 +271,7 @@ impl fmt::Display for Kind {
                 "error, warn, info, debug or trace, or directives such as \
                  \"info,multi_user_server::net=debug\"",
             ),
-            Self::Name => f.write_str(
-                "1 to 64 letters (a-z), digits, '-', '_' or '.', the first a letter or digit",
-            ),
+            Self::Name => f.write_str(SESSION_NAME),
             Self::Path => f.write_str("a path in quotes"),
             Self::OptionalPath => f.write_str("a path in quotes, or \"\" for none"),
             Self::Secret => {
@@ -388,6 +386,10 @@ fn check_addresses(value: &Value) -> Result<(), Problem> {
         Ok(())
     }
 }
+
+/// What a session may be called.
+pub(crate) const SESSION_NAME: &str =
+    "1 to 64 letters (a-z), digits, '-', '_' or '.', the first a letter or digit";
 
 /// Whether a session may be called so.
 pub(crate) fn is_session_name(text: &str) -> bool {

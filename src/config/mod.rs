@@ -28,7 +28,7 @@ pub use clients::{Clients, Era};
 pub use error::{ConfigError, ConfigErrors, Origin, Setting};
 pub use flags::Flags;
 pub use globals::GlobalName;
-pub(crate) use kind::is_session_name;
+pub(crate) use kind::{SESSION_NAME, is_session_name};
 pub use kind::{check_admin_password, without_mark};
 pub(crate) use layers::CONTAINER_VARIABLE;
 pub use load::{Loaded, Origins, load, load_with};

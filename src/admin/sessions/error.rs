@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::backup::BackupError;
+use crate::config::SESSION_NAME;
 use crate::store::StoreError;
+use crate::text::shown;
 
 /// Why it is not done.
 #[derive(Debug, Error)]
@@ -14,6 +16,9 @@ pub enum SessionError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No session may be called so.
+    #[error("\"{}\" cannot be a session's name: expected {SESSION_NAME}", shown(.0))]
+    Name(String),
     /// The file or backup cannot be used.
     #[error("{0}")]
     File(String),

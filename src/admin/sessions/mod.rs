@@ -28,7 +28,6 @@ use crate::backup::{self, Reason};
 use crate::config::{Config, available_memory, is_session_name};
 use crate::session::{Snapshot, settings};
 use crate::store::{self, Options, Store, StoreError};
-use crate::text::shown;
 use crate::wire::pickle::Budget;
 
 /// What was done, or is there.
@@ -62,10 +61,7 @@ impl From<super::client::Answered> for Done {
 /// # Errors
 /// Why it is not possible; nothing has changed then.
 pub fn run(command: &SessionCommand, name: &str, config: &Config) -> Result<Done, SessionError> {
-    if !is_session_name(name) {
-        let rule = "a session's name has 1 to 64 letters, digits, -, _ and .";
-        return Err(SessionError::File(format!("{}: {rule}", shown(name))));
-    }
+    check_name(name)?;
     let here = Here::new(name, config);
     match command {
         SessionCommand::List => list(config),
@@ -78,6 +74,17 @@ pub fn run(command: &SessionCommand, name: &str, config: &Config) -> Result<Done
         }
         SessionCommand::Recover => here.recover(),
         SessionCommand::Reset => here.reset(),
+    }
+}
+
+/// Whether a session may be called so: its files are.
+///
+/// # Errors
+/// What it may be called.
+pub fn check_name(name: &str) -> Result<(), SessionError> {
+    match is_session_name(name) {
+        true => Ok(()),
+        false => Err(SessionError::Name(name.to_owned())),
     }
 }
 
