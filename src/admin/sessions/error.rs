@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::admin::answer::count;
 use crate::backup::BackupError;
 use crate::config::SESSION_NAME;
 use crate::store::StoreError;
@@ -27,8 +28,9 @@ pub enum SessionError {
     Backup(#[from] BackupError),
     /// There is something that would be lost.
     #[error(
-        "session {name} has {nodes} nodes: say --replace to put another one in its place (it is \
-         saved as a backup before), or choose another --name"
+        "session {name} has {}: say --replace to put another one in its place (it is saved as a \
+         backup before), or choose another --name",
+        count(*nodes, "node")
     )]
     Occupied {
         /// The session's name.

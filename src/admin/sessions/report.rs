@@ -108,7 +108,8 @@ impl Display for Shown {
 
 impl Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} nodes from {}", self.nodes, self.imported.display())?;
+        let nodes = count(self.nodes, "node");
+        writeln!(f, "{nodes} from {}", self.imported.display())?;
         show_before(f, self.backup.as_ref())?;
         match &self.damaged {
             Some(path) => writeln!(f, "The damaged session is in {}", path.display()),
@@ -131,8 +132,8 @@ impl Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} nodes recovered, {} lost",
-            self.recovered,
+            "{} recovered, {} lost",
+            count(self.recovered, "node"),
             self.lost.len()
         )?;
         for lost in &self.lost {
@@ -150,5 +151,47 @@ impl Display for Recovered {
             writeln!(f, "{what}")?;
         }
         writeln!(f, "The damaged session is in {}", self.damaged.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::sessions::SessionError;
+
+    #[test]
+    fn one_node_is_one() {
+        let text = |nodes| {
+            let imported = Imported {
+                imported: "one.db".into(),
+                nodes,
+                backup: None,
+                damaged: None,
+            };
+            imported.to_string()
+        };
+        assert_eq!(text(1), "1 node from one.db\n");
+        assert_eq!(text(2), "2 nodes from one.db\n");
+        let recovered = Recovered {
+            recovered: 1,
+            lost: Vec::new(),
+            refused: Vec::new(),
+            searched: false,
+            damaged: "aside".into(),
+        };
+        let recovered = recovered.to_string();
+        assert!(
+            recovered.starts_with("1 node recovered, 0 lost\n"),
+            "{recovered}"
+        );
+        let occupied = SessionError::Occupied {
+            name: "default".to_owned(),
+            nodes: 1,
+        };
+        let occupied = occupied.to_string();
+        assert!(
+            occupied.starts_with("session default has 1 node: "),
+            "{occupied}"
+        );
     }
 }
