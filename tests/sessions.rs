@@ -203,6 +203,39 @@ fn what_is_not_there_is_said() {
     assert!(!data.join("x.db").exists());
 }
 
+/// Not the name under which it would have been written first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_says_which_directory_is_missing() {
+    let program = Program::start(&[]);
+    let alice = host(&program, "0.9.11").await;
+    let data = program.data.path().to_owned();
+    let (beside, within) = (tempfile::tempdir().unwrap(), data.join("none"));
+    let missing = [beside.path().join("none"), within];
+    let refused = |arguments: &[&str]| session(&data, arguments).unwrap_err();
+    let check = |how: &str| {
+        for dir in &missing {
+            let (dir, path) = (dir.display(), dir.join("o.db"));
+            let said = refused(&["export", path.to_str().unwrap()]);
+            let expected = format!("there is no directory {dir}\n");
+            assert!(said.ends_with(&expected), "{how}: {said}");
+            assert!(!said.contains(".new"), "{how}: {said}");
+        }
+    };
+    check("with a server");
+    drop(alice);
+    let _program = stopped(program);
+    check("without");
+
+    // Nor where the directory is there, but is none.
+    std::fs::write(beside.path().join("file"), "").unwrap();
+    let path = beside.path().join("file/o.db");
+    let said = refused(&["export", path.to_str().unwrap()]);
+    assert!(
+        said.contains("file/o.db") && !said.contains(".new"),
+        "{said}"
+    );
+}
+
 /// What is damaged is said when the server starts, with what to do; that brings back the rest, and
 /// the damaged one stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -152,9 +152,7 @@ pub fn export(data_dir: &Path, session: &str, file: &Path) -> Result<Answered, C
         path: file.to_owned(),
         source,
     };
-    if file.exists() {
-        return Err(failed(backup::exists_already()));
-    }
+    backup::check_new(file).map_err(failed)?;
     let ask = |through: Option<String>| {
         let path = file.to_owned();
         order(data_dir, session, &Order::Export { path, through })

@@ -31,7 +31,7 @@ pub use self::retention::Keep;
 pub use self::swap::{SwapError, Swapped, swap};
 pub use self::task::{Backups, Status, start};
 #[cfg(unix)]
-pub(crate) use self::write::exists_already;
+pub(crate) use self::write::check_new;
 pub use self::write::{Contents, Given, Place, contents, write_file};
 use crate::config::Config;
 use crate::session::snapshot::Occasion;

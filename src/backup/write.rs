@@ -100,10 +100,27 @@ impl Place<'_> {
     }
 }
 
-/// Why a session is not written to a file that is there.
-pub(crate) fn exists_already() -> io::Error {
-    let kind = io::ErrorKind::AlreadyExists;
-    io::Error::new(kind, "the file exists already, choose another name")
+/// Whether a session can be written to this file: it must not exist, its directory must.
+///
+/// # Errors
+/// In words that say which of them it is.
+pub(crate) fn check_new(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        let kind = io::ErrorKind::AlreadyExists;
+        return Err(io::Error::new(
+            kind,
+            "the file exists already, choose another name",
+        ));
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    match dir {
+        // What cannot be looked at may be there.
+        Some(dir) if matches!(dir.try_exists(), Ok(false)) => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("there is no directory {}", dir.display()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a session to a file that does not exist yet.
@@ -116,9 +133,7 @@ pub fn write_file(
     content: Budget,
     contents: Contents<'_, impl Iterator<Item = Given>>,
 ) -> Result<Made, BackupError> {
-    if path.exists() {
-        return Err(BackupError::io("write", path, exists_already()));
-    }
+    check_new(path).map_err(|error| BackupError::io("write", path, error))?;
     let file = File {
         disk: &SystemDisk,
         path,
@@ -166,7 +181,8 @@ impl File<'_> {
     ) -> Result<Made, BackupError> {
         let Contents { meta, state, nodes } = contents;
         let disk = self.disk;
-        let io = |what, error| BackupError::io(what, unfinished, error);
+        // The other name is nothing to whoever asked for the file.
+        let io = |what, error| BackupError::io(what, self.path, error);
         let file = disk
             .open(unfinished, How::Anew)
             .map_err(|error| io("make", error))?;
