@@ -202,8 +202,27 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What would be right in a variable or a flag, where lists have commas instead of brackets.
+    pub(super) fn expected_in_text(&self) -> String {
+        match self {
+            Self::Addresses => "different IP addresses with commas between them, such as \
+                                127.0.0.1,::1"
+                .to_owned(),
+            Self::Words(words) => format!(
+                "different ones of these, with commas between them: {}",
+                words.join(", ")
+            ),
+            Self::Globals => "different Python names with commas between them, such as \
+                              numpy.core.multiarray.scalar"
+                .to_owned(),
+            kind => kind.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Kind {
-    /// What would be right.
+    /// What would be right in a file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let human = humantime::format_duration;
         match self {

@@ -231,6 +231,10 @@ impl Layer {
             }
             Err(problem) => {
                 self.wrong.push(key.name);
+                let expected = match origin {
+                    Origin::Environment { .. } | Origin::Flag { .. } => key.kind.expected_in_text(),
+                    _ => key.kind.to_string(),
+                };
                 self.errors.push(ConfigError::BadValue {
                     at: origin,
                     found: match key.kind {
@@ -238,7 +242,7 @@ impl Layer {
                         _ => show::shortened(&value),
                     },
                     problem,
-                    expected: key.kind.to_string(),
+                    expected,
                 });
             }
         }

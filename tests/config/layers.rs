@@ -96,6 +96,42 @@ fn mistakes_of_all_layers_are_reported_at_once() {
     }
 }
 
+/// A list is written with commas in variables and flags, and that is what they are told.
+#[test]
+fn lists_in_variables_and_flags_have_commas() {
+    let addresses =
+        "expected different IP addresses with commas between them, such as 127.0.0.1,::1";
+    let clients = "expected different ones of these, with commas between them: four-ports, \
+                   three-ports, one-port";
+    let globals = "expected different Python names with commas between them, such as \
+                   numpy.core.multiarray.scalar";
+    let env = [
+        ("MULTI_USER_BIND", "[\"127.0.0.1\"]"),
+        ("MULTI_USER_SESSION__CLIENTS", "[\"one-port\"]"),
+        (
+            "MULTI_USER_SESSION__EXTRA_GLOBALS",
+            "[\"numpy.core.multiarray.scalar\"]",
+        ),
+    ];
+    let nowhere = Path::new("/nowhere");
+    let all = errors(load(nowhere, &["--bind", "[\"127.0.0.1\"]"], &env));
+    let ends = [addresses, clients, globals, addresses];
+    assert_eq!(all.len(), ends.len(), "{all:#?}");
+    for (error, end) in all.iter().zip(ends) {
+        assert!(error.ends_with(end), "{error}\ndoesn't end with\n{end}");
+    }
+    // What they say is taken.
+    let env = [
+        ("MULTI_USER_BIND", "127.0.0.1,::1"),
+        ("MULTI_USER_SESSION__CLIENTS", "four-ports, one-port"),
+        (
+            "MULTI_USER_SESSION__EXTRA_GLOBALS",
+            "numpy.core.multiarray.scalar",
+        ),
+    ];
+    assert_eq!(load(nowhere, &[], &env).unwrap().config.bind.len(), 2);
+}
+
 #[test]
 fn variables_that_are_not_meant_for_us() {
     let nowhere = Path::new("/nowhere");
