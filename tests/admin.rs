@@ -295,13 +295,23 @@ async fn damage_of_what_is_kept_is_said_until_it_is_mended() {
     while !damaged(&program) {
         assert!(Instant::now() < deadline);
         alice.push(&large(2, "3"));
-        ctl(&program, &["save"]).unwrap();
+        if let Err(error) = ctl(&program, &["save"]) {
+            assert!(error.contains("is damaged"), "{error}");
+        }
     }
+    let error = ctl(&program, &["save"]).unwrap_err();
+    assert!(error.contains("is damaged"), "{error}");
     let stats = ctl(&program, &["stats"]).unwrap();
     assert!(stats.contains("what is kept is DAMAGED"), "{stats}");
     assert!(stats.contains("disk: ok"), "{stats}");
 
     std::fs::remove_file(&in_its_way).unwrap();
+    let since = Instant::now();
+    // Who waits for it need not wait for long.
+    while ctl(&program, &["save"]).is_err() {
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     while damaged(&program) {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;
