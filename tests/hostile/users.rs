@@ -230,7 +230,9 @@ async fn harm_among_many_values_goes_nowhere() {
     };
     let (fit, unfit) = (dict(b"N"), dict(b"cos\nsystem\nX\x05\0\0\0owned\x85R"));
     let is_fit = |n: &u32| !n.is_multiple_of(7);
-    let pushed = 1..400;
+    // The last one is fit: when it is there, those before it have been looked into.
+    let pushed = 1..401;
+    assert!(is_fit(&400));
     for n in pushed.clone() {
         let payload = if is_fit(&n) { &fit } else { &unfit };
         let update = Update::Node(node(uuid(n), "mallory", payload.clone()));

@@ -43,7 +43,8 @@ def _thin_line(stage, size):
     stage.wait_equal(artists, seconds * 1.5 + 10, count=5)
     for artist in artists:
         stage.check(artist.state == ACTIVE and artist.exit_reason is None, f"{artist.label}: {artist.exit_reason}")
-        stage.check(set(artist.users()) == {"alice", "bob", "carol"}, f"{artist.label} sees {set(artist.users())}")
+        sees_all = lambda a=artist: set(a.users()) == {"alice", "bob", "carol"}
+        stage.wait(sees_all, 10, f"{artist.label} sees everybody", artist.users)
     stage.final(artists, count=5)
 
 
@@ -208,6 +209,7 @@ def command_link_breaks(stage):
     stage.wait_equal(artists, 20, count=5)
     for artist in artists:
         stage.check(artist.state == ACTIVE and artist.exit_reason is None, f"{artist.label}: {artist.exit_reason}")
-        stage.check(set(artist.users()) == {"alice", "bob", "carol"}, f"{artist.label} sees {set(artist.users())}")
+        sees_all = lambda a=artist: set(a.users()) == {"alice", "bob", "carol"}
+        stage.wait(sees_all, 10, f"{artist.label} sees everybody", artist.users)
     later = stage.final(artists, count=5)
     stage.check(uuids["n5"] not in later.dump(), "a deleted node came back")
