@@ -91,19 +91,24 @@ fn whatever_fails_meanwhile_is_tried_again() {
     assert!(again > 10 && kept > 10, "{again} {kept}");
 }
 
+/// A node is edited and all there is handed over: it is safe, in the damaged store.
+fn stays_damaged(disk: &MemoryDisk, store: &mut Store, state: &mut State, n: u64) {
+    let mut edited = state[&id(3)].clone();
+    edited.version = 500 + n;
+    edited.base = vec![n as u8; 100].into();
+    state.insert(id(3), edited);
+    let report = handed_over(store, state);
+    assert!(matches!(report, Written::Safe), "{report:?}");
+    assert!(store.spoilt && set_aside(disk).is_empty());
+}
+
 /// Where there is no space for all of it once more, what changes is still written.
 #[test]
 fn without_space_it_goes_on_in_the_damaged_one() {
     let (disk, mut store, mut state) = spoilt(1);
     disk.leave(6000);
     for n in 0..3 {
-        let mut edited = state[&id(3)].clone();
-        edited.version = 500 + n;
-        edited.base = vec![n as u8; 100].into();
-        state.insert(id(3), edited);
-        let report = handed_over(&mut store, &state);
-        assert!(matches!(report, Written::Safe), "{report:?}");
-        assert!(store.spoilt && set_aside(&disk).is_empty());
+        stays_damaged(&disk, &mut store, &mut state, n);
     }
     disk.leave(1 << 20);
     let report = handed_over(&mut store, &state);
@@ -143,13 +148,7 @@ fn where_it_cannot_be_set_aside_it_goes_on_in_the_damaged_one() {
     let (disk, mut store, mut state) = spoilt(1);
     disk.can_be_renamed(false);
     for n in 0..3 {
-        let mut edited = state[&id(3)].clone();
-        edited.version = 500 + n;
-        edited.base = vec![n as u8; 100].into();
-        state.insert(id(3), edited);
-        let report = handed_over(&mut store, &state);
-        assert!(matches!(report, Written::Safe), "{report:?}");
-        assert!(store.spoilt && set_aside(&disk).is_empty());
+        stays_damaged(&disk, &mut store, &mut state, n);
         let left = files(&disk, renewed()).into_keys();
         assert_eq!(left.collect::<Vec<_>>(), [Path::new("lock")]);
     }
