@@ -102,9 +102,15 @@ impl Store {
     pub(super) fn can_be_read_after_all(&mut self) -> bool {
         let read = self.scan(Scan::default()).and_then(|(reading, scan)| {
             let nodes = scan.finish(&self.dir, |_, _, _| {})?;
-            self.go_on(reading, nodes)
+            Ok((reading, nodes))
         });
-        read.is_ok()
+        let Ok((reading, nodes)) = read else {
+            return false;
+        };
+        (self.log, self.spoilt) = (None, false);
+        // If that fails, the next commit does it.
+        let _ = self.go_on(reading, nodes);
+        true
     }
 
     fn has_moved(&mut self, dir: &Path) {

@@ -142,6 +142,53 @@ fn what_could_not_be_read_for_a_moment_is_not_set_aside() {
     assert!(!store.spoilt && store.disk_bytes() < 100_000);
 }
 
+/// The store is taken up again then. That may fail as well.
+#[test]
+fn what_can_be_read_after_all_survives_what_fails_then() {
+    let unread = |seed| {
+        let disk = MemoryDisk::new(seed);
+        let mut store = open(&disk).unwrap();
+        let state = (1..9).map(|n| (id(n), node(n, &[n as u8; 2000])));
+        let mut state: State = state.collect();
+        store.commit(&batch(1, in_order(&state))).unwrap();
+        disk.can_be_read(false);
+        edit_until_spoilt(&mut store, &mut state, 100);
+        disk.can_be_read(true);
+        // Of an upload that is under way.
+        store.stage([(id(70), node(70, &[7; 2000]))]);
+        (disk, store, state)
+    };
+    let (disk, mut store, state) = unread(0);
+    let before = disk.done();
+    handed_over(&mut store, &state);
+    let operations = disk.done() - before;
+    let mut again = 0;
+    for (at, fault) in (0..operations).flat_map(|at| FAULTS.map(|fault| (at, fault))) {
+        let where_ = format!("operation {at}, {fault:?}");
+        let (disk, mut store, state) = unread(at as u64);
+        disk.fail_at(disk.done() + at, fault);
+        let mut attempts = 0;
+        while !matches!(handed_over(&mut store, &state), Written::Safe) {
+            disk.heal();
+            attempts += 1;
+            assert!(attempts < 4, "{where_}");
+        }
+        again += attempts;
+        disk.heal();
+        let more = batch(LAST + 1, vec![(id(50), Some(node(50, &[5; 2000])))]);
+        assert!(
+            matches!(done(&mut store, Task::Batch(more)), Written::Safe),
+            "{where_}"
+        );
+        assert!(!store.spoilt && set_aside(&disk).is_empty(), "{where_}");
+        std::mem::forget(store);
+        disk.cut_power();
+        let mut store = open(&disk).unwrap_or_else(|error| panic!("{where_}: {error}"));
+        assert_eq!(loaded(&mut store).0.len(), state.len() + 1, "{where_}");
+    }
+    assert!(again > 5, "{again}");
+}
+
 /// What is mounted where the session is cannot be set aside. It is kept there as it was before.
 #[test]
 fn where_it_cannot_be_set_aside_it_goes_on_in_the_damaged_one() {
