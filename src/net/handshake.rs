@@ -296,8 +296,8 @@ impl Decoder {
         })
     }
 
-    /// Gathers frames that are there up to the end of a message, where that can be done at once. `None` if
-    /// [`next`](Self::next) has to be asked what comes now.
+    /// Gathers frames that are there, and short, up to the end of a message. `None` if [`next`](Self::next) has to be
+    /// asked what comes now.
     ///
     /// # Errors
     ///
@@ -309,7 +309,7 @@ impl Decoder {
     ) -> Result<Option<Message>, LimitError> {
         match self {
             Self::Zmtp(decoder) => decoder.gather(assembler, limits),
-            Self::Framed(_) => Ok(None),
+            Self::Framed(decoder) => decoder.gather(assembler, limits),
         }
     }
 

@@ -15,7 +15,7 @@ use super::detect::Foreign;
 use super::gather::Gather;
 use super::identity::Identity;
 use super::intake::Intake;
-use super::limits::{LimitError, Limits, Tally};
+use super::limits::{Assembler, LimitError, Limits, Tally};
 use super::message::{Encoded, Message, Parts};
 
 /// What a peer sent.
@@ -187,6 +187,55 @@ impl Decoder {
         result
     }
 
+    /// Gathers chunks for as long as they are all there, and short, up to the end of a message: what would come of
+    /// [`next`](Self::next), chunk by chunk. `None` if that has to be asked what comes now.
+    ///
+    /// A chunk goes straight to where it stays, as a frame of ZMTP does.
+    ///
+    /// # Errors
+    ///
+    /// If the message is beyond the limits.
+    pub fn gather(
+        &mut self,
+        assembler: &mut Assembler,
+        limits: &Limits,
+    ) -> Result<Option<Message>, LimitError> {
+        while let Some((more, body)) = self.short_chunk(limits) {
+            let message = assembler.push(more, body, limits)?;
+            if message.is_some() {
+                return Ok(message);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next chunk, if nothing is in doubt about it.
+    #[inline(always)]
+    fn short_chunk(&mut self, limits: &Limits) -> Option<(bool, Bytes)> {
+        if self.failed.is_some() {
+            return None;
+        }
+        let bytes = self.intake.bytes();
+        let (left, header, len) = match self.state {
+            State::Count => {
+                let (count, rest) = bytes.split_first_chunk()?;
+                let count = u32::from_be_bytes(*count);
+                let within = usize::try_from(count).is_ok_and(|count| count <= limits.frames);
+                (
+                    Some(count).filter(|count| *count > 0 && within)?,
+                    8,
+                    rest.first_chunk()?,
+                )
+            }
+            State::Length { left } => (left, 4, bytes.first_chunk()?),
+            State::Handshake | State::Body { .. } => return None,
+        };
+        let len = u64::from(u32::from_be_bytes(*len));
+        let len = self.tally.check(len, limits).ok()?;
+        let body = self.intake.short_body(header, len)?;
+        Some((self.taken(left, len), body))
+    }
+
     fn step(&mut self, limits: &Limits) -> Result<Option<Item>, FramedError> {
         loop {
             match self.state {
@@ -215,18 +264,24 @@ impl Decoder {
                     let Some(body) = self.intake.body(len) else {
                         return Ok(None);
                     };
-                    let more = left > 1;
-                    self.tally.add(more, len);
-                    self.state = if more {
-                        let left = left.saturating_sub(1);
-                        State::Length { left }
-                    } else {
-                        State::Count
-                    };
+                    let more = self.taken(left, len);
                     return Ok(Some(Item::Frame { more, body }));
                 }
             }
         }
+    }
+
+    /// The first of so many chunks is there, of `len` bytes; whether others of the message follow.
+    fn taken(&mut self, left: u32, len: usize) -> bool {
+        let more = left > 1;
+        self.tally.add(more, len);
+        self.state = if more {
+            let left = left.saturating_sub(1);
+            State::Length { left }
+        } else {
+            State::Count
+        };
+        more
     }
 
     fn handshake(&mut self) -> Result<Option<Item>, FramedError> {

@@ -141,7 +141,91 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
     prop::collection::vec(message, 0..5)
 }
 
+/// What a peer sent, in reads of these sizes over and over, up to what is wrong: messages, all else, and that.
+/// Chunk by chunk, or as many as can be gathered at once.
+fn read(
+    bytes: &[u8],
+    reads: &[usize],
+    limits: &Limits,
+    gathers: bool,
+) -> (Vec<Message>, Vec<Item>, Option<String>) {
+    let (mut decoder, mut assembler) = (Decoder::new(), Assembler::new());
+    let (mut messages, mut others) = (Vec::new(), Vec::new());
+    let mut rest = bytes;
+    for size in reads.iter().cycle() {
+        let size = (*size).min(rest.len());
+        decoder.feed(&rest[..size]);
+        rest = &rest[size..];
+        loop {
+            if gathers {
+                match decoder.gather(&mut assembler, limits) {
+                    Ok(Some(message)) => {
+                        messages.push(message);
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(error) => return (messages, others, Some(error.to_string())),
+                }
+            }
+            match decoder.next(limits) {
+                Ok(Some(Item::Frame { more, body })) => match assembler.push(more, body, limits) {
+                    Ok(message) => messages.extend(message),
+                    Err(error) => return (messages, others, Some(error.to_string())),
+                },
+                Ok(Some(item)) => others.push(item),
+                Ok(None) => break,
+                Err(error) => return (messages, others, Some(error.to_string())),
+            }
+        }
+        assembler.settle();
+        if rest.is_empty() {
+            break;
+        }
+    }
+    (messages, others, None)
+}
+
+#[test]
+fn short_chunks_are_gathered_up_to_the_end_of_a_message() {
+    let message = Message::new(
+        [b"a".as_slice(), b"", b"ccc"]
+            .map(Bytes::from_static)
+            .to_vec(),
+    );
+    let (mut decoder, mut assembler) = (Decoder::of_a_server(), Assembler::new());
+    decoder.feed(
+        &encode_all(&[message.clone(), message.clone()])
+            .segments()
+            .concat(),
+    );
+    for _ in 0..2 {
+        let gathered = decoder.gather(&mut assembler, &LIMITS);
+        assert_eq!(gathered, Ok(Some(message.clone())));
+    }
+    assert_eq!(decoder.gather(&mut assembler, &LIMITS), Ok(None));
+}
+
 proptest! {
+    #[test]
+    fn what_is_gathered_is_what_comes_chunk_by_chunk(
+        messages in messages(),
+        reads in prop::collection::vec(prop_oneof![1..20_usize, 1..70_000_usize], 1..20),
+        damage in prop_oneof![2 => Just(None), 1 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(Some)],
+        limits in prop_oneof![
+            Just(LIMITS),
+            Just(TINY),
+            Just(Limits { frame: 100_000, message: 9_000, frames: 2 }),
+        ],
+    ) {
+        let mut bytes = HELLO.to_vec();
+        bytes.extend(encode_all(&messages).segments().concat());
+        if let Some((at, byte)) = damage {
+            *at.get_mut(&mut bytes) = byte;
+        }
+        let one_by_one = read(&bytes, &reads, &limits, false);
+        prop_assert_eq!(read(&bytes, &reads, &limits, true), one_by_one);
+    }
+
     #[test]
     fn any_split_gives_the_same_messages(
         messages in messages(),
