@@ -18,6 +18,7 @@ use super::{
     globals,
     log_filter::LogFilter,
     periods::{Interval, WhenEmpty},
+    secret::{MAX_PASSWORD, check_password},
     units::{ByteSize, Flush, MemoryLimit, UnitError, parse_duration, parse_millis_or_duration},
 };
 
@@ -61,13 +62,6 @@ pub(super) enum Kind {
 
 /// A bound for sizes that have none.
 pub(super) const NO_LIMIT: ByteSize = ByteSize::new(i64::MAX as u64);
-
-/// Clients without a password may send this word, and the original server's launchers write it
-/// for "no server password".
-pub(super) const NO_PASSWORD: &str = "None";
-
-/// Longest password, in bytes: far more than anybody types, and less than a stranger's message.
-pub(super) const MAX_PASSWORD: usize = 1024;
 
 const MAX_THREADS: u64 = 1024;
 /// The ports p+1 to p+3 have to exist.
@@ -300,41 +294,6 @@ impl fmt::Display for Kind {
                 )
             }
         }
-    }
-}
-
-/// A password without the byte order mark that editors and shells of Windows put before a text: nobody
-/// sees it, and no client sends it.
-#[must_use]
-pub fn without_mark(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
-}
-
-/// Whether a password can be typed by every client, and makes who knows it admin.
-///
-/// # Errors
-///
-/// What is wrong with it, in words.
-pub fn check_admin_password(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    if text == NO_PASSWORD {
-        return Err(format!(
-            "clients without a password may send {NO_PASSWORD:?}"
-        ));
-    }
-    check_password(text)
-}
-
-/// Whether a password can be typed by every client.
-pub(super) fn check_password(text: &str) -> Result<(), String> {
-    if text.len() > MAX_PASSWORD {
-        Err("it is too long".to_owned())
-    } else if text.contains(char::is_control) {
-        Err("it contains a line break or another control character".to_owned())
-    } else {
-        Ok(())
     }
 }
 

@@ -29,14 +29,13 @@ pub use error::{ConfigError, ConfigErrors, Origin, Setting};
 pub use flags::Flags;
 pub use globals::GlobalName;
 pub(crate) use kind::{SESSION_NAME, is_session_name};
-pub use kind::{check_admin_password, without_mark};
 pub(crate) use layers::CONTAINER_VARIABLE;
 pub use load::{Loaded, Origins, load, load_with};
 pub use log_filter::{LogFilter, LogFilterError};
 pub use memory::available_memory;
 pub use net::{NetConfig, SameAddress};
 pub use periods::{Interval, WhenEmpty};
-pub use secret::Secret;
+pub use secret::{Secret, check_admin_password, without_mark};
 pub use tree::{
     Auto, BackupConfig, Config, DurabilityConfig, LogConfig, LogFormat, NewerClients, RightsConfig,
     RuntimeConfig, SessionConfig, SessionLimits, Upload, WorkerThreads,

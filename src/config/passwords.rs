@@ -11,8 +11,8 @@ use figment::value::{Empty, Tag, Value};
 
 use super::{
     error::{ConfigError, Setting},
-    kind::{MAX_PASSWORD, NO_PASSWORD, check_password, without_mark},
     layers::{Given, Layer},
+    secret::{MAX_PASSWORD, NO_PASSWORD, check_password, without_mark},
 };
 
 /// What both forms of a password are called.

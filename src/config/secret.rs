@@ -1,4 +1,4 @@
-//! A password that can't be shown by accident. Held by the configuration and the command line,
+//! What may be a password, and one that can't be shown by accident. Held by the configuration and the command line,
 //! compared by the session when somebody logs in.
 
 use std::{convert::Infallible, fmt, str::FromStr};
@@ -8,6 +8,13 @@ use subtle::ConstantTimeEq;
 
 /// What is shown in place of a secret.
 pub(super) const MASK: &str = "********";
+
+/// Clients without a password may send this word, and the original server's launchers write it
+/// for "no server password".
+pub(super) const NO_PASSWORD: &str = "None";
+
+/// Longest password, in bytes: far more than anybody types, and less than a stranger's message.
+pub(super) const MAX_PASSWORD: usize = 1024;
 
 /// A password. `Debug`, `Display` and `Serialize` show a mask; comparing takes the same time
 /// wherever the difference is (not its length, which says little).
@@ -76,6 +83,41 @@ impl Serialize for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Box::<str>::deserialize(deserializer).map(Self)
+    }
+}
+
+/// A password without the byte order mark that editors and shells of Windows put before a text: nobody
+/// sees it, and no client sends it.
+#[must_use]
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Whether a password can be typed by every client, and makes who knows it admin.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn check_admin_password(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if text == NO_PASSWORD {
+        return Err(format!(
+            "clients without a password may send {NO_PASSWORD:?}"
+        ));
+    }
+    check_password(text)
+}
+
+/// Whether a password can be typed by every client.
+pub(super) fn check_password(text: &str) -> Result<(), String> {
+    if text.len() > MAX_PASSWORD {
+        Err("it is too long".to_owned())
+    } else if text.contains(char::is_control) {
+        Err("it contains a line break or another control character".to_owned())
+    } else {
+        Ok(())
     }
 }
 
