@@ -29,7 +29,7 @@ impl<O: Outlet> Session<O> {
     /// Removes a user and frees what it owned. Says nothing to the user itself.
     pub(super) fn leave(&mut self, who: &Identity, why: &str, now: Instant) {
         if matches!(&self.phase, Phase::Uploading(upload) if upload.uploader == *who) {
-            self.discard_upload(now);
+            self.lose_uploader(who, now);
         }
         let Some(user) = self.users.remove(who) else {
             return;
@@ -55,7 +55,7 @@ impl<O: Outlet> Session<O> {
 
     /// With no node and nobody who could make one, those who wait for a first node would wait for
     /// ever: somebody has to bring some again.
-    fn reopen_if_barren(&mut self) {
+    pub(super) fn reopen_if_barren(&mut self) {
         let barren = matches!(self.phase, Phase::Active)
             && self.replicas.is_empty()
             && !self

@@ -283,6 +283,48 @@ fn an_uploader_that_leaves_while_it_is_written_has_brought_it() {
     assert_eq!(kitchen.room.join(&bob), ["node 1 COMMON [] one"]);
 }
 
+/// What it pushed behind its nodes has been taken, and is no part of what it waits for.
+#[test]
+fn what_an_uploader_did_before_it_left_while_it_is_written_is_done() {
+    let mut kitchen = Kitchen::new(Duration::from_secs(10));
+    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
+    kitchen.room.offer(&alice, &[1, 2]);
+    kitchen.room.pass(200);
+    for n in [1, 2] {
+        kitchen.room.bring(&alice, node(n, "alice", &[], "one"));
+    }
+    kitchen.step().unwrap();
+    kitchen.room.push(&alice, node(3, "alice", &[], "three"));
+    kitchen.room.ask(&alice, Request::Delete(id(2)));
+    let role = crate::wire::role::Role::Command;
+    let end = crate::session::event::End::Closed;
+    kitchen.room.unlink(&alice, role, end);
+    kitchen.room.pass(2000);
+    assert_eq!(kitchen.room.session.user_count(), 0);
+    kitchen.hear(Written::Safe);
+    let bob = kitchen.room.enter(auth("bob", VERSION));
+    let mut nodes = kitchen.room.join(&bob);
+    nodes.sort();
+    assert_eq!(nodes, ["node 1 COMMON [] one", "node 3 COMMON [] three"]);
+}
+
+/// Its add-on keeps its identity when it joins again.
+#[test]
+fn an_uploader_that_logs_in_anew_while_it_is_written_joins_as_others_do() {
+    let mut kitchen = Kitchen::new(Duration::from_secs(10));
+    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
+    kitchen.room.offer(&alice, &[1]);
+    kitchen.room.pass(200);
+    kitchen.room.bring(&alice, node(1, "alice", &[], "one"));
+    kitchen.step().unwrap();
+    kitchen.room.hush(&[&alice]);
+    let again = Request::Auth(admin_auth("alice", VERSION));
+    kitchen.room.ask(&alice, again);
+    assert!(kitchen.room.told(&alice).contains(&"auth LOBBY".to_owned()));
+    kitchen.hear(Written::Safe);
+    assert_eq!(without_users(kitchen.room.told(&alice)), ["catalog 1"]);
+}
+
 #[test]
 fn changes_go_together_and_failed_ones_again() {
     let mut kitchen = Kitchen::new(Duration::from_millis(100));

@@ -396,6 +396,50 @@ fn what_waits_for_an_upload_and_the_upload_share_the_limit() {
 }
 
 #[test]
+fn what_waits_for_an_upload_counts_with_all_it_takes() {
+    const LIMIT: usize = 1 << 20;
+    let mut room = Room::with("0.9.11", |s| s.max_session = LIMIT);
+    let alice = room.enter(admin_auth("alice", "0.9.11"));
+    room.offer(&alice, &[1]);
+    room.pass(200);
+    let owner = "x".repeat(1024);
+    let mut kept = 0;
+    while room.counters.value(Count::RefusedFull) == 0 {
+        kept += owner.len();
+        let (nodes, owner) = (Vec::new(), owner.clone());
+        room.ask(&alice, Request::Right { nodes, owner });
+        assert!(kept <= LIMIT, "{kept}");
+    }
+}
+
+/// Somebody who has not even joined would keep the host's scene out.
+#[test]
+fn what_others_send_during_an_upload_does_not_count_against_it() {
+    for version in VERSIONS {
+        let mut room = Room::with(version, |s| s.max_session = 2000);
+        let alice = room.enter(admin_auth("alice", version));
+        let bob = room.enter(auth("bob", version));
+        room.offer(&alice, &[1]);
+        room.pass(200);
+        room.hush(&[&alice, &bob]);
+        for _ in 0..100 {
+            room.ask(&bob, Request::Delete(id(1)));
+            let (nodes, owner) = (vec![id(1)], "bob".to_owned());
+            room.ask(&bob, Request::Right { nodes, owner });
+        }
+        room.bring(&alice, node(1, "alice", &[], "one"));
+        assert_eq!(without_users(room.told(&alice)), ["done"], "{version}");
+        room.hush(&[&bob]);
+        room.get(&bob, 1);
+        assert_eq!(room.told(&bob), ["node 1 alice [] one"], "{version}");
+        let refused = [Count::RefusedDelete, Count::RefusedRight];
+        for refused in refused.map(|count| room.counters.value(count)) {
+            assert_eq!(refused, 100, "{version}");
+        }
+    }
+}
+
+#[test]
 fn a_fault_in_what_waits_for_an_upload_costs_nothing_else() {
     for fault in ["right 8 COMMON", "catalog 1,2"] {
         let mut room = Room::new("0.9.11");

@@ -30,20 +30,11 @@ pub(super) enum Early {
 impl<O: Outlet> Session<O> {
     /// Puts a Delete off until the upload is done. Returns whether one runs.
     pub(in crate::session) fn delay_delete(&mut self, who: &Identity, node: NodeId) -> bool {
-        let limit = self.settings.max_session;
-        let Phase::Uploading(upload) = &mut self.phase else {
-            return false;
+        let early = || Early::Delete {
+            who: who.clone(),
+            node,
         };
-        if upload.hold(limit, 0) {
-            upload.early.push(Early::Delete {
-                who: who.clone(),
-                node,
-            });
-        } else {
-            let what = "a Delete during an upload";
-            self.counters.refuse(Count::RefusedFull, who, what);
-        }
-        true
+        self.delay(who, 0, early, Count::RefusedDelete, "a Delete")
     }
 
     /// Puts a Right off until the upload is done. Returns whether one runs.
@@ -53,18 +44,35 @@ impl<O: Outlet> Session<O> {
         nodes: &[NodeId],
         owner: &str,
     ) -> bool {
+        let bytes = size_of_val(nodes).saturating_add(owner.len());
+        let early = || Early::Right {
+            who: who.clone(),
+            nodes: nodes.to_vec(),
+            owner: owner.to_owned(),
+        };
+        self.delay(who, bytes, early, Count::RefusedRight, "a Right")
+    }
+
+    fn delay(
+        &mut self,
+        who: &Identity,
+        bytes: usize,
+        early: impl FnOnce() -> Early,
+        refused: Count,
+        what: &str,
+    ) -> bool {
         let limit = self.settings.max_session;
         let Phase::Uploading(upload) = &mut self.phase else {
             return false;
         };
-        if upload.hold(limit, nodes.len().saturating_mul(36)) {
-            upload.early.push(Early::Right {
-                who: who.clone(),
-                nodes: nodes.to_vec(),
-                owner: owner.to_owned(),
-            });
+        if upload.uploader != *who {
+            // What others sent would count against the upload, and none of them has joined yet.
+            let what = format_args!("{what} before its join was done");
+            self.counters.refuse(refused, who, what);
+        } else if upload.hold(limit, bytes) {
+            upload.early.push(early());
         } else {
-            let what = "a Right during an upload";
+            let what = format_args!("{what} during an upload");
             self.counters.refuse(Count::RefusedFull, who, what);
         }
         true

@@ -311,6 +311,7 @@ impl<O: Outlet> Session<O> {
             // (What it pushed before does not tell that it got this.)
             user.answered = Some(now);
         }
+        self.reopen_if_barren();
     }
 
     /// There is something to join now: those in the lobby get the catalog, asked for or not.
@@ -361,12 +362,26 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// Drops an upload; those in the lobby stay there.
-    pub(super) fn discard_upload(&mut self, now: Instant) {
-        if self.is_settling() {
-            // It is complete.
-            return;
+    /// The uploader leaves. What it brought is dropped, unless that is complete.
+    pub(super) fn lose_uploader(&mut self, who: &Identity, now: Instant) {
+        if !self.is_settling() {
+            return self.discard_upload(now);
         }
+        let Phase::Uploading(mut upload) = std::mem::replace(&mut self.phase, Phase::Active) else {
+            return;
+        };
+        // What it changed after that counts as well, while it is still known who it is…
+        if let Some(user) = self.users.get_mut(who) {
+            user.stage = Stage::Active;
+        }
+        self.apply_early(std::mem::take(&mut upload.early), now);
+        // …and if it logs in again it has nothing, like everybody else.
+        upload.uploader = Identity::anonymous();
+        self.phase = Phase::Uploading(upload);
+    }
+
+    /// Drops an upload; those in the lobby stay there.
+    fn discard_upload(&mut self, now: Instant) {
         if let Phase::Uploading(upload) = &self.phase {
             warn!(name: "upload.discarded", missing = upload.missing.len(),
                 received = upload.received.len(), "upload discarded");
