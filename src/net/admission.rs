@@ -178,11 +178,19 @@ impl Admission {
         if !is_kept && places.all.strangers >= config.strangers {
             return Err(Refusal::Strangers);
         }
+        // Who is refused for its own pace takes nothing from others. That is known only of sources that are
+        // remembered, and which are is for the rate of all to bound.
+        let is_loud = places.is_loud(&source);
+        let too_fast = || !is_shared && !shared.source_accepts.allows(&source);
+        if is_loud && too_fast() {
+            return Err(Refusal::SourceAccepts);
+        }
         // A flood from elsewhere keeps no user out either.
         if !is_kept && !shared.accepts.allows() {
             return Err(Refusal::Accepts);
         }
-        if !is_shared && !shared.source_accepts.allows(&source) {
+        if !is_loud && too_fast() {
+            places.note_loud(source);
             return Err(Refusal::SourceAccepts);
         }
         let place = if is_kept {
@@ -228,6 +236,7 @@ impl Admission {
         self.shared.source_logins.sweep();
         let mut places = self.shared.places();
         places.sources.shrink_to_fit();
+        places.forget_loud();
         places.homes.sweep(self.shared.config.home_kept);
     }
 }

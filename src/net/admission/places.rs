@@ -1,6 +1,6 @@
 //! What connections take, and give back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::homes::Homes;
 use crate::net::source::Source;
@@ -20,7 +20,12 @@ pub(super) struct Places {
     pub(super) kept: usize,
     /// Bytes buffered for those.
     pub(super) kept_memory: usize,
+    /// Sources from which connections have come too fast since the last sweep.
+    loud: HashSet<Source>,
 }
+
+/// So many of those are remembered.
+const MOST_LOUD: usize = 4096;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Count {
@@ -78,6 +83,23 @@ impl Places {
                 self.sources.remove(source);
             }
         }
+    }
+
+    /// Whether connections of a source have come too fast of late.
+    pub(super) fn is_loud(&self, source: &Source) -> bool {
+        self.loud.contains(source)
+    }
+
+    /// They do.
+    pub(super) fn note_loud(&mut self, source: Source) {
+        if self.loud.len() < MOST_LOUD {
+            self.loud.insert(source);
+        }
+    }
+
+    /// Forgets which sources those were.
+    pub(super) fn forget_loud(&mut self) {
+        self.loud = HashSet::new();
     }
 
     /// Bytes buffered for all in such places.

@@ -154,6 +154,42 @@ async fn floods_are_stopped_and_forgiven() {
     assert_eq!(admit(1), Some(Refusal::SourceAccepts));
 }
 
+/// As by a program that opens connections and closes them at once.
+#[tokio::test(start_paused = true)]
+async fn a_flood_from_one_address_keeps_nobody_else_out() {
+    let admission = Admission::new(AdmissionConfig {
+        accepts: Rate::new(100, 10),
+        source_accepts: Rate::new(50, 100),
+        ..roomy()
+    });
+    let [flood, other] = [1, 2].map(|host| IpAddr::from([192, 0, 2, host]));
+    let mut admitted = 0;
+    for milli in 0..120_000 {
+        admitted += usize::from(admission.admit(flood).is_ok());
+        if milli % 150 == 0 {
+            assert_eq!(refusal(admission.admit(other)), None, "after {milli} ms");
+        }
+        if milli % 60_000 == 0 {
+            admission.sweep();
+        }
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    assert!((1200..1300).contains(&admitted), "{admitted}");
+}
+
+/// Each source that is asked about its pace is remembered until the next sweep.
+#[tokio::test(start_paused = true)]
+async fn no_more_sources_are_remembered_than_the_rate_of_all_admits() {
+    let admission = Admission::new(AdmissionConfig {
+        accepts: Rate::new(100, 3_600_000),
+        ..roomy()
+    });
+    for host in 0..1000_u32 {
+        drop(admission.admit(IpAddr::from(host.to_be_bytes())));
+    }
+    assert_eq!(admission.usage().remembered, 100);
+}
+
 #[tokio::test(start_paused = true)]
 async fn known_identities_are_no_newcomers() {
     let admission = Admission::new(AdmissionConfig {
