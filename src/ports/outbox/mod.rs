@@ -117,6 +117,9 @@ impl Outbox {
                 None
             }
             Slot::Users => {
+                // All of that is in it as well; and clients take it for all there is, so that what is newer has
+                // to come after it.
+                state.drop_metadata();
                 let old = state.users.replace(bytes);
                 if old.is_none() {
                     state.commands.push_back(Queued::Users);

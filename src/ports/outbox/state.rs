@@ -173,6 +173,18 @@ impl State {
         }
     }
 
+    /// Drops all metadata that is queued.
+    pub(super) fn drop_metadata(&mut self) {
+        if self.metadata.is_empty() {
+            return;
+        }
+        for (_, old) in std::mem::take(&mut self.metadata) {
+            self.shrink_commands(Some(&old));
+        }
+        self.commands
+            .retain(|item| !matches!(item, Queued::Metadata(_)));
+    }
+
     /// Counts a command that is no longer queued and will not be written.
     pub(super) fn shrink_commands(&mut self, old: Option<&Encoded>) {
         let bytes = old.map_or(0, Encoded::len);

@@ -470,6 +470,27 @@ async fn a_right_is_unseen_until_a_round_trip_has_passed() {
     assert!(!unseen(), "that is no Right");
 }
 
+/// Clients take the dict for all there is.
+#[tokio::test(start_paused = true)]
+async fn metadata_never_comes_before_an_older_users_dict() {
+    let outbox = queue(1000);
+    let metadata = |text| outbox.command(Slot::Metadata("bob".into()), bytes(text));
+    metadata("bob: 1");
+    outbox.command(Slot::Users, bytes("users (bob: 1)"));
+    assert!(!outbox.holds_metadata("bob"));
+    metadata("bob: 2");
+    metadata("bob: 3");
+    let (told, _) = drain(&outbox, Lane::Command, Instant::now());
+    assert_eq!(told, ["users (bob: 1)", "bob: 3"]);
+    // Nor after a newer one, which has taken the place of an older one.
+    outbox.command(Slot::Users, bytes("users (bob: 3)"));
+    metadata("bob: 4");
+    outbox.command(Slot::Users, bytes("users (bob: 4)"));
+    let (told, _) = drain(&outbox, Lane::Command, Instant::now());
+    assert_eq!(told, ["users (bob: 4)"]);
+    assert_eq!(outbox.queued(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_newest_marks_are_kept_and_those_of_what_is_being_written() {
     let outbox = queue(1_000_000);
