@@ -46,7 +46,7 @@ impl<O: Outlet> Session<O> {
                 self.send_whole(who, id);
                 self.correct_owner(who, &[id]);
                 for dependent in self.replicas.dependents(id) {
-                    self.send_whole(who, dependent);
+                    self.renew(who, dependent, now);
                 }
             }
             return;
@@ -119,7 +119,7 @@ impl<O: Outlet> Session<O> {
             })
             .collect();
         for (who, id) in on_its_way {
-            self.send_whole(&who, id);
+            self.renew(&who, id, now);
         }
     }
 
@@ -162,7 +162,6 @@ impl<O: Outlet> Session<O> {
         };
         let (name, admin) = (Arc::clone(&user.name), user.admin);
         let outlet = user.outlet.clone();
-        let claimed: Arc<str> = owner.into();
         let receiver = self.users.named(owner).and_then(|id| self.users.get(id));
         let owner: Option<Arc<str>> = match receiver {
             Some(user) => Some(Arc::clone(&user.name)),
@@ -184,7 +183,7 @@ impl<O: Outlet> Session<O> {
         for id in nodes {
             match (self.replicas.get(*id), &owner) {
                 // To nobody, too: the sender may have to be told that it is refused.
-                (None, _) => self.keep_early_right(who, *id, &claimed),
+                (None, owner) => self.keep_early_right(who, *id, owner.as_ref(), now),
                 (Some(replica), Some(owner)) if authority::may_give(replica, &name, admin) => {
                     if admin && **replica.owner() != *COMMON && *replica.owner() != name {
                         self.counters.note(
@@ -228,12 +227,20 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    fn keep_early_right(&mut self, who: &Identity, id: NodeId, owner: &Arc<str>) {
+    fn keep_early_right(
+        &mut self,
+        who: &Identity,
+        id: NodeId,
+        owner: Option<&Arc<str>>,
+        now: Instant,
+    ) {
         let most = self.settings.max_early_rights;
+        // Nobody is called so. (And what somebody not there is called may be long.)
+        let owner = owner.map_or_else(|| "".into(), Arc::clone);
         if let Some(user) = self.users.get_mut(who)
             && user.early_rights.len() < most
         {
-            user.early_rights.insert(id, Arc::clone(owner));
+            user.early_rights.insert(id, (owner, now));
         }
     }
 

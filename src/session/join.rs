@@ -184,7 +184,9 @@ impl<O: Outlet> Session<O> {
         };
         let fetched =
             matches!(&user.stage, Stage::Fetching(fetching) if fetching.remaining.is_empty());
-        if fetched && user.outlet.arrived(last) {
+        // What is known to have been sent may have gone to a line that is dead.
+        let broken = user.resuming || user.data_cut.is_some();
+        if fetched && !broken && user.outlet.arrived(last) {
             self.finish_join(who, now);
         } else if fetched {
             self.at(now + LAST_ARRIVES, Timer::LastNode(who.clone(), last));

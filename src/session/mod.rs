@@ -11,6 +11,7 @@ mod ahead;
 mod authority;
 mod behind;
 mod buried;
+mod creation;
 mod edits;
 pub mod event;
 pub mod events;

@@ -103,6 +103,42 @@ impl<O: Outlet> Session<O> {
         }
     }
 
+    /// Sends everybody but `who` the whole state of a node with its deltas, in the place of what is on its way.
+    pub(super) fn send_whole_to_others(&mut self, who: &Identity, id: NodeId) {
+        let others: Vec<_> = self
+            .users
+            .iter()
+            .filter(|(other, _)| *other != who)
+            .map(|(other, _)| other.clone())
+            .collect();
+        for other in others {
+            self.send_whole(&other, id);
+        }
+    }
+
+    /// Sends one user the whole state of a node again, as something it needs is gone or is there again. Much may be
+    /// deleted one by one: what goes on within a round trip is done together.
+    pub(super) fn renew(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if let Some(again) = user.renewed.get_mut(&id) {
+            *again = true;
+            return;
+        }
+        user.renewed.insert(id, false);
+        let due = now + user.outlet.window();
+        self.at(due, Timer::Renew(who.clone(), id));
+        self.send_whole(who, id);
+    }
+
+    pub(super) fn renew_again(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let user = self.users.get_mut(who);
+        if user.and_then(|user| user.renewed.remove(&id)) == Some(true) {
+            self.renew(who, id, now);
+        }
+    }
+
     /// Sends one user the whole state of a node.
     pub(super) fn send_whole(&mut self, who: &Identity, id: NodeId) {
         let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {

@@ -122,6 +122,8 @@ pub(super) enum Timer {
     Converge(Identity, NodeId),
     /// Send again what may have been overtaken.
     Settle(Identity, NodeId, bool),
+    /// A node was sent again a round trip ago, as something it needs was deleted.
+    Renew(Identity, NodeId),
 }
 
 impl<O: Outlet> Session<O> {
@@ -246,6 +248,7 @@ impl<O: Outlet> Session<O> {
                 Timer::Converge(who, node) => self.converge(&who, node, now),
                 Timer::DataLink(who) => self.data_link_late(&who, now),
                 Timer::Settle(who, node, data) => self.settle(&who, node, data, now),
+                Timer::Renew(who, node) => self.renew_again(&who, node, now),
             }
         }
     }

@@ -54,8 +54,10 @@ pub(super) struct User<O> {
     pub(super) restored: NodeMap<Instant>,
     /// Nodes it edited at the same time as others, and when it gets the outcome if it pauses.
     pub(super) converging: NodeMap<Instant>,
-    /// Rights that arrived before the node they are about.
-    pub(super) early_rights: NodeMap<Arc<str>>,
+    /// Nodes sent anew since something they need was deleted: whether that is due again.
+    pub(super) renewed: NodeMap<bool>,
+    /// Rights that arrived before the node they are about, and when.
+    pub(super) early_rights: NodeMap<(Arc<str>, Instant)>,
     /// When and how its command link ended.
     pub(super) cut: Option<(Instant, End)>,
     /// When its data link ended.
@@ -250,6 +252,7 @@ impl<O> User<O> {
             doomed: NodeMap::default(),
             restored: NodeMap::default(),
             converging: NodeMap::default(),
+            renewed: NodeMap::default(),
             early_rights: NodeMap::default(),
             cut: None,
             resuming: false,

@@ -111,6 +111,48 @@ fn a_refused_delete_is_taken_back_in_a_new_node_that_it_overtook() {
     }
 }
 
+/// As when somebody takes the objects out of a collection and deletes them.
+#[test]
+fn a_node_on_its_way_is_sent_again_but_once_for_all_that_is_deleted_meanwhile() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        let needs: Vec<_> = (10..110).collect();
+        for n in &needs {
+            room.push(&alice, node(*n, "COMMON", &[], "object"));
+        }
+        room.push(&alice, node(5, "COMMON", &needs, "collection"));
+        room.hush(&[&bob]);
+        bob.state().unseen.insert(id(5));
+        for n in &needs {
+            room.ask(&alice, Request::Delete(id(*n)));
+            room.pass(1);
+        }
+        room.pass(2000);
+        let told = room.told(&bob);
+        let states: Vec<_> = told.iter().filter(|l| l.starts_with("node 5 ")).collect();
+        assert!(
+            (1..5).contains(&states.len()),
+            "{version}: {}",
+            states.len()
+        );
+        assert_eq!(*states[states.len() - 1], "node 5 COMMON [] collection");
+    }
+}
+
+/// Whoever sent it had not heard yet that the node was gone.
+#[test]
+fn a_right_does_not_outlive_the_node_it_is_about() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.ask(&alice, Request::Delete(id(3)));
+        room.ask(&bob, give(&[3], "alice"));
+        room.pass(120_000);
+        room.push(&bob, node(3, "bob", &[], "anew"));
+        let owner = room.session.replicas.get(id(3)).unwrap().owner();
+        assert_eq!(**owner, *"bob", "{version}");
+    }
+}
+
 #[test]
 fn take_give_and_release() {
     for version in VERSIONS {

@@ -35,6 +35,33 @@ fn the_catalog_is_in_order_and_each_get_is_answered_at_once() {
     }
 }
 
+/// Where a first delta makes a node (G8-G14), the old one may still be there: it is no change of that.
+#[test]
+fn a_node_made_anew_by_a_delta_takes_the_old_ones_place() {
+    for version in ["0.1.42", "0.5.4"] {
+        let (mut room, alice, bob) = Room::busy(version);
+        let eve = room.enter(auth("eve", version));
+        room.catalog(&eve);
+        room.get(&eve, 3);
+        room.ask(&bob, Request::Delete(id(3)));
+        room.pass(2000);
+        room.hush(&[&alice, &bob, &eve]);
+        room.update(&alice, delta(3, &[], "anew"));
+        assert!(room.session.replicas.contains(id(3)), "{version}");
+        let told = without_users(room.told(&bob));
+        let whole = told.iter().position(|line| line.contains("new_value"));
+        let last = told.iter().rposition(|line| line == "delta 3 [] anew");
+        assert!(whole.is_some() && whole < last, "{version}: {told:?}");
+        room.get(&eve, 2);
+        room.get(&eve, 1);
+        room.hush(&[&eve]);
+        room.all_fetched(&eve);
+        room.pass(5000);
+        let told = without_users(room.told(&eve));
+        assert!(told[0].contains("new_value"), "{version}: {told:?}");
+    }
+}
+
 #[test]
 fn gets_out_of_turn_are_not_answered() {
     for version in VERSIONS {

@@ -246,6 +246,36 @@ fn who_may_lack_an_answer_has_to_join_again() {
     }
 }
 
+/// Up to 0.0.20 nobody says that it has it, and the new link knows of nothing that is on its way.
+#[test]
+fn who_may_lack_the_last_node_of_its_join_has_to_join_again() {
+    for version in ["0.0.3", "0.0.20"] {
+        for arrives in [false, true] {
+            let (mut room, _, _) = Room::busy(version);
+            let eve = room.enter(auth("eve", version));
+            let catalog = room.catalog(&eve);
+            eve.state().unseen.extend(catalog.iter().map(|n| id(*n)));
+            for n in &catalog {
+                room.get(&eve, *n);
+            }
+            room.pass(500);
+            if arrives {
+                eve.state().unseen.clear();
+                room.pass(50);
+            }
+            room.hush(&[&eve]);
+            room.unlink(&eve, Role::Subscriber, End::Broken);
+            eve.state().unseen.clear();
+            room.pass(300);
+            comes_back(&mut room, &eve, Role::Subscriber);
+            room.pass(1000);
+            let told = without_users(room.told(&eve));
+            let again = told[0].starts_with("bye ");
+            assert_eq!(again, !arrives, "{version}: {told:?}");
+        }
+    }
+}
+
 #[test]
 fn who_has_its_answer_goes_on() {
     for version in VERSIONS {
