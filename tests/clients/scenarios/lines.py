@@ -213,3 +213,27 @@ def command_link_breaks(stage):
         stage.wait(sees_all, 10, f"{artist.label} sees everybody", artist.users)
     later = stage.final(artists, count=5)
     stage.check(uuids["n5"] not in later.dump(), "a deleted node came back")
+
+
+@scenario("m", seconds=60, light=True)
+def last_node_is_lost(stage):
+    """Bob's data link breaks when the last node of his join is on its way: he gets it, or is asked to join again."""
+    no_heartbeat_over_distance(stage)
+    stage.start_server()
+    alice, _ = stage.host(blocks(12))
+    line = stage.line(delay=0.1)
+    bob = stage.artist("bob")
+    bob.login(via=line)
+    bob.wait_state(SYNCING)
+    stage.wait(lambda: len(bob.dump()) >= 11, 20, "eleven nodes")
+    line.lose(1)
+    # Until the server has sent the last one, which nobody sees.
+    stage.pause(0.5)
+    line.break_link(1, 0.5)
+    has_all = lambda: bob.state == ACTIVE and len(bob.dump()) == 12
+    stage.wait(lambda: bob.exit_reason is not None or has_all(), 20, "bob has everything, or is gone")
+    if bob.exit_reason is None:
+        stage.final([alice, bob], count=12)
+    else:
+        stage.check("join again" in bob.exit_reason, bob.exit_reason)
+        stage.final([alice], count=12)
