@@ -14,17 +14,21 @@ enum Step {
     Close(usize),
     Break(usize, Lane, u64),
     Pass(u64),
+    Kick(usize, usize),
+    Unfit(usize, u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         40 => (0..6usize, any::<u32>()).prop_map(|(who, choice)| Step::Act(who, choice)),
-        3 => any::<bool>().prop_map(Step::Enter),
+        5 => any::<bool>().prop_map(Step::Enter),
         2 => (0..6usize).prop_map(Step::Close),
         4 => (0..6usize, lane(), 1..1500u64)
             .prop_map(|(who, lane, millis)| Step::Break(who, lane, millis)),
         20 => (0..80u64).prop_map(Step::Pass),
         2 => (200..2000u64).prop_map(Step::Pass),
+        1 => (0..6usize, 0..6usize).prop_map(|(a, b)| Step::Kick(a, b)),
+        3 => (0..6usize, any::<u32>()).prop_map(|(a, b)| Step::Unfit(a, b)),
     ]
 }
 
@@ -45,7 +49,9 @@ fn play(version: &'static str, seed: u64, budget: usize, hostile: bool, steps: &
         match *step {
             Step::Act(who, choice) => world.act(who % world.count(), choice),
             Step::Enter(admin) if world.count() < 8 => {
-                let name = format!("u{}", world.count());
+                let name = world
+                    .gone_name()
+                    .unwrap_or_else(|| format!("u{}", world.count()));
                 world.enter(&name, admin, false);
             }
             Step::Enter(_) => {}
@@ -54,6 +60,10 @@ fn play(version: &'static str, seed: u64, budget: usize, hostile: bool, steps: &
                 world.break_link(who % world.count(), lane, millis);
             }
             Step::Pass(millis) => world.pass(millis),
+            Step::Kick(a, b) => {
+                world.kick(a % world.count(), b % world.count());
+            }
+            Step::Unfit(who, choice) => world.unfit(who % world.count(), choice),
         }
     }
     world.check();
@@ -94,6 +104,10 @@ converges! {
     g14_converges: "0.5.4", false, 1 << 20;
     g15_converges: "0.7.0", false, 1 << 20;
     g18_converges: "0.9.11", false, 1 << 20;
+    g19_converges: "0.10.2", false, 1 << 20;
+    g11_converges: "0.2.1", false, 1 << 20;
+    g16_converges: "0.8.3", false, 1 << 20;
+    g6_converges: "0.1.33", false, 1 << 20;
     g14_converges_with_full_queues: "0.5.4", false, 600;
     g14_converges_beside_an_attacker: "0.5.4", true, 1 << 20;
     g5_converges_with_full_queues: "0.1.26", false, 600;

@@ -4,6 +4,7 @@ use rand::Rng;
 
 use super::client::{Held, State};
 use super::{Happening, World};
+use crate::session::event::Event;
 use crate::session::tests::room::{id, number};
 use crate::wire::command::Request;
 use crate::wire::dialect::{Live, RightShape, Transfer};
@@ -88,12 +89,37 @@ impl World {
                 self.ask(client, Request::Right { nodes, owner });
             }
             (5, _) => {
-                let data = Dict::new().with("frame_current", 1);
+                self.serial += 1;
+                let serial = i64::try_from(self.serial).unwrap();
+                let data = Dict::new().with("frame_current", serial);
                 self.ask(client, Request::Metadata(Value::Dict(data)));
             }
             (_, Some(n)) => self.edit(client, n, choice),
             _ => self.create(client),
         }
+    }
+
+    /// An admin kicks somebody.
+    pub(in crate::session::tests) fn kick(&mut self, client: usize, victim: usize) {
+        if self.clients[client].state == State::Active && !self.clients[victim].hostile {
+            let user = self.clients[victim].name.clone();
+            self.ask(client, Request::Kick { user });
+        }
+    }
+
+    /// An edit of which nobody else must know.
+    pub(in crate::session::tests) fn unfit(&mut self, client: usize, choice: u32) {
+        let me = &mut self.clients[client];
+        if me.hostile || me.state != State::Active || me.nodes.is_empty() {
+            return;
+        }
+        let keys: Vec<u32> = me.nodes.keys().copied().collect();
+        let n = keys[choice as usize % keys.len()];
+        me.nodes.get_mut(&n).unwrap().data += "unfit;";
+        self.note(format!("{client} pushes something unfit of {n}"));
+        let due = self.arrival(client, 3);
+        let event = Box::new(Event::Unfit(id(n)));
+        self.at(due, Happening::Up(client, event));
     }
 
     fn create(&mut self, client: usize) {

@@ -11,6 +11,7 @@ use crate::wire::command::Request;
 use crate::wire::dialect::Transfer;
 use crate::wire::message::Encoded;
 use crate::wire::node::Update;
+use crate::wire::pickle::Value;
 use crate::wire::transport;
 
 impl World {
@@ -19,17 +20,18 @@ impl World {
         if me.hostile || matches!(me.state, State::Gone(_)) {
             return;
         }
+        let framed = me.line.0.framed;
         match lane {
             Lane::Command => {
-                for message in messages(bytes, false) {
+                for message in messages(bytes, framed) {
                     let one = transport::encode(self.dialect.ports, &[message]);
-                    let answer = answer(&one, false);
+                    let answer = answer(&one, framed);
                     self.note(format!("  {client} hears {answer:?}"));
                     self.answered(client, answer);
                 }
             }
             Lane::Data => {
-                for update in updates(self.dialect, bytes, false) {
+                for update in updates(self.dialect, bytes, framed) {
                     self.note(format!("  {client} gets {update:?}"));
                     self.arrived(client, update, false);
                 }
@@ -60,8 +62,26 @@ impl World {
                     self.fail(client, "a users dict without oneself");
                 }
                 me.users = Some(names);
+                me.metadata = users
+                    .as_dict()
+                    .unwrap()
+                    .iter()
+                    .filter_map(|(name, record)| {
+                        let record = record.as_dict().unwrap();
+                        let metadata = record.get("metadata")?.as_dict()?;
+                        match metadata.get("frame_current")? {
+                            Value::Int(n) => Some((name.as_str()?.to_owned(), *n)),
+                            _ => None,
+                        }
+                    })
+                    .collect();
             }
-            (OwnedAnswer::Metadata { owner, .. }, _) => {
+            (OwnedAnswer::Metadata { owner, data }, _) => {
+                if let Some(Value::Int(n)) =
+                    data.as_dict().and_then(|dict| dict.get("frame_current"))
+                {
+                    me.metadata.insert(owner.clone(), *n);
+                }
                 if !me
                     .users
                     .as_ref()

@@ -15,7 +15,14 @@ impl World {
     pub(in crate::session::tests) fn break_link(&mut self, client: usize, lane: Lane, millis: u64) {
         let me = &mut self.clients[client];
         let index = lane_index(lane);
-        if me.hostile || me.state != State::Active || me.down[index] {
+        // Where nobody says that a join is done, it counts as done when its last node was written: this peer
+        // tells of nothing that it has read.
+        let can = match me.state {
+            State::Active => true,
+            State::Auth | State::Gone(_) => false,
+            _ => self.dialect.join_done,
+        };
+        if me.hostile || !can || me.down[index] {
             return;
         }
         me.down[index] = true;
@@ -45,6 +52,19 @@ impl World {
         line.hold(true);
         let role = role(lane);
         self.session.handle(&line, Event::Linked { role }, self.now);
+    }
+
+    /// The name of somebody who has gone.
+    pub(in crate::session::tests) fn gone_name(&self) -> Option<String> {
+        let taken = |name: &str| {
+            self.clients
+                .iter()
+                .any(|c| c.name == name && !matches!(c.state, State::Gone(_)))
+        };
+        self.clients
+            .iter()
+            .find(|c| matches!(c.state, State::Gone(_)) && !taken(&c.name))
+            .map(|c| c.name.clone())
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Client {
     pub(super) nodes: BTreeMap<u32, Held>,
     pub(super) users: Option<BTreeSet<String>>,
     pub(super) late: Vec<Update>,
+    /// What it knows of the others' metadata.
+    pub(super) metadata: BTreeMap<String, i64>,
     /// When the last frame in each direction of each link arrives.
     pub(super) ways: [Instant; 4],
     pub(super) writing: [bool; 2],

@@ -24,6 +24,7 @@ pub(super) struct Inner {
     pub(super) outbox: Outbox,
     pub(super) dialect: Mutex<Option<&'static Dialect>>,
     pub(super) clock: Arc<Mutex<Instant>>,
+    pub(super) framed: bool,
 }
 
 impl Outlet for Line {
@@ -34,7 +35,7 @@ impl Outlet for Line {
         None
     }
     fn is_framed(&self) -> bool {
-        false
+        self.0.framed
     }
     fn log_in(&self, dialect: &'static Dialect) {
         self.0.outbox.clear();

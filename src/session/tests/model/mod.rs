@@ -32,10 +32,11 @@ use crate::session::gate::Gate;
 use crate::session::outlet::Outlet;
 use crate::session::{Session, Settings};
 use crate::wire::command::{Command, Request};
-use crate::wire::dialect::Dialect;
+use crate::wire::dialect::{Dialect, Ports};
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::message::Encoded;
 use crate::wire::node::Update;
+use crate::wire::pickle::Value;
 use crate::wire::role::Role;
 
 /// Longest way of a frame in one direction, and longest time to write a batch.
@@ -142,11 +143,13 @@ impl World {
                 outbox: Outbox::new(self.budget, lag, Gate::default()),
                 dialect: Mutex::default(),
                 clock: Arc::clone(&self.clock),
+                framed: self.dialect.ports == Ports::Framed,
             })),
             state: State::Auth,
             nodes: BTreeMap::new(),
             users: None,
             late: Vec::new(),
+            metadata: BTreeMap::new(),
             ways: [self.now; 4],
             writing: [false; 2],
             breaks: [0; 2],
@@ -177,9 +180,14 @@ impl World {
         self.note(format!("{client} pushes {update:?}"));
         let due = self.arrival(client, 3);
         let plain = self.rng.random_bool(0.7);
+        let early = if self.rng.random_bool(0.3) {
+            self.rng.random_range(0..150)
+        } else {
+            0
+        };
         let event = Event::Update {
             update,
-            began: due,
+            began: due - Duration::from_millis(early),
             plain,
         };
         self.at(due, Happening::Up(client, Box::new(event)));
@@ -275,7 +283,7 @@ impl World {
             Happening::Back(client, lane) => self.come_back(client, lane),
             Happening::Up(client, event) => {
                 let line = self.clients[client].line.clone();
-                if matches!(&*event, Event::Update { .. })
+                if matches!(&*event, Event::Update { .. } | Event::Unfit(_))
                     && line.0.dialect.lock().unwrap().is_none()
                 {
                     return;
@@ -358,6 +366,20 @@ impl World {
                     }
                 }
                 _ => self.fail(number, "stuck"),
+            }
+            for (_, user) in self.session.users.iter() {
+                if *user.name == *client.name {
+                    continue;
+                }
+                let ours = match user.metadata.get("frame_current") {
+                    Some(Value::Int(n)) => Some(*n),
+                    _ => None,
+                };
+                let theirs = client.metadata.get(&*user.name).copied();
+                if ours != theirs {
+                    let what = format!("metadata of {} is {ours:?}, has {theirs:?}", user.name);
+                    self.fail(number, &what);
+                }
             }
             if client.users.as_ref() != Some(&present) {
                 let what = format!("knows of {:?}, not {present:?}", client.users);
