@@ -13,6 +13,7 @@ enum Step {
     Enter(bool),
     Close(usize),
     Break(usize, Lane, u64),
+    Stall(usize, Lane, u64),
     Pass(u64),
     Kick(usize, usize),
     Unfit(usize, u32),
@@ -25,6 +26,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..6usize).prop_map(Step::Close),
         4 => (0..6usize, lane(), 1..1500u64)
             .prop_map(|(who, lane, millis)| Step::Break(who, lane, millis)),
+        4 => (0..6usize, lane(), 1..1500u64)
+            .prop_map(|(who, lane, millis)| Step::Stall(who, lane, millis)),
         20 => (0..80u64).prop_map(Step::Pass),
         2 => (200..2000u64).prop_map(Step::Pass),
         1 => (0..6usize, 0..6usize).prop_map(|(a, b)| Step::Kick(a, b)),
@@ -59,6 +62,7 @@ fn play(version: &'static str, seed: u64, budget: usize, hostile: bool, steps: &
             Step::Break(who, lane, millis) => {
                 world.break_link(who % world.count(), lane, millis);
             }
+            Step::Stall(who, lane, millis) => world.stall(who % world.count(), lane, millis),
             Step::Pass(millis) => world.pass(millis),
             Step::Kick(a, b) => {
                 world.kick(a % world.count(), b % world.count());

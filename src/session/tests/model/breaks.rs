@@ -54,6 +54,18 @@ impl World {
         self.session.handle(&line, Event::Linked { role }, self.now);
     }
 
+    /// A line takes nothing for a while.
+    pub(in crate::session::tests) fn stall(&mut self, client: usize, lane: Lane, millis: u64) {
+        let me = &mut self.clients[client];
+        let index = lane_index(lane);
+        if me.writing[index] || me.down[index] {
+            return;
+        }
+        me.writing[index] = true;
+        let due = self.now + Duration::from_millis(millis);
+        self.at(due, Happening::Free(client, lane));
+    }
+
     /// The name of somebody who has gone.
     pub(in crate::session::tests) fn gone_name(&self) -> Option<String> {
         let taken = |name: &str| {

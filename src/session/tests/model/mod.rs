@@ -52,6 +52,7 @@ enum Happening {
     Written(usize, Lane, Box<Batch>, u32),
     Down(usize, Lane, Encoded, u32),
     Back(usize, Lane),
+    Free(usize, Lane),
     Up(usize, Box<Event>),
     Close(usize),
     Worked(Box<Done>),
@@ -281,6 +282,7 @@ impl World {
                 }
             }
             Happening::Back(client, lane) => self.come_back(client, lane),
+            Happening::Free(client, lane) => self.clients[client].writing[lane_index(lane)] = false,
             Happening::Up(client, event) => {
                 let line = self.clients[client].line.clone();
                 if matches!(&*event, Event::Update { .. } | Event::Unfit(_))
