@@ -83,9 +83,16 @@ impl Run {
                         got: got.clone(),
                     };
                     claims.push(claim("not what 8.1.1 makes of it", &model));
+                    if case.is_in_two_places() {
+                        self.count("honest, in two places");
+                    }
                     if applied.alike && case.is_honest() {
                         self.count("honest, alike");
                         claims.push(claim("not what the sender has", &case.theirs));
+                        // The next change of it would be two at the sender.
+                        if case.is_in_two_places() {
+                            self.fail(case, "in two places at the sender", &[("got", &got)]);
+                        }
                     }
                 }
                 Err(_) if model.starts_with('!') => self.count(format!("{}, raised", case.kind)),

@@ -26,13 +26,16 @@ def loaded(dump):
     return Delta(dump, safe_to_import={DATED})
 
 
-def applied(document, dump):
-    """What a client makes of a delta it receives, packed."""
+def applied(document, dump, look=None):
+    """What a client makes of a delta it receives, packed. `look` gets it as it is."""
     if hasattr(_path_to_elements, "cache_clear"):
         # Where a path is no text, it remembers a `True` where there is a `1` now.
         _path_to_elements.cache_clear()
     try:
-        return pack(unshared(document + loaded(dump)))
+        made = document + loaded(dump)
+        if look is not None:
+            look(made)
+        return pack(unshared(made))
     except Exception as error:
         reason = f"!{type(error).__name__}: {error}"
         return ascii(reason)[1:-1].replace("\t", " ")[:300]

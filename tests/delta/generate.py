@@ -5,7 +5,8 @@
 Writes for ever, from chain number FIRST on. A chain is a document and its edits one after another.
 A line has, tab between: kind, chain, what happened, the document, the dumped delta, what becomes of
 the document with this interpreter's deepdiff, and what it should become. The last two are `-` for
-deltas that no client would send for that document.
+deltas that no client would send for that document. What happened says if something comes to be in two
+places at once.
 """
 
 import itertools
@@ -19,7 +20,7 @@ from deepdiff.serialization import pickle_dump
 from apply import applied
 from documents import ORDERED, UNORDERED, Maker, edited
 from mutations import Mutator
-from values import pack, unpack, unshared
+from values import in_two_places, pack, unpack, unshared
 
 logging.disable(logging.CRITICAL)
 
@@ -86,7 +87,11 @@ class Chain:
             self.line("unmade", f"{type(error).__name__}", old, b"", wanted=new)
             return None
         what = "unordered" if self.params is LOOSE else "ordered"
-        self.line("honest", what, old, dump, applied(unpack(old), dump), new)
+        looked = []
+        theirs = applied(unpack(old), dump, lambda made: looked.append(in_two_places(made)))
+        if any(looked):
+            what += ", in two places"
+        self.line("honest", what, old, dump, theirs, new)
         return dump
 
     def misfits(self, index, dump):

@@ -53,6 +53,11 @@ impl Case {
         self.kind == "honest"
     }
 
+    /// Whether something that can be changed is in two places at once when it has been applied.
+    pub(crate) fn is_in_two_places(&self) -> bool {
+        self.what.ends_with("in two places")
+    }
+
     /// The same two documents the other way round.
     pub(crate) fn back(&self) -> Self {
         Self {

@@ -26,17 +26,36 @@ def unpack(word):
 def unshared(value):
     """A copy in which no container is in two places.
 
-    In Python, what changes one then changes the other: values here can't do that, and what clients
-    make of their data has no such thing.
+    In Python, what changes one then changes the other: values here can't do that. What Blender's data
+    is made of has no such thing, but deepdiff makes it: see `in_two_places`.
     """
     if isinstance(value, dict):
         return {key: unshared(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)([unshared(item) for item in value])
+    if isinstance(value, set):
+        return set(value)
     if type(value).__name__ == "_SafeConstructor":
         # What deepdiff 8.6 reads some types as. Nothing else can unpack it.
         return "(a stand-in for a type)"
     return value
+
+
+def in_two_places(value):
+    """Whether something in a value that can be changed is elsewhere in it as well."""
+    seen = set()
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, (list, dict, set)):
+            if id(value) in seen:
+                return True
+            seen.add(id(value))
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            pending.extend(value)
+    return False
 
 
 def show(value):

@@ -5,6 +5,7 @@ use super::apply::read_path;
 use super::document::{self, Document};
 use super::lists::equal;
 use super::path::Path;
+use super::twice::Seen;
 use super::{DeltaError, Work};
 use crate::wire::pickle::{Dict, Items, KeySet, Value, is_hashable};
 
@@ -22,6 +23,7 @@ pub(super) fn rebuild(
         .chain(more)
         .map(|(path, _)| path.clone())
         .collect();
+    let mut seen = Seen::default();
     for path in paths {
         let added = entries(&added, &path)?;
         let removed = entries(&removed, &path)?;
@@ -39,6 +41,8 @@ pub(super) fn rebuild(
         for (_, value) in &added {
             document.work.make(1)?;
             document::weigh(value, &mut document.work)?;
+            // Everybody has the same now, but the sender would not after the next change.
+            document.alike &= !seen.again(value);
         }
         let new = merge(document, old, added, &removed)?;
         let new = match &object {

@@ -24,6 +24,7 @@ mod sets;
 mod size;
 #[cfg(test)]
 mod tests;
+mod twice;
 
 pub use self::apply::{Applied, apply};
 pub use self::difference::difference;

@@ -1,5 +1,6 @@
 //! What deltas do, in the cases worth naming; chance and Python's own are tested beside the crate.
 
+mod alike;
 mod costs;
 mod differences;
 mod nodes;
