@@ -1,10 +1,12 @@
 //! The pair of sections about lists whose order does not matter: which values were added and
 //! removed, by place. The add-on makes them for collections and scenes.
 
+use std::cmp::Ordering;
+
 use super::apply::read_path;
-use super::document::{self, Document};
+use super::document::{self, Document, whole};
 use super::lists::equal;
-use super::path::Path;
+use super::path::{self, Path};
 use super::twice::Seen;
 use super::{DeltaError, Work};
 use crate::wire::pickle::{Dict, Items, KeySet, Value, is_hashable};
@@ -23,11 +25,12 @@ pub(super) fn rebuild(
         .chain(more)
         .map(|(path, _)| path.clone())
         .collect();
+    let paths = lists(document, &paths)?;
+    document.alike &= !any_inside(&paths);
     let mut seen = Seen::default();
-    for path in paths {
-        let added = entries(&added, &path)?;
-        let removed = entries(&removed, &path)?;
-        let path = path_of_list(document, &path)?;
+    for (text, path) in paths {
+        let added = entries(&added, text)?;
+        let removed = entries(&removed, text)?;
         let Some(object) = document.find(&path.elements)? else {
             document.alike = false;
             continue;
@@ -59,6 +62,60 @@ pub(super) fn rebuild(
         }
     }
     Ok(())
+}
+
+/// The paths as they are read.
+fn lists<'a>(
+    document: &mut Document,
+    paths: &'a [Value],
+) -> Result<Vec<(&'a Value, Path)>, DeltaError> {
+    let mut read = Vec::with_capacity(paths.len());
+    for path in paths {
+        // To sort them takes as much again.
+        document.work.spend(path::cost(path))?;
+        read.push((path, path_of_list(document, path)?));
+    }
+    Ok(read)
+}
+
+/// Whether one of the lists is in another, or is it. Versions 5.x take them in the order of a set, which is
+/// another in each process, and what one leads to hangs on whether the other has been changed.
+fn any_inside(paths: &[(&Value, Path)]) -> bool {
+    let mut sorted: Vec<&[Value]> = paths.iter().map(|(_, path)| &*path.elements).collect();
+    sorted.sort_by(|one, two| {
+        let mut pairs = one.iter().zip(*two).map(|(one, two)| order(one, two));
+        let differ = pairs.find(|order| order.is_ne());
+        differ.unwrap_or_else(|| one.len().cmp(&two.len()))
+    });
+    // All that begins with a path comes right after it.
+    sorted.windows(2).any(|pair| match pair {
+        [one, two] => {
+            one.len() <= two.len()
+                && one
+                    .iter()
+                    .zip(*two)
+                    .all(|(one, two)| order(one, two).is_eq())
+        }
+        _ => false,
+    })
+}
+
+/// Some order of elements, in which what may lead to the same is equal.
+fn order(one: &Value, two: &Value) -> Ordering {
+    match (one, two) {
+        (Value::Str(one), Value::Str(two)) => one.as_bytes().cmp(two.as_bytes()),
+        (Value::Str(_), _) => Ordering::Less,
+        (_, Value::Str(_)) => Ordering::Greater,
+        _ => match (place(one), place(two)) {
+            (Some(one), Some(two)) => one.cmp(&two),
+            (one, two) => one.is_some().cmp(&two.is_some()),
+        },
+    }
+}
+
+/// An element as a place that is counted from the start. Others are few, and count as one.
+fn place(element: &Value) -> Option<i64> {
+    whole(element).filter(|at| *at >= 0)
 }
 
 /// deepdiff reads these paths with an element more, which some that are not closed swallow.

@@ -38,3 +38,33 @@ fn what_is_passed_on_is_in_one_place_each() {
     let policy = pickle::ScanPolicy::NODE;
     assert!(!pickle::scan(&delta, &policy).unwrap().shared);
 }
+
+/// deepdiff 5 goes through these paths in the order of a set.
+#[test]
+fn lists_in_lists_without_order_hang_on_who_comes_first() {
+    let pair = |name: &str, n: i64| Value::list([Value::from(name), Value::Int(n)]);
+    let order = Value::list(["a", "b", "c", "d"].map(|name| pair(name, 1)));
+    let scene = Value::from(Dict::new().with("order", order.clone()).with("o", order));
+    let both = |one: &str, other: &str| {
+        let lists = Dict::new()
+            .with(one, Dict::new().with(0, pair("e", 5)))
+            .with("root['o'][2]", Dict::new().with(2, 7))
+            .with(other, Dict::new().with(0, pair("f", 5)));
+        Value::from(Dict::new().with("iterable_items_added_at_indexes", lists))
+    };
+    assert!(is_alike(&scene, &both("root['order']", "root['o'][1]")));
+    assert!(!is_alike(&scene, &both("root['order']", "root['o']")));
+    assert!(!is_alike(&scene, &both("root['o']", "root['order']")));
+    // One and the same in other words.
+    assert!(!is_alike(&scene, &both("root['o'][-2]", "root['o'][-1]")));
+    assert!(!is_alike(&scene, &both("root['order']", "root[\"order\"]")));
+    let scene = Value::from(Dict::new().with("o", Value::list([1])));
+    let removed = Dict::new().with("root['o']", Dict::new().with(0, 1));
+    let delta = Dict::new()
+        .with(
+            "iterable_items_added_at_indexes",
+            Dict::new().with("root['o']", Dict::new().with(0, 2)),
+        )
+        .with("iterable_items_removed_at_indexes", removed);
+    assert!(is_alike(&scene, &delta.into()));
+}
