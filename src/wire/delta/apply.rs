@@ -4,7 +4,7 @@
 use super::document::Document;
 use super::path::{self, Path};
 use super::plain::brings_types;
-use super::{DeltaError, convert, ignore_order, lists, sets};
+use super::{DeltaError, convert, ignore_order, lists, removal, sets};
 use crate::wire::pickle::{Dict, Value};
 
 /// What came of a delta.
@@ -67,7 +67,7 @@ pub(super) fn apply_to(document: Value, delta: &Value, made: usize) -> Result<Ap
     sets::remove(&mut document, section(delta, "set_item_removed")?)?;
     change(&mut document, section(delta, "type_changes")?, true)?;
     lists::rebuild(&mut document, section(delta, "_iterable_opcodes")?)?;
-    lists::remove(&mut document, section(delta, "iterable_item_removed")?)?;
+    removal::remove(&mut document, section(delta, "iterable_item_removed")?)?;
     lists::insert(&mut document, section(delta, "iterable_item_added")?)?;
     ignore_order::rebuild(
         &mut document,
@@ -75,7 +75,7 @@ pub(super) fn apply_to(document: Value, delta: &Value, made: usize) -> Result<Ap
         section(delta, "iterable_items_removed_at_indexes")?,
     )?;
     add_entries(&mut document, section(delta, "dictionary_item_added")?)?;
-    lists::remove(&mut document, section(delta, "dictionary_item_removed")?)?;
+    removal::remove(&mut document, section(delta, "dictionary_item_removed")?)?;
     document.freeze()?;
     Ok(Applied {
         alike: document.alike,

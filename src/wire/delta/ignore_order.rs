@@ -47,7 +47,7 @@ pub(super) fn rebuild(
             // Everybody has the same now, but the sender would not after the next change.
             document.alike &= !seen.again(value);
         }
-        let new = merge(document, old, added, &removed)?;
+        let new = merge(document, old, &added, &removed)?;
         let new = match &object {
             Value::Tuple(_) => Value::Tuple(new),
             _ => Value::List(new),
@@ -141,10 +141,10 @@ fn entries(section: &Dict, path: &Value) -> Result<Dict, DeltaError> {
 fn merge(
     document: &mut Document,
     old: &[Value],
-    mut added: Dict,
+    added: &Dict,
     removed: &Dict,
 ) -> Result<Items, DeltaError> {
-    let values = Values::of(&added)?;
+    let values = Values::of(added)?;
     let mut staying = Vec::with_capacity(old.len());
     for (place, item) in old.iter().enumerate() {
         // Those that were added come back at their new places.
@@ -160,32 +160,56 @@ fn merge(
         }
         staying.push(item.clone());
     }
+    let mut added = Added::of(added);
     let mut staying = staying.into_iter();
     let mut new = Vec::with_capacity(old.len());
-    loop {
-        let place = Value::Int(i64::try_from(new.len()).unwrap_or(i64::MAX));
-        if added.get_key(&place).is_some() {
-            document.work.spend(added.len())?;
-            new.extend(added.remove_key(&place));
-        } else if let Some(item) = staying.next() {
-            new.push(item);
-        } else {
-            break;
-        }
+    while let Some(item) = added.take(new.len()).or_else(|| staying.next()) {
+        new.push(item);
     }
     // What has no place goes to the end, but an entry whose turn comes goes first.
-    while let Some((first, _)) = added.iter().next() {
+    while added.is_any_left() {
         document.alike = false;
-        let place = Value::Int(i64::try_from(new.len()).unwrap_or(i64::MAX));
-        let next = if added.get_key(&place).is_some() {
-            place
-        } else {
-            first.clone()
-        };
-        document.work.spend(added.len())?;
-        new.extend(added.remove_key(&next));
+        new.extend(added.take(new.len()).or_else(|| added.take_first()));
     }
     Ok(new.into())
+}
+
+/// What was added to a list and is not in its new place yet.
+struct Added<'a> {
+    by_place: &'a Dict,
+    values: Vec<Option<Value>>,
+    /// Before it nothing is left.
+    first: usize,
+}
+
+impl<'a> Added<'a> {
+    fn of(by_place: &'a Dict) -> Self {
+        let values = by_place.iter().map(|(_, value)| Some(value.clone()));
+        Self {
+            by_place,
+            values: values.collect(),
+            first: 0,
+        }
+    }
+
+    /// The value that belongs in a place.
+    fn take(&mut self, place: usize) -> Option<Value> {
+        let place = Value::Int(i64::try_from(place).ok()?);
+        let at = self.by_place.place_of(&place)?;
+        self.values.get_mut(at)?.take()
+    }
+
+    /// Whether there is any, which comes first then.
+    fn is_any_left(&mut self) -> bool {
+        let left = self.values.get(self.first..).unwrap_or_default();
+        let gone = left.iter().take_while(|value| value.is_none()).count();
+        self.first = self.first.saturating_add(gone);
+        self.first < self.values.len()
+    }
+
+    fn take_first(&mut self) -> Option<Value> {
+        self.values.get_mut(self.first)?.take()
+    }
 }
 
 /// The values added to a list. deepdiff knows the hashable ones by `==`, the others by a hash of

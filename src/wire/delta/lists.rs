@@ -1,103 +1,13 @@
-//! The sections of a delta about elements of lists, and the removal of anything by its path.
+//! The sections of a delta about elements that come into lists.
 
 use std::cmp::Ordering;
 use std::mem;
 
 use super::apply::read_path;
-use super::document::{self, Document, position, whole};
+use super::document::{self, Document, whole};
 use super::path::Path;
 use super::{DeltaError, ELEMENT, Work};
 use crate::wire::pickle::{Dict, Items, Value, python_eq};
-
-/// `iterable_item_removed` and `dictionary_item_removed`: the last paths first.
-pub(super) fn remove(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
-    let (entries, same_order) = sorted(document, entries, true)?;
-    for (path, expected) in entries {
-        let (parent, element) = path
-            .split()
-            .ok_or(DeltaError::Raises("the removal of the document"))?;
-        let Some(object) = document.find(parent)? else {
-            document.alike = false;
-            continue;
-        };
-        // Keys can go in any order.
-        document.alike &= same_order || matches!(object, Value::Dict(_));
-        if element.is_none() {
-            if matches!(&object, Value::List(items) if !items.is_empty()) {
-                return Err(DeltaError::Raises("a place in a list that is no number"));
-            }
-            // From 6.7 on deepdiff takes it for "not found".
-            document.alike = false;
-            continue;
-        }
-        let present = document.index(&object, element)?;
-        let same = match &present {
-            Some(present) => equal(present, &expected, &mut document.work)?,
-            None => false,
-        };
-        document.alike &= same;
-        let place = match &object {
-            Value::List(items) if !same => {
-                // Whoever deleted or inserted before it has moved it.
-                nearest(items, element, &expected, &mut document.work)?
-            }
-            Value::List(items) | Value::Tuple(items) => position(element, items.len()),
-            _ => None,
-        };
-        match (object, place) {
-            (Value::Dict(dict), _) => {
-                document.work.spend(dict.len())?;
-                drop(dict);
-                if let Some(Value::Dict(dict)) = document::find_mut(&mut document.root, parent) {
-                    dict.remove_key(element);
-                }
-            }
-            (Value::List(items) | Value::Tuple(items), Some(place)) => {
-                document.work.spend(items.len())?;
-                // Another reference would make it a copy.
-                drop(items);
-                document.thaw(parent)?;
-                if let Some(items) = document.list_mut(parent) {
-                    items.to_mut().remove(place);
-                }
-            }
-            (Value::Str(_) | Value::Bytes(_) | Value::ByteArray(_), _) if present.is_some() => {
-                return Err(DeltaError::Raises("the removal of a part of a text"));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The place of the element equal to `expected` that is nearest to where it should be.
-fn nearest(
-    items: &[Value],
-    element: &Value,
-    expected: &Value,
-    work: &mut Work,
-) -> Result<Option<usize>, DeltaError> {
-    if items.is_empty() {
-        return Ok(None);
-    }
-    let Some(at) = whole(element) else {
-        return match element {
-            Value::Float(_) | Value::BigInt(_) => Err(DeltaError::Unclear("a place in a list")),
-            _ => Err(DeltaError::Raises("a place in a list that is no number")),
-        };
-    };
-    let mut best: Option<(usize, u64)> = None;
-    for (place, item) in items.iter().enumerate() {
-        let distance = i64::try_from(place).unwrap_or(i64::MAX).abs_diff(at);
-        if best.is_some_and(|(_, closest)| distance > closest) {
-            break;
-        }
-        if equal(item, expected, work)? && best.is_none_or(|(_, closest)| distance < closest) {
-            best = Some((place, distance));
-        }
-    }
-    Ok(best.map(|(place, _)| place))
-}
 
 /// `iterable_item_added`: the first paths first.
 pub(super) fn insert(document: &mut Document, entries: Dict) -> Result<(), DeltaError> {
@@ -236,7 +146,7 @@ pub(super) fn equal(one: &Value, two: &Value, work: &mut Work) -> Result<bool, D
 
 /// The entries by path, and whether all versions have this order: 5.x sorts the texts of the paths,
 /// later ones what they mean.
-fn sorted(
+pub(super) fn sorted(
     document: &mut Document,
     entries: Dict,
     descending: bool,

@@ -20,6 +20,7 @@ mod lists;
 mod need;
 mod path;
 mod plain;
+mod removal;
 mod sets;
 mod size;
 #[cfg(test)]

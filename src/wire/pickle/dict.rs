@@ -1,6 +1,7 @@
 //! Python dicts: insertion order, and Python's idea of equal keys.
 
 use std::{
+    collections::BTreeSet,
     hash::{Hash, Hasher},
     sync::Arc,
 };
@@ -79,6 +80,29 @@ impl Dict {
     /// Takes the entry of any key out; the others keep their order.
     pub fn remove_key(&mut self, key: &Value) -> Option<Value> {
         Arc::make_mut(self.0.as_mut()?).shift_remove(&AnyKey(key))
+    }
+
+    /// Which of the entries has this key, counted in their order.
+    pub fn place_of(&self, key: &Value) -> Option<usize> {
+        self.0.as_ref()?.get_index_of(&AnyKey(key))
+    }
+
+    /// Takes the entries at these places out, at once; the others keep their order.
+    pub fn remove_at(&mut self, places: &BTreeSet<usize>) {
+        let Some(entries) = &mut self.0 else {
+            return;
+        };
+        let entries = Arc::make_mut(entries);
+        if let (1, Some(place)) = (places.len(), places.first()) {
+            entries.shift_remove_index(*place);
+            return;
+        }
+        let (mut places, mut at) = (places.iter().peekable(), 0..);
+        let mut goes = || {
+            at.next()
+                .is_some_and(|at| places.next_if_eq(&&at).is_some())
+        };
+        entries.retain(|_, _| !goes());
     }
 
     /// The entries in order.
@@ -388,6 +412,30 @@ mod tests {
         assert_eq!(dict.get("x"), None);
         assert_eq!(dict.remove("a"), Some(Value::Int(2)));
         assert_eq!(keys(&dict), [&Value::from("b"), &Value::from("c")]);
+    }
+
+    #[test]
+    fn several_go_at_once() {
+        let all = Dict::new().with("b", 1).with("a", 2).with("c", 3);
+        assert_eq!(all.place_of(&"c".into()), Some(2));
+        assert_eq!(all.place_of(&"x".into()), None);
+        for (places, left) in [
+            (vec![], "bac"),
+            (vec![1], "bc"),
+            (vec![0, 2], "a"),
+            (vec![0, 1, 2], ""),
+            (vec![7], "bac"),
+        ] {
+            let mut dict = all.clone();
+            dict.remove_at(&places.iter().copied().collect());
+            let keys: String = keys(&dict).iter().filter_map(|key| key.as_str()).collect();
+            assert_eq!(keys, left);
+            let found = ["a", "b", "c"].map(|key| dict.get(key).is_some());
+            assert_eq!(found, ["a", "b", "c"].map(|key| left.contains(key)));
+        }
+        let mut none = Dict::new();
+        none.remove_at(&BTreeSet::from([0, 1]));
+        assert!(none.is_empty() && all.len() == 3);
     }
 
     #[test]

@@ -6,12 +6,15 @@ use super::{dict, items::Items, value::Value};
 /// dicts and sets in any order, a `bytearray` like the `bytes`, NaN equal to nothing. `None` if
 /// that cannot be told: after `steps` comparisons, or because of what clients never compare.
 pub fn python_eq(one: &Value, two: &Value, steps: &mut u64) -> Option<bool> {
-    let mut pending = vec![(one, two)];
-    while let Some((one, two)) = pending.pop() {
+    // Most are not nested, and take no memory then.
+    let mut pending = Vec::new();
+    let mut next = Some((one, two));
+    while let Some((one, two)) = next {
         *steps = steps.checked_sub(1)?;
         if !compare(one, two, &mut pending, steps)? {
             return Some(false);
         }
+        next = pending.pop();
     }
     Some(true)
 }

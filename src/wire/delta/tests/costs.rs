@@ -132,3 +132,59 @@ fn a_type_cannot_make_much_of_little() {
         assert_eq!(apply(&long, &delta).map(drop), Err(DeltaError::Work));
     }
 }
+
+fn pairs(numbers: std::ops::Range<i64>) -> Value {
+    Value::list(numbers.map(|n| Value::list([Value::Int(n), Value::Float(1.0)])))
+}
+
+fn each(
+    numbers: impl Iterator<Item = i64>,
+    path: impl Fn(i64) -> String,
+    of: impl Fn(i64) -> Value,
+) -> Dict {
+    numbers.map(|n| (path(n), of(n))).collect()
+}
+
+/// Half of a vertex group of thirty thousand is unassigned: its end, its beginning, or every other.
+#[test]
+fn many_elements_can_go() {
+    let document = |list| Value::from(Dict::new().with("v", list));
+    let pair = |n| Value::list([Value::Int(n), Value::Float(1.0)]);
+    let without = |gone: &dyn Fn(i64) -> bool| {
+        let entries = each(
+            (0..30_000).filter(|n| gone(*n)),
+            |n| format!("root['v'][{n}]"),
+            pair,
+        );
+        let delta = Value::from(Dict::new().with("iterable_item_removed", entries));
+        apply(&document(pairs(0..30_000)), &delta).map(|applied| applied.document)
+    };
+    assert_eq!(without(&|n| n >= 15_000), Ok(document(pairs(0..15_000))));
+    assert_eq!(
+        without(&|n| n < 15_000),
+        Ok(document(pairs(15_000..30_000)))
+    );
+    let odd = Value::list((0..15_000).map(|n| pair(n * 2 + 1)));
+    assert_eq!(without(&|n| n % 2 == 0), Ok(document(odd)));
+}
+
+#[test]
+fn many_keys_can_go() {
+    let dict = |from: i64| -> Dict { (from..60_000).map(|n| (format!("k{n}"), n)).collect() };
+    let document = |from| Value::from(Dict::new().with("d", dict(from)));
+    let entries = each(0..5000, |n| format!("root['d']['k{n}']"), Value::Int);
+    let delta = Value::from(Dict::new().with("dictionary_item_removed", entries));
+    let applied = apply(&document(0), &delta).map(|applied| applied.document);
+    assert_eq!(applied, Ok(document(5000)));
+}
+
+/// Many objects are linked to a collection at once.
+#[test]
+fn many_values_can_come_to_a_list_without_order() {
+    let names = |numbers: std::ops::Range<i64>| numbers.map(|n| Value::from(format!("o{n}")));
+    let document = |to| Value::from(Dict::new().with("o", Value::list(names(0..to))));
+    let places: Dict = (1000..40_000).zip(names(1000..40_000)).collect();
+    let delta = section("iterable_items_added_at_indexes", "root['o']", places);
+    let applied = apply(&document(1000), &delta).map(|applied| applied.document);
+    assert_eq!(applied, Ok(document(40_000)));
+}

@@ -81,6 +81,48 @@ fn lists_grow_and_shrink_where_they_should() {
     );
 }
 
+/// deepdiff removes one after the other, and sees what it has removed.
+#[test]
+fn removals_see_those_before_them() {
+    let removed = |entries: Dict| {
+        let lists = Dict::new()
+            .with("l", Value::list([1, 2, 3, 4, 5]))
+            .with("t", Value::tuple([1, 2, 3]))
+            .with("d", Dict::new().with("a", 1).with("b", 2).with("c", 3));
+        let delta = Dict::new().with("iterable_item_removed", entries);
+        let applied = apply(&lists.into(), &delta.into()).unwrap();
+        (format!("{:?}", applied.document), applied.alike)
+    };
+    let said = |list: &str, tuple: &str, dict: &str| {
+        format!(r#"{{"l": [{list}], "t": ({tuple}), "d": {{{dict}}}}}"#)
+    };
+    let (t, d) = ("1, 2, 3", r#""a": 1, "b": 2, "c": 3"#);
+    let all = Dict::new().with("root['l'][0]", 1).with("root['l'][4]", 5);
+    let all = all.with("root['t'][0]", 1).with("root['t'][2]", 3);
+    let all = all.with("root['d']['c']", 3).with("root['d']['a']", 1);
+    assert_eq!(removed(all), (said("2, 3, 4", "2,", r#""b": 2"#), true));
+    // The first one twice, in other words.
+    let twice = Dict::new()
+        .with("root['l'][1]", 2)
+        .with("root['l'][True]", 2);
+    assert_eq!(removed(twice), (said("1, 3, 4, 5", t, d), false));
+    let twice = Dict::new()
+        .with("root['d']['b']", 2)
+        .with("root['d'][\"b\"]", 2);
+    assert_eq!(
+        removed(twice),
+        (said("1, 2, 3, 4, 5", t, r#""a": 1, "c": 3"#), false)
+    );
+    // Counted from the end of what is left.
+    let end = Dict::new().with("root['l'][4]", 5).with("root['l'][-1]", 4);
+    assert_eq!(removed(end), (said("1, 2, 3", t, d), true));
+    // Looked for where it is nearest in what is left.
+    let moved = Dict::new().with("root['l'][4]", 5).with("root['l'][3]", 5);
+    assert_eq!(removed(moved), (said("1, 2, 3, 4", t, d), false));
+    let moved = Dict::new().with("root['l'][3]", 2).with("root['l'][2]", 4);
+    assert_eq!(removed(moved), (said("1, 3, 5", t, d), false));
+}
+
 #[test]
 fn tuples_stay_tuples() {
     let outcome = done(&changed("root['t'][1]", 5));
