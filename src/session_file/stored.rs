@@ -27,11 +27,16 @@ pub fn whole(id: NodeId, stored: &Stored, budget: &Budget) -> Result<Option<Fold
     if stored.aside.is_some() {
         return Ok(None);
     }
-    let (payload, refused) = if stored.tail.is_empty() {
-        (stored.base.clone(), 0)
-    } else {
-        fold(&stored.base, &stored.tail, budget)?
-    };
+    let (mut payload, mut refused) = (stored.base.clone(), 0usize);
+    let mut tail = stored.tail.as_slice();
+    // At once, unless that takes too long for one step.
+    while !tail.is_empty() {
+        let folded = fold(&payload, tail, budget)?;
+        payload = folded.payload;
+        refused = refused.saturating_add(folded.left_out);
+        let done = tail.len().saturating_sub(folded.left).max(1);
+        tail = tail.get(done..).unwrap_or_default();
+    }
     Ok(Some(Folded {
         node: NodeState {
             id,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::task::JoinError;
 
 use crate::memory::room::Room;
-use crate::wire::delta::{self, Checked, FoldError};
+use crate::wire::delta::{self, Checked, FoldError, Folded};
 use crate::wire::identity::NodeId;
 use crate::wire::pickle::Budget;
 
@@ -45,8 +45,9 @@ pub struct Done {
 pub(in crate::session) enum Outcome {
     /// A delta was looked into.
     Checked(Result<Checked, FoldError>),
-    /// The tail was folded, but for so many deltas.
-    Folded(Result<(Bytes, usize), FoldError>),
+    /// The tail was folded, as far as there was time. So it may be instead of the above, for a delta to be
+    /// looked into after that.
+    Folded(Result<Folded, FoldError>),
     /// A fault of ours ended it.
     Fault,
 }
@@ -116,7 +117,10 @@ impl Job {
             Some(delta) if version == NEW => {
                 Outcome::Checked(delta::check_first(&base, delta, &budget))
             }
-            Some(delta) => Outcome::Checked(delta::check(&base, &tail, delta, &budget)),
+            Some(delta) => match delta::check(&base, &tail, delta, &budget) {
+                Err(FoldError::Tail) => Outcome::Folded(delta::fold(&base, &tail, &budget)),
+                result => Outcome::Checked(result),
+            },
             None => Outcome::Folded(delta::fold(&base, &tail, &budget)),
         });
         Done {

@@ -28,7 +28,7 @@ use super::replicas::Replica;
 use super::state::{Session, past};
 use super::users::User;
 use crate::counters::Count;
-use crate::wire::delta::{Checked, FoldError};
+use crate::wire::delta::{Checked, FoldError, Folded};
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node::Update;
 use crate::wire::pickle::PickleError;
@@ -228,19 +228,20 @@ impl<O: Outlet> Session<O> {
             (Some(Running::Check(push)), Outcome::Checked(result)) => {
                 self.checked(*push, result, now);
             }
+            (Some(Running::Check(push)), Outcome::Folded(Ok(folded))) => {
+                self.take_in(id, version, end, folded);
+                // With less before it, and after what others have waiting.
+                self.folds.check(*push);
+            }
+            (Some(Running::Check(push)), Outcome::Folded(Err(error))) => {
+                self.keep_all_changes(id, &error);
+                self.checked(*push, Err(error), now);
+            }
             (Some(Running::Check(push)), _) => {
                 self.counters.add(Count::Panics);
                 self.refuse_delta(&push.who, id, "a fault of this server", now);
             }
-            (_, Outcome::Folded(Ok((payload, left_out)))) => {
-                self.replicas.fold(id, version, end, payload);
-                self.counters.add(Count::NodesFolded);
-                if left_out > 0 {
-                    warn!(name: "node.deltas_left_out", node = %id, deltas = left_out,
-                        "changes could not be applied to a node; everybody gets it anew");
-                    self.resend(id);
-                }
-            }
+            (_, Outcome::Folded(Ok(folded))) => self.take_in(id, version, end, folded),
             (_, Outcome::Folded(Err(error))) if present => {
                 self.keep_all_changes(id, &error);
             }
@@ -255,6 +256,27 @@ impl<O: Outlet> Session<O> {
         }
         self.go_on(id, now);
         self.serve_folded(id, now);
+    }
+
+    /// A tail up to a delta is folded, or as much of it as there was time for: the rest in its turn, so that no
+    /// node holds up the others.
+    fn take_in(&mut self, id: NodeId, version: u64, end: usize, folded: Folded) {
+        let Folded {
+            payload,
+            left_out,
+            left,
+        } = folded;
+        self.replicas
+            .fold(id, version, end.saturating_sub(left), payload);
+        self.counters.add(Count::NodesFolded);
+        if left > 0 {
+            self.fold_soon(id);
+        }
+        if left_out > 0 {
+            warn!(name: "node.deltas_left_out", node = %id, deltas = left_out,
+                "changes could not be applied to a node; everybody gets it anew");
+            self.resend(id);
+        }
     }
 
     /// What waited for a node is applied, until it has to wait again.

@@ -192,6 +192,46 @@ fn long_tails_are_folded_while_edits_go_on() {
     assert_eq!(room.session.replicas.bytes(), 0);
 }
 
+/// What takes too long for one job is done in several, and nothing is lost.
+#[test]
+fn a_tail_that_takes_long_is_folded_bit_by_bit() {
+    let mut room = Room::with(DELTAS, |settings| settings.tail_deltas = 3);
+    let alice = room.enter(super::room::admin_auth("alice", DELTAS));
+    room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+    for n in 1..=3 {
+        room.update(&alice, delta(1, &[], &format!("slow{n}")));
+    }
+    room.update(&alice, delta(1, &[], "+4"));
+    let replica = room.session.replicas.get(id(1)).unwrap();
+    assert_eq!(&replica.base()[..], b"oneslow1slow2slow3+4");
+    assert_eq!((replica.tail_start(), replica.tail_end()), (4, 4));
+    assert!(room.session.folds_nothing());
+}
+
+/// A delta is looked into when there is time for all that is before it.
+#[test]
+fn a_delta_after_a_tail_that_takes_long_waits_until_it_is_folded() {
+    let (mut room, alice, bob) = Room::busy(DELTAS);
+    for n in 1..=3 {
+        room.update(&alice, delta(1, &[], &format!("slow{n}")));
+    }
+    room.hush(&[&bob]);
+    room.odd_update(&alice, delta(1, &[], "odd"));
+    room.odd_update(&alice, delta(1, &[], "+more"));
+    let now = room.now();
+    let job = room.session.next_job(now).unwrap();
+    room.session.folded(super::room::worked(job), now);
+    assert_eq!(without_users(room.told(&bob)), [""; 0]);
+    room.work();
+    let told = without_users(room.told(&bob));
+    assert_eq!(told, ["delta 1 [] even", "delta 1 [] +more"]);
+    let replica = room.session.replicas.get(id(1)).unwrap();
+    assert_eq!(room.counters.value(Count::RefusedUpdate), 0);
+    let state = [replica.base().clone(), replica.tail().concat().into()].concat();
+    assert_eq!(state, b"oneslow1slow2slow3even+more");
+    assert!(room.session.folds_nothing());
+}
+
 #[test]
 fn who_lacks_deltas_that_have_been_folded_gets_the_whole_state() {
     let mut room = Room::with(DELTAS, |settings| settings.tail_deltas = 3);

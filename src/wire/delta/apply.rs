@@ -38,12 +38,17 @@ const SECTIONS: [&str; 11] = [
 /// If it cannot be done exactly as deepdiff 8.1.1 does it, or if that would raise. The document is
 /// unchanged then.
 pub fn apply(document: &Value, delta: &Value) -> Result<Applied, DeltaError> {
-    apply_to(document.clone(), delta, usize::MAX)
+    apply_to(document.clone(), delta, usize::MAX, &mut 0)
 }
 
 /// The same to a document that may be nobody else's, which need not be copied then; so many elements
-/// may be made anew.
-pub(super) fn apply_to(document: Value, delta: &Value, made: usize) -> Result<Applied, DeltaError> {
+/// may be made anew. Adds what it takes, also if it comes to nothing.
+pub(super) fn apply_to(
+    document: Value,
+    delta: &Value,
+    made: usize,
+    spent: &mut u64,
+) -> Result<Applied, DeltaError> {
     let delta = delta.as_dict().ok_or(DeltaError::Shape("no dict"))?;
     for (section, entries) in delta {
         let known = section
@@ -62,25 +67,32 @@ pub(super) fn apply_to(document: Value, delta: &Value, made: usize) -> Result<Ap
         return Err(DeltaError::Shape("a type as a value"));
     }
     let mut document = Document::new(document, made);
-    change(&mut document, section(delta, "values_changed")?, false)?;
-    sets::add(&mut document, section(delta, "set_item_added")?)?;
-    sets::remove(&mut document, section(delta, "set_item_removed")?)?;
-    change(&mut document, section(delta, "type_changes")?, true)?;
-    lists::rebuild(&mut document, section(delta, "_iterable_opcodes")?)?;
-    removal::remove(&mut document, section(delta, "iterable_item_removed")?)?;
-    lists::insert(&mut document, section(delta, "iterable_item_added")?)?;
-    ignore_order::rebuild(
-        &mut document,
-        section(delta, "iterable_items_added_at_indexes")?,
-        section(delta, "iterable_items_removed_at_indexes")?,
-    )?;
-    add_entries(&mut document, section(delta, "dictionary_item_added")?)?;
-    removal::remove(&mut document, section(delta, "dictionary_item_removed")?)?;
-    document.freeze()?;
+    let done = apply_sections(&mut document, delta);
+    *spent = spent.saturating_add(document.work.spent());
+    done?;
     Ok(Applied {
         alike: document.alike,
         document: document.root,
     })
+}
+
+/// The sections in deepdiff's order.
+fn apply_sections(document: &mut Document, delta: &Dict) -> Result<(), DeltaError> {
+    change(document, section(delta, "values_changed")?, false)?;
+    sets::add(document, section(delta, "set_item_added")?)?;
+    sets::remove(document, section(delta, "set_item_removed")?)?;
+    change(document, section(delta, "type_changes")?, true)?;
+    lists::rebuild(document, section(delta, "_iterable_opcodes")?)?;
+    removal::remove(document, section(delta, "iterable_item_removed")?)?;
+    lists::insert(document, section(delta, "iterable_item_added")?)?;
+    ignore_order::rebuild(
+        document,
+        section(delta, "iterable_items_added_at_indexes")?,
+        section(delta, "iterable_items_removed_at_indexes")?,
+    )?;
+    add_entries(document, section(delta, "dictionary_item_added")?)?;
+    removal::remove(document, section(delta, "dictionary_item_removed")?)?;
+    document.freeze()
 }
 
 fn section(delta: &Dict, name: &str) -> Result<Dict, DeltaError> {

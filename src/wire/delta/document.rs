@@ -16,10 +16,15 @@ fn index(object: &Value, element: &Value) -> Option<Value> {
         Value::Str(text) => {
             // With surrogates it is no text for us; nobody indexes those.
             let text = text.as_str()?;
-            let at = position(element, text.chars().count())?;
-            text.chars()
-                .nth(at)
-                .map(|char| Value::str(char.to_string()))
+            // Only elsewhere than in ASCII its characters have to be counted.
+            let char = if text.is_ascii() {
+                let at = position(element, text.len())?;
+                text.get(at..)?.chars().next()
+            } else {
+                let at = position(element, text.chars().count())?;
+                text.chars().nth(at)
+            };
+            char.map(|char| Value::str(char.to_string()))
         }
         Value::Bytes(bytes) | Value::ByteArray(bytes) => bytes
             .get(position(element, bytes.len())?)
@@ -146,8 +151,8 @@ impl Document {
         element: &Value,
     ) -> Result<Option<Value>, DeltaError> {
         if let Value::Str(text) = object {
-            // Its characters have to be counted.
-            self.work.spend(text.as_bytes().len() / TEXT)?;
+            // All of it is looked at. No client's path leads into a text.
+            self.work.spend(text.as_bytes().len())?;
         }
         Ok(index(object, element))
     }

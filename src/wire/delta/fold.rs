@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::apply::apply_to;
 use super::plain::{brings_types, makes_anew};
 use super::size::size;
-use super::{DeltaError, difference, has_tuples, is_plain};
+use super::{DeltaError, Work, difference, has_tuples, is_plain};
 use crate::wire::pickle::{Budget, PickleError, Protocol, ScanPolicy, Value, read, scan, write};
 
 /// Why payload and deltas do not come together.
@@ -38,6 +38,9 @@ pub enum FoldError {
         /// Bytes.
         most: usize,
     },
+    /// The deltas before it take longer than one job may.
+    #[error("a delta after others that take too long to apply")]
+    Tail,
     /// What comes of it is nested deeper than a node may be.
     #[error("a delta that nests the node too deep")]
     Levels,
@@ -58,21 +61,43 @@ pub struct Checked {
     pub tuples: bool,
 }
 
-/// The whole state after some deltas, as pickle of protocol 4. Those that cannot be applied are
-/// left out and counted.
+/// What became of a whole state and deltas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The whole state after them, as pickle of protocol 4.
+    pub payload: Bytes,
+    /// How many of them could not be applied, and were left out.
+    pub left_out: usize,
+    /// How many of them, the last ones, are still to be folded into it: all of them at once take too long.
+    pub left: usize,
+}
+
+/// What the deltas of one job may take, but for the last of them: a few seconds. Each may take a second, and a
+/// node may have thousands; those of people take much less than this all together.
+const JOB: u64 = 4 * Work::FULL;
+/// What it takes at most to copy a value of the document before a change.
+const COPY: u64 = 8;
+
+/// The whole state after some deltas, of which there is at least one if there are any, and all if that does
+/// not take too long.
 ///
 /// # Errors
 /// If the whole state cannot be read, or what comes of it would be beyond the budget.
-pub fn fold(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Bytes, usize), FoldError> {
-    let (document, refused) = document(base, deltas, budget)?;
-    is_within(&document, budget)?;
-    Ok((written(&document, budget)?, refused))
+pub fn fold(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<Folded, FoldError> {
+    let all = document(base, deltas, budget)?;
+    is_within(&all.document, budget)?;
+    Ok(Folded {
+        payload: written(&all.document, budget)?,
+        left_out: all.left_out,
+        left: all.left,
+    })
 }
 
 /// Looks what a delta does to a whole state with deltas.
 ///
 /// # Errors
-/// If the delta cannot be applied exactly as clients do.
+/// If the delta cannot be applied exactly as clients do; [`FoldError::Tail`] if some of the deltas have to be
+/// [folded](fold()) before.
 pub fn check(
     base: &Bytes,
     deltas: &[Bytes],
@@ -80,8 +105,11 @@ pub fn check(
     budget: &Budget,
 ) -> Result<Checked, FoldError> {
     let delta = read(delta, budget).map_err(FoldError::Dump)?;
-    let (before, _) = document(base, deltas, budget)?;
-    checked(&before, &delta, budget)
+    let before = document(base, deltas, budget)?;
+    if before.left > 0 {
+        return Err(FoldError::Tail);
+    }
+    checked(&before.document, &delta, budget)
 }
 
 /// The same of the first delta of a node, which is `blank` before. Clients skip what leads nowhere: of one
@@ -100,7 +128,7 @@ pub fn check_first(blank: &Bytes, delta: &Bytes, budget: &Budget) -> Result<Chec
 }
 
 fn checked(before: &Value, delta: &Value, budget: &Budget) -> Result<Checked, FoldError> {
-    let applied = apply_to(before.clone(), delta, budget.items)?;
+    let applied = apply_to(before.clone(), delta, budget.items, &mut 0)?;
     if !may_become(before.is_none(), &applied.document) {
         return Err(FoldError::NoDict);
     }
@@ -121,46 +149,69 @@ fn checked(before: &Value, delta: &Value, budget: &Budget) -> Result<Checked, Fo
     })
 }
 
-fn document(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<(Value, usize), FoldError> {
+/// A whole state with deltas.
+struct All {
+    document: Value,
+    left_out: usize,
+    /// Deltas there was no time for.
+    left: usize,
+}
+
+fn document(base: &Bytes, deltas: &[Bytes], budget: &Budget) -> Result<All, FoldError> {
     let document = read(base, budget).map_err(FoldError::Payload)?;
     // In place: each copy of a large dict would cost more than the change.
     if let Some(all) = in_place(document, deltas, budget)? {
-        return Ok((all, 0));
+        return Ok(all);
     }
     // One cannot be applied: once more, with what was before it at hand.
     let mut document = read(base, budget).map_err(FoldError::Payload)?;
+    let mut size = values(&document, budget).unwrap_or(budget.items);
     let mut growth = Growth::default();
-    let mut refused = 0usize;
+    let (mut spent, mut left_out, mut left) = (0, 0usize, deltas.len());
     for delta in deltas {
+        if spent > JOB {
+            break;
+        }
+        left = left.saturating_sub(1);
         let Ok(delta) = read(delta, budget) else {
-            refused = refused.saturating_add(1);
+            left_out = left_out.saturating_add(1);
             continue;
         };
-        growth.add(&document, &delta, budget)?;
-        match apply_to(document.clone(), &delta, budget.items) {
+        size = size.saturating_add(growth.add(&document, &delta, budget)?);
+        spent = spent.saturating_add(COPY.saturating_mul(size as u64));
+        match apply_to(document.clone(), &delta, budget.items, &mut spent) {
             Ok(applied) if may_become(document.is_none(), &applied.document) => {
                 document = applied.document;
             }
-            _ => refused = refused.saturating_add(1),
+            _ => left_out = left_out.saturating_add(1),
         }
     }
-    Ok((document, refused))
+    Ok(All {
+        document,
+        left_out,
+        left,
+    })
 }
 
-/// The document after all of the deltas, unless one cannot be applied.
+/// The document after all of the deltas, or as many as there is time for, unless one cannot be applied.
 fn in_place(
     mut document: Value,
     deltas: &[Bytes],
     budget: &Budget,
-) -> Result<Option<Value>, FoldError> {
+) -> Result<Option<All>, FoldError> {
     let mut growth = Growth::default();
+    let (mut spent, mut left) = (0, deltas.len());
     for delta in deltas {
+        if spent > JOB {
+            break;
+        }
+        left = left.saturating_sub(1);
         let Ok(delta) = read(delta, budget) else {
             return Ok(None);
         };
         growth.add(&document, &delta, budget)?;
         let was_none = document.is_none();
-        let Ok(applied) = apply_to(document, &delta, budget.items) else {
+        let Ok(applied) = apply_to(document, &delta, budget.items, &mut spent) else {
             return Ok(None);
         };
         if !may_become(was_none, &applied.document) {
@@ -168,7 +219,11 @@ fn in_place(
         }
         document = applied.document;
     }
-    Ok(Some(document))
+    Ok(Some(All {
+        document,
+        left_out: 0,
+        left,
+    }))
 }
 
 /// What deltas may have added since the document was last measured: a long tail must not make more
@@ -177,14 +232,20 @@ fn in_place(
 struct Growth(usize);
 
 impl Growth {
-    fn add(&mut self, document: &Value, delta: &Value, budget: &Budget) -> Result<(), FoldError> {
+    /// Adds a delta. Returns the values in it.
+    fn add(
+        &mut self,
+        document: &Value,
+        delta: &Value,
+        budget: &Budget,
+    ) -> Result<usize, FoldError> {
         let added = values(delta, budget)?;
         self.0 = self.0.saturating_add(added);
         if self.0 > budget.items {
             is_within(document, budget)?;
             self.0 = added;
         }
-        Ok(())
+        Ok(added)
     }
 }
 

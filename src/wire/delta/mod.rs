@@ -29,7 +29,7 @@ mod twice;
 
 pub use self::apply::{Applied, apply};
 pub use self::difference::difference;
-pub use self::fold::{Checked, FoldError, check, check_first, fold};
+pub use self::fold::{Checked, FoldError, Folded, check, check_first, fold};
 pub use self::need::{Need, cost_of_need, need};
 pub use self::plain::{has_tuples, is_plain};
 
@@ -79,6 +79,11 @@ impl Work {
             left: Self::FULL,
             made,
         }
+    }
+
+    /// What it has taken so far.
+    fn spent(&self) -> u64 {
+        Self::FULL.saturating_sub(self.left)
     }
 
     /// Makes elements that stay until the delta has been applied.

@@ -6,6 +6,7 @@ mod words;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::beat::Beat;
@@ -16,7 +17,7 @@ use crate::session::folding::{Done, Job, Outcome};
 use crate::session::{Session, Settings};
 use crate::store::Kept;
 use crate::wire::command::{Auth, Command, Request};
-use crate::wire::delta::{Checked, DeltaError};
+use crate::wire::delta::{Checked, DeltaError, Folded};
 use crate::wire::dialect::{Dialect, Transfer};
 use crate::wire::node::{NodeState, Update};
 use crate::wire::role::Role;
@@ -25,9 +26,12 @@ pub(super) use self::recorder::Recorder;
 pub(super) use self::words::*;
 
 /// What comes of a job, where payloads are texts and deltas more text: `odd` deltas become `even`
-/// ones, and `wrong` ones are refused.
+/// ones, and `wrong` ones are refused. Of `slow` ones there is time for one.
 pub(super) fn worked(job: Job) -> Done {
+    let slow = |(place, delta): (usize, &Bytes)| delta.starts_with(b"slow").then_some(place);
+    let second = job.tail.iter().enumerate().filter_map(slow).nth(1);
     let outcome = match &job.delta {
+        Some(_) if second.is_some() => Outcome::Folded(Ok(folded(&job, second))),
         Some(delta) if delta.starts_with(b"wrong") => {
             Outcome::Checked(Err(DeltaError::Work.into()))
         }
@@ -38,12 +42,7 @@ pub(super) fn worked(job: Job) -> Done {
             alike: !delta.starts_with(b"odd"),
             tuples: false,
         })),
-        None => {
-            // What a node is before its first delta is a pickle, and no text.
-            let base = std::str::from_utf8(&job.base).unwrap_or_default();
-            let tail = job.tail.concat();
-            Outcome::Folded(Ok(([base.as_bytes(), &tail].concat().into(), 0)))
-        }
+        None => Outcome::Folded(Ok(folded(&job, second))),
     };
     Done {
         age: job.age,
@@ -51,6 +50,18 @@ pub(super) fn worked(job: Job) -> Done {
         version: job.version,
         end: job.end,
         outcome,
+    }
+}
+
+/// The base with the tail, or so many deltas of it.
+fn folded(job: &Job, most: Option<usize>) -> Folded {
+    // What a node is before its first delta is a pickle, and no text.
+    let base = std::str::from_utf8(&job.base).unwrap_or_default();
+    let (tail, left) = job.tail.split_at(most.unwrap_or(job.tail.len()));
+    Folded {
+        payload: [base.as_bytes(), &tail.concat()].concat().into(),
+        left_out: 0,
+        left: left.len(),
     }
 }
 

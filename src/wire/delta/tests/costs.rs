@@ -188,3 +188,65 @@ fn many_values_can_come_to_a_list_without_order() {
     let applied = apply(&document(1000), &delta).map(|applied| applied.document);
     assert_eq!(applied, Ok(document(40_000)));
 }
+
+/// Deltas with a text that is led into: it takes nobody's but an attacker's to come so far.
+fn slow_deltas(text: &Value) -> (Bytes, Vec<Bytes>) {
+    let change = Dict::new().with("new_value", "y");
+    let middle = text.as_str().unwrap().len() as i64 / 2;
+    let entries = each(
+        0..40,
+        |n| format!("root['a'][{}]", middle.saturating_sub(n)),
+        |_| change.clone().into(),
+    );
+    let delta = Value::from(Dict::new().with("values_changed", entries));
+    assert!(is_plain(&delta));
+    let pickled = |value: &Value| pickle::write(value, pickle::Protocol::Four);
+    let base = pickled(&Dict::new().with("a", text).with("n", 0).into());
+    let mut tail = Vec::new();
+    for n in 0..40 {
+        tail.push(pickled(&delta));
+        tail.push(pickled(&changed("root['n']", n)));
+    }
+    (base, tail)
+}
+
+/// Each delta may take a second, and a tail has hundreds.
+#[test]
+fn a_fold_does_not_take_as_long_as_its_tail() {
+    let (base, tail) = slow_deltas(&"x".repeat(1 << 20).into());
+    let (mut state, mut rest, mut jobs) = (base.clone(), &tail[..], 0);
+    while !rest.is_empty() {
+        let folded = fold(&state, rest, &Budget::NODE).unwrap();
+        assert!(folded.left < rest.len());
+        assert_eq!(folded.left_out, 0);
+        rest = &rest[rest.len() - folded.left..];
+        state = folded.payload;
+        jobs += 1;
+    }
+    assert!((2..=tail.len()).contains(&jobs), "{jobs}");
+    let last = pickle::read(&state, &Budget::NODE).unwrap();
+    assert_eq!(
+        last.as_dict().and_then(|node| node.get("n")),
+        Some(&Value::Int(39))
+    );
+    // Nor is a delta looked into after all of that.
+    let delta = pickle::write(&changed("root['n']", 1), pickle::Protocol::Four);
+    assert_eq!(
+        check(&base, &tail, &delta, &Budget::NODE),
+        Err(FoldError::Tail)
+    );
+    assert!(check(&state, &[], &delta, &Budget::NODE).is_ok());
+}
+
+/// Where one cannot be applied, what is changed is copied for each, and may be large.
+#[test]
+fn copies_are_paid_for() {
+    let pickled = |value: &Value| pickle::write(value, pickle::Protocol::Four);
+    let large = Dict::new().with("l", vec![Value::None; 300_000]);
+    let base = pickled(&large.with("n", 0).into());
+    let mut tail = vec![pickled(&changed("root['n']", 1)); 600];
+    tail.push(pickled(&Value::None));
+    let folded = fold(&base, &tail, &Budget::NODE).unwrap();
+    assert!((1..600).contains(&folded.left), "{}", folded.left);
+    assert_eq!(folded.left_out, 0);
+}

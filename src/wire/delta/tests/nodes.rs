@@ -15,7 +15,7 @@ fn a_tail_cannot_make_a_node_too_large_on_the_way() {
         ))
     };
     let budget = Budget::node(1 << 20, 100, 1000);
-    let folded = |tail: &[Bytes]| fold(&base, tail, &budget).map(|(_, refused)| refused);
+    let folded = |tail: &[Bytes]| fold(&base, tail, &budget).map(|folded| folded.left_out);
     // The same part again and again.
     assert_eq!(folded(&vec![key("a"); 20]), Ok(0));
     let empty = [bytes(&changed("root", Dict::new()))];
@@ -89,9 +89,9 @@ fn a_node_stays_a_dict() {
     // One that was taken in another time is passed over.
     let bytes = |value: &Value| pickle::write(value, pickle::Protocol::Four);
     let spoilt = [changed("root", 5), elsewhere].map(|delta| bytes(&delta));
-    let (payload, refused) = fold(&bytes(&dict()), &spoilt, &Budget::NODE).unwrap();
+    let folded = fold(&bytes(&dict()), &spoilt, &Budget::NODE).unwrap();
     assert_eq!(
-        (payload, refused),
+        (folded.payload, folded.left_out),
         (bytes(&Dict::new().with("x", 5).into()), 1)
     );
 }
