@@ -60,7 +60,10 @@ class Maker:
         return 0 if made != made else made
 
     def members(self):
-        return [self.hashable() for _ in range(self.rng.choice([0, 1, 2, 4]))]
+        made = [self.hashable() for _ in range(self.rng.choice([0, 1, 2, 4]))]
+        if self.rng.random() < 0.03:
+            made.append(frozenset([self.hashable()]))
+        return made
 
     def items(self, depth):
         """Elements of a list: of one kind mostly, or anything."""

@@ -41,6 +41,41 @@ fn large_differences_take_no_more_than_the_document() {
     assert_eq!(entries.and_then(Value::as_dict).map(Dict::len), Some(1));
 }
 
+/// Sets within sets are not compared here, but a key that has one can go.
+#[test]
+fn differences_can_be_applied_whatever_goes() {
+    let inner = Value::FrozenSet(vec![1.into()].into());
+    let odd = Value::Set(vec![inner].into());
+    let list = Value::list([1, 2]);
+    let part = Dict::new().with("l", &list).with("s", &odd);
+    let node = |part: Dict| Value::from(Dict::new().with("a", part));
+    let (old, new) = (node(part), node(Dict::new().with("l", &list)));
+    let delta = difference(&old, &new);
+    assert_eq!(apply(&old, &delta).unwrap().document, new);
+
+    // As it comes to be the words of a delta that is not plain.
+    let shorter = Dict::new().with("l", Value::list([1]));
+    let changes = Dict::new()
+        .with(
+            "values_changed",
+            Dict::new().with(
+                "root['a']",
+                Dict::new().with("new_value", Dict::new().with("l", &list)),
+            ),
+        )
+        .with(
+            "iterable_item_removed",
+            Dict::new().with("root['a']['l'][1]", 2),
+        );
+    let ours = checked(&old, &changes.into()).unwrap().delta.unwrap();
+    let pickled = |value: &Value| pickle::write(value, pickle::Protocol::Four);
+    let folded = fold(&pickled(&old), &[ours], &Budget::NODE).unwrap();
+    assert_eq!(
+        (folded.payload, folded.left_out),
+        (pickled(&node(shorter)), 0)
+    );
+}
+
 fn written(value: &Value) -> usize {
     pickle::write(value, pickle::Protocol::Four).len()
 }
