@@ -35,13 +35,9 @@ pub(super) fn convert(
         (PyType::Int, Value::Bool(_)) => whole(value).map(Value::Int),
         (PyType::Int, Value::Float(float)) => float_to_int(*float),
         (PyType::Int | PyType::Float, Value::Str(_)) => match value.as_str().map(str::trim) {
-            Some(text) if is_number(text) && text.len() < 18 => text.parse().ok().map(|int| {
-                if *to == PyType::Int {
-                    Value::Int(int)
-                } else {
-                    Value::Float(int as f64)
-                }
-            }),
+            Some(text) if *to == PyType::Int && is_number(text) && text.len() < 18 => {
+                text.parse().ok().map(Value::Int)
+            }
             // As far as the two languages surely read the same.
             Some(text) if *to == PyType::Float && is_fraction(text) => {
                 text.parse().ok().map(Value::Float)
@@ -230,6 +226,9 @@ mod tests {
         assert_eq!(to(PyType::Int, 2.9), Some(Value::Int(2)));
         assert_eq!(to(PyType::Int, "5"), Some(Value::Int(5)));
         assert_eq!(to(PyType::Int, "x"), None);
+        for (text, float) in [("-0", -0.0), ("+7", 7.0), (" 1e2\n", 100.0), (".5", 0.5)] {
+            assert_eq!(to(PyType::Float, text), Some(Value::Float(float)), "{text}");
+        }
         assert_eq!(to(PyType::Int, f64::NAN), None);
         assert_eq!(to(PyType::Bool, Value::list([0])), Some(Value::Bool(true)));
         assert_eq!(to(PyType::Tuple, Value::list([1])), Some(Value::tuple([1])));
