@@ -8,8 +8,11 @@ use super::document::{self, Document, whole};
 use super::lists::equal;
 use super::path::{self, Path};
 use super::twice::Seen;
-use super::{DeltaError, Work};
+use super::{DeltaError, ELEMENT, Work};
 use crate::wire::pickle::{Dict, Items, KeySet, Value, is_hashable};
+
+/// What it takes to look an element up among those that come and go, as so many elements moved.
+const PLACED: usize = 2 * ELEMENT;
 
 /// Both sections, path by path.
 pub(super) fn rebuild(
@@ -38,8 +41,9 @@ pub(super) fn rebuild(
         let (Value::List(old) | Value::Tuple(old)) = &object else {
             return Err(DeltaError::Raises("elements of what is no list"));
         };
-        // Each is looked through, whether it can be hashed and what it is then.
+        // Each is looked through, whether it can be hashed and what it is then, and gets a place.
         document::weigh(&object, &mut document.work)?;
+        document.work.spend(old.len().saturating_mul(PLACED))?;
         document.work.spend(removed.len())?;
         for (_, value) in &added {
             document.work.make(1)?;

@@ -88,6 +88,9 @@ fn is_expected(
     }
 }
 
+/// What it takes to move a key, as so many elements moved.
+const KEY: usize = 4;
+
 /// What has been removed of one list or dict, and is still there.
 #[derive(Default)]
 struct Gone {
@@ -155,7 +158,7 @@ impl Gone {
                 items.to_mut().retain(|_| !goes());
             }
             Some(Value::Dict(dict)) => {
-                document.work.spend(dict.len().saturating_mul(2))?;
+                document.work.spend(dict.len().saturating_mul(KEY))?;
                 dict.remove_at(&places);
             }
             _ => {}
@@ -163,6 +166,9 @@ impl Gone {
         Ok(())
     }
 }
+
+/// What it takes to compare an element at least, as so many elements moved, but for one.
+const COMPARED: usize = 3;
 
 /// The place of the element equal to `expected` that is nearest to where it should be.
 fn nearest(
@@ -186,6 +192,7 @@ fn nearest(
         if best.is_some_and(|(_, closest)| distance > closest) {
             break;
         }
+        work.spend(COMPARED)?;
         if equal(item, expected, work)? && best.is_none_or(|(_, closest)| distance < closest) {
             best = Some((place, distance));
         }

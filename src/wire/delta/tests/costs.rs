@@ -250,3 +250,15 @@ fn copies_are_paid_for() {
     assert!((1..600).contains(&folded.left), "{}", folded.left);
     assert_eq!(folded.left_out, 0);
 }
+
+/// However few come to it.
+#[test]
+fn long_lists_without_order_are_paid_for() {
+    let list = Value::list(0..100_000i64);
+    let once = Value::from(Dict::new().with(0, -1));
+    let ways: Dict = (0..60)
+        .map(|n| (format!("root[__{n}]"), once.clone()))
+        .collect();
+    let delta = Dict::new().with("iterable_items_added_at_indexes", ways);
+    assert_eq!(apply(&list, &delta.into()), Err(DeltaError::Work));
+}
