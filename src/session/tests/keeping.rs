@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
-use super::room::{Room, admin_auth, auth, delta, id, node, number, without_users};
+use super::room::{Recorder, Room, admin_auth, auth, delta, id, node, number, without_users};
 use crate::counters::Count;
 use crate::session::keeping::Keeping;
 use crate::store::{Batch, Health, Kept, Stored, Task, Upcoming, Written};
@@ -180,6 +180,19 @@ impl Kitchen {
         }
     }
 
+    /// Alice has brought these nodes, and they are being written.
+    fn writing(nodes: &[u32]) -> (Self, Recorder) {
+        let mut kitchen = Self::new(Duration::from_secs(10));
+        let alice = kitchen.room.enter(admin_auth("alice", VERSION));
+        kitchen.room.offer(&alice, nodes);
+        kitchen.room.pass(200);
+        for n in nodes {
+            kitchen.room.bring(&alice, node(*n, "alice", &[], "one"));
+        }
+        kitchen.step().unwrap();
+        (kitchen, alice)
+    }
+
     /// What is handed over at this moment, if anything is.
     fn task(&mut self) -> Option<Task> {
         let now = self.room.now();
@@ -267,12 +280,7 @@ fn what_changes_while_something_is_written_has_waited_when_that_is_done() {
 
 #[test]
 fn an_uploader_that_leaves_while_it_is_written_has_brought_it() {
-    let mut kitchen = Kitchen::new(Duration::from_secs(10));
-    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
-    kitchen.room.offer(&alice, &[1]);
-    kitchen.room.pass(200);
-    kitchen.room.bring(&alice, node(1, "alice", &[], "one"));
-    kitchen.step().unwrap();
+    let (mut kitchen, alice) = Kitchen::writing(&[1]);
     let role = crate::wire::role::Role::Command;
     kitchen
         .room
@@ -286,14 +294,7 @@ fn an_uploader_that_leaves_while_it_is_written_has_brought_it() {
 /// What it pushed behind its nodes has been taken, and is no part of what it waits for.
 #[test]
 fn what_an_uploader_did_before_it_left_while_it_is_written_is_done() {
-    let mut kitchen = Kitchen::new(Duration::from_secs(10));
-    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
-    kitchen.room.offer(&alice, &[1, 2]);
-    kitchen.room.pass(200);
-    for n in [1, 2] {
-        kitchen.room.bring(&alice, node(n, "alice", &[], "one"));
-    }
-    kitchen.step().unwrap();
+    let (mut kitchen, alice) = Kitchen::writing(&[1, 2]);
     kitchen.room.push(&alice, node(3, "alice", &[], "three"));
     kitchen.room.ask(&alice, Request::Delete(id(2)));
     let role = crate::wire::role::Role::Command;
@@ -311,12 +312,7 @@ fn what_an_uploader_did_before_it_left_while_it_is_written_is_done() {
 /// Its add-on keeps its identity when it joins again.
 #[test]
 fn an_uploader_that_logs_in_anew_while_it_is_written_joins_as_others_do() {
-    let mut kitchen = Kitchen::new(Duration::from_secs(10));
-    let alice = kitchen.room.enter(admin_auth("alice", VERSION));
-    kitchen.room.offer(&alice, &[1]);
-    kitchen.room.pass(200);
-    kitchen.room.bring(&alice, node(1, "alice", &[], "one"));
-    kitchen.step().unwrap();
+    let (mut kitchen, alice) = Kitchen::writing(&[1]);
     kitchen.room.hush(&[&alice]);
     let again = Request::Auth(admin_auth("alice", VERSION));
     kitchen.room.ask(&alice, again);
