@@ -21,7 +21,7 @@ use multi_user_server::config::{Config, Secret};
 use multi_user_server::counters::Counters;
 use multi_user_server::ports::outbox::{Batch, Lane, Outbox};
 use multi_user_server::session::gate::Gate;
-use multi_user_server::session::outlet::{Edit, Joins, Slot};
+use multi_user_server::session::outlet::{Edit, Joins, Slot, Taken};
 use multi_user_server::session::{Event, Outlet, Session, Settings};
 use multi_user_server::wire::command::{Auth, Command, Credentials, Request};
 use multi_user_server::wire::delta;
@@ -199,6 +199,11 @@ fn session_apply(bencher: Bencher, size: usize) {
         .bench_local_values(|event| session.handle(&peers[0], event, Instant::now()));
 }
 
+/// A peer's round trip.
+fn window() -> Duration {
+    Duration::from_millis(500)
+}
+
 /// A new state, which takes the place of one that waits behind a hundred others.
 #[divan::bench(args = SIZES)]
 fn queue_conflate(bencher: Bencher, size: usize) {
@@ -206,7 +211,7 @@ fn queue_conflate(bencher: Bencher, size: usize) {
     let state = zmtp::encode(&message(size));
     let now = Instant::now();
     for n in 0..100 {
-        outbox.data(uuid(n), Joins::Renews, &[], state.clone(), now);
+        outbox.data(uuid(n), Joins::Renews, &[], state.clone(), now, window);
     }
     let mut n = 0;
     bencher
@@ -214,7 +219,7 @@ fn queue_conflate(bencher: Bencher, size: usize) {
             n += 1;
             (uuid(n % 100), state.clone())
         })
-        .bench_local_values(|(id, state)| outbox.data(id, Joins::Renews, &[], state, now));
+        .bench_local_values(|(id, state)| outbox.data(id, Joins::Renews, &[], state, now, window));
 }
 
 /// A batch of a hundred nodes' states: queued, taken, written.
@@ -230,7 +235,7 @@ fn queue_batch_of_100(bencher: Bencher, size: usize) {
     bencher.bench_local(|| {
         let now = Instant::now();
         for id in &ids {
-            outbox.data(*id, Joins::Renews, &[], state.clone(), now);
+            outbox.data(*id, Joins::Renews, &[], state.clone(), now, window);
         }
         runtime.block_on(outbox.next(Lane::Data, usize::MAX, &mut batch));
         outbox.written(Lane::Data, &batch, Instant::now(), Duration::ZERO)
@@ -332,8 +337,8 @@ impl Outlet for Nowhere {
     fn edit(&self, _: NodeId, _: Edit, bytes: Encoded) {
         divan::black_box(bytes);
     }
-    fn data(&self, _: NodeId, _: Joins, _: &[NodeId], bytes: Encoded, _: Instant) -> usize {
-        divan::black_box(bytes).len()
+    fn data(&self, _: NodeId, _: Joins, _: &[NodeId], bytes: Encoded, _: Instant) -> Taken {
+        Taken::Queued(divan::black_box(bytes).len())
     }
     fn has_room(&self) -> bool {
         true

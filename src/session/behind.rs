@@ -7,7 +7,7 @@
 use tokio::time::Instant;
 
 use super::needs::NeedsFirst;
-use super::outlet::{Edit, Joins, Outlet};
+use super::outlet::{Edit, Joins, Outlet, Taken};
 use super::replicas::Replica;
 use super::state::{Session, encode};
 use super::users::{Behind, Missing, Stage, User};
@@ -45,7 +45,7 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Sends what a user lacks, as far as its queue has room. Nodes go after those they need.
-    pub(super) fn send_backlog(&mut self, who: &Identity) {
+    pub(super) fn send_backlog(&mut self, who: &Identity, now: Instant) {
         let Some(dialect) = self.dialect() else {
             return;
         };
@@ -55,6 +55,7 @@ impl<O: Outlet> Session<O> {
         if !user.is_active() {
             return;
         }
+        let mut later = Vec::new();
         let mut walk = NeedsFirst::default();
         while user.outlet.has_room() {
             if walk.is_done() {
@@ -76,15 +77,21 @@ impl<O: Outlet> Session<O> {
             let Some(replica) = self.replicas.get(id) else {
                 continue;
             };
-            match behind.data {
-                Some(missing) => send_missing(dialect, user, id, replica, missing),
+            let taken = match behind.data {
+                Some(missing) => send_missing(dialect, user, id, replica, missing, now),
                 None if !behind.right => continue,
-                None => {}
+                None => true,
+            };
+            if !taken {
+                later.push(id);
             }
             if behind.right {
                 let right = encode_right(dialect, "server", &[id], replica.owner());
                 user.outlet.edit(id, Edit::Right, right);
             }
+        }
+        for id in later {
+            self.renew_later(who, id, now);
         }
     }
 
@@ -104,21 +111,24 @@ impl<O: Outlet> Session<O> {
             if data {
                 behind.data = Some(Missing::Whole);
             }
-            self.send_backlog(who);
+            self.send_backlog(who, now);
         } else {
             self.send_delete(who, id, now);
         }
     }
 }
 
-/// Sends what is missing of a node: its whole state with the deltas since, or the deltas alone.
+/// Sends what is missing of a node: its whole state with the deltas since, or the deltas alone. Returns whether
+/// all of it was taken; if not, it is to be sent again a round trip later.
+#[must_use]
 pub(super) fn send_missing<O: Outlet>(
     dialect: &Dialect,
     user: &User<O>,
     id: NodeId,
     replica: &Replica,
     missing: Missing,
-) {
+    now: Instant,
+) -> bool {
     let known = match missing {
         Missing::Deltas { version, from } if version == replica.version() => {
             replica.tail_from(from)
@@ -137,12 +147,14 @@ pub(super) fn send_missing<O: Outlet>(
     for delta in known.unwrap_or_else(|| replica.tail()) {
         parts.push(node::encode_delta(dialect, replica.with(&id, delta)));
     }
-    let now = Instant::now();
     for part in parts {
-        user.outlet
-            .data(id, joins, replica.dependencies(), part, now);
+        let after = replica.dependencies();
+        if user.outlet.data(id, joins, after, part, now) == Taken::Refused {
+            return false;
+        }
         joins = Joins::Follows;
     }
+    true
 }
 
 /// A Right in bytes.

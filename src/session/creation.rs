@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::authority;
 use super::live::{OVERTAKEN, Push, is_unseen};
 use super::outlet::Outlet;
-use super::replicas::{COMMON, DELTA};
+use super::replicas::{COMMON, DELTA, Replica};
 use super::state::Session;
 use super::users::User;
 use crate::counters::Count;
@@ -103,7 +103,7 @@ impl<O: Outlet> Session<O> {
                 self.append_checked(who, delta, tuples, now);
                 if anew {
                     // To those who have yet to lose the old one it would be a change of that.
-                    self.send_whole_to_others(who, id);
+                    self.send_whole_to_others(who, id, now);
                 }
             }
         }
@@ -111,7 +111,7 @@ impl<O: Outlet> Session<O> {
             self.relay_right(who, "server", &[id]);
         }
         if overdue || self.has_lost_a_need(who, id, began) {
-            self.send_whole(who, id);
+            self.send_whole(who, id, now);
         }
         self.after_creation(who, id, &claimed, began, now);
         if was_empty {
@@ -195,6 +195,12 @@ impl<O: Outlet> Session<O> {
             && began < at + EARLY
         {
             self.right(who, &[id], &owner, now);
+            // Or it was older after all, and its sender, who gets no echo, goes by what it made.
+            let given = self.replicas.get(id).map(Replica::owner);
+            let echoes = self.dialect().is_none_or(|dialect| dialect.echo_edits);
+            if !echoes && given.is_some_and(|given| **given == *owner) {
+                self.correct_owner(who, &[id]);
+            }
         }
     }
 }

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::authority;
 use super::behind::encode_right;
 use super::buried::Tombstone;
-use super::live::is_unseen;
+use super::live::{OVERTAKEN, is_unseen};
 use super::outlet::{Edit, Outlet, Slot};
-use super::replicas::COMMON;
+use super::replicas::{COMMON, Replica};
 use super::state::{Phase, Session, Timer};
 use super::users::Behind;
 use crate::counters::Count;
@@ -43,7 +43,7 @@ impl<O: Outlet> Session<O> {
             if !dialect.echo_edits {
                 // It is gone there already, and from what other nodes need.
                 user.restored.insert(id, now);
-                self.send_whole(who, id);
+                self.send_whole(who, id, now);
                 self.correct_owner(who, &[id]);
                 for dependent in self.replicas.dependents(id) {
                     self.renew(who, dependent, now);
@@ -52,19 +52,20 @@ impl<O: Outlet> Session<O> {
             return;
         }
         // Data on its way there would bring the node back to life at the one who deleted it.
-        let crossed = user.doomed.contains_key(&id) || is_unseen(user, id, now);
+        // And what it made anew since may have been faster than the Delete, on its own link: it is gone for all.
+        let pushed = self.replicas.get(id).and_then(Replica::pushed);
+        let crossed = user.doomed.contains_key(&id)
+            || is_unseen(user, id, now)
+            || pushed.is_some_and(|at| now < at + OVERTAKEN);
         let spared = (!dialect.echo_edits && !crossed).then_some(who);
         let dependents = self.replicas.dependents(id);
         if let Some(tombstone) = self.remove_node(id, who, spared, now) {
             self.note_wiped(who, id, tombstone, dependents, now);
             self.make_room(0, now);
         } else {
-            // The sender waits for the echo. It needs no place in the order unless something of
-            // the node is on its way.
-            if dialect.echo_edits && crossed {
+            // The sender waits for the echo, and somebody may make the node before that gets there.
+            if dialect.echo_edits {
                 self.send_delete(who, id, now);
-            } else if dialect.echo_edits {
-                self.answer(who, &Answer::Delete(id));
             }
         }
     }

@@ -234,13 +234,13 @@ impl<O: Outlet> Session<O> {
                 self.send_delete(who, id, now);
             }
         }
-        self.send_backlog(who);
+        self.send_backlog(who, now);
     }
 
     /// Sends what a user lacks, as far as its queue has room. Nodes go after those they need.
     pub(super) fn catch_up(&mut self, who: &Identity, now: Instant) {
         self.serve_waiting(who, now);
-        self.send_backlog(who);
+        self.send_backlog(who, now);
     }
 
     /// A node is gone: what that means for those who are still fetching, and may have been promised what it

@@ -96,10 +96,14 @@ impl<O: Outlet> Session<O> {
         // The sender had not heard yet that one of them is gone; the others must not get the
         // reference back.
         dependencies.retain(|d| self.replicas.contains(*d) || !self.replicas.is_grave(*d));
-        if self.replicas.contains(push.id()) {
+        let id = push.id();
+        if self.replicas.contains(id) {
             self.change(push, now);
         } else {
             self.create(push, now);
+        }
+        if self.dialect().is_some_and(|dialect| !dialect.echo_edits) {
+            self.replicas.note_pushed(id, now);
         }
     }
 
@@ -123,7 +127,7 @@ impl<O: Outlet> Session<O> {
                 who,
                 "an update of somebody else's node",
             );
-            return self.correct(who, id);
+            return self.correct(who, id, now);
         }
         let delta = matches!(push.update, Update::Delta(_));
         if delta && user.corrected.contains(&id) {
@@ -132,7 +136,7 @@ impl<O: Outlet> Session<O> {
                 // It builds on a state that was taken back.
                 self.counters
                     .refuse(Count::RefusedUpdate, who, "a delta to a refused state");
-                return self.correct(who, id);
+                return self.correct(who, id, now);
             }
             user.corrected.remove(&id);
         }
@@ -149,7 +153,7 @@ impl<O: Outlet> Session<O> {
             return self.append(push, now);
         };
         if !self.has_room_for(who, &node, 0, now) {
-            return self.correct(who, id);
+            return self.correct(who, id, now);
         }
         // Only a Right changes the owner.
         node.owner = SmolStr::default();
@@ -183,7 +187,7 @@ impl<O: Outlet> Session<O> {
         tuples: Option<bool>,
         now: Instant,
     ) {
-        if self.refuse_endless(who, delta.id) {
+        if self.refuse_endless(who, delta.id, now) {
             return;
         }
         let growth = delta.delta.len().saturating_add(DELTA);
@@ -191,7 +195,7 @@ impl<O: Outlet> Session<O> {
         let grown = self.replicas.bytes().saturating_add(growth);
         if grown > self.settings.max_session {
             self.counters.refuse(Count::RefusedFull, who, "a delta");
-            return self.correct(who, delta.id);
+            return self.correct(who, delta.id, now);
         }
         if let Some(tuples) = tuples {
             self.replicas.note_tuples(delta.id, tuples);

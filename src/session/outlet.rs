@@ -50,6 +50,16 @@ pub enum Joins {
     Follows,
 }
 
+/// What a peer's queue did with data of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Queued. So many bytes of the node wait there now, if the peer is behind on it; otherwise 0.
+    Queued(usize),
+    /// Not queued: what builds on a node that was made anew must not get there behind a Delete of the old one, and
+    /// that may not have got there before the node. The whole state is to be sent a round trip later.
+    Refused,
+}
+
 /// A frame whose place in the order is not certain at the peer and that wants repeating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeat {
@@ -81,7 +91,6 @@ pub trait Outlet: Clone + Send + 'static {
     /// Queues a Delete or Right behind the node's data.
     fn edit(&self, node: NodeId, edit: Edit, bytes: Encoded);
     /// Queues data of a node at the moment `now`, behind the nodes in `after` if they are queued.
-    /// Returns the bytes now queued of this node if the peer is behind on it, otherwise 0.
     fn data(
         &self,
         node: NodeId,
@@ -89,7 +98,7 @@ pub trait Outlet: Clone + Send + 'static {
         after: &[NodeId],
         bytes: Encoded,
         now: Instant,
-    ) -> usize;
+    ) -> Taken;
     /// Whether bulk may be queued. If not, an event tells when it may again.
     fn has_room(&self) -> bool;
     /// Whether the peer takes nothing although only commands are queued.

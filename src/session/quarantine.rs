@@ -60,7 +60,7 @@ impl<O: Outlet> Session<O> {
         for node in std::iter::once(id).chain(dependents) {
             self.note_operated(&[node]);
             for who in &everybody {
-                self.send_whole(who, node);
+                self.send_whole(who, node, now);
             }
         }
         // Who has seen it deleted may know another owner.

@@ -6,7 +6,7 @@
 use tokio::time::Instant;
 
 use super::behind::{encode_right, send_missing};
-use super::outlet::{Edit, Joins, Outlet};
+use super::outlet::{Edit, Joins, Outlet, Taken};
 use super::state::{Session, Timer};
 use super::users::{Behind, Missing, User};
 use crate::counters::Count;
@@ -62,31 +62,42 @@ impl<O: Outlet> Session<O> {
             right: false,
         };
         let (most, mut relayed) = (self.settings.queued_changes, 0);
+        let most = most.max(bytes.len()).max(replica.payload_bytes());
+        let mut later = Vec::new();
         for user in self.users.others_mut(who) {
             if Self::note_changed(user, id, change) {
-                let queued = user.outlet.data(
+                let taken = user.outlet.data(
                     id,
                     Joins::Follows,
                     replica.dependencies(),
                     bytes.clone(),
                     now,
                 );
-                let costs = replica.payload_bytes();
-                if queued > most.max(bytes.len()).max(costs) {
-                    send_missing(dialect, user, id, replica, Missing::Whole);
+                let taken = match taken {
+                    Taken::Queued(bytes) if bytes > most => {
+                        send_missing(dialect, user, id, replica, Missing::Whole, now)
+                    }
+                    Taken::Queued(_) => true,
+                    Taken::Refused => false,
+                };
+                if !taken {
+                    later.push(user.outlet.identity().clone());
                 }
                 relayed += 1;
             }
         }
         self.counters.add_many(Count::UpdatesRelayed, relayed);
+        for who in later {
+            self.renew_later(&who, id, now);
+        }
     }
 
     /// Puts the node's true state in the place of what a refused sender made of it.
-    pub(super) fn correct(&mut self, who: &Identity, id: NodeId) {
+    pub(super) fn correct(&mut self, who: &Identity, id: NodeId, now: Instant) {
         if let Some(user) = self.users.get_mut(who) {
             user.corrected.insert(id);
         }
-        self.send_whole(who, id);
+        self.send_whole(who, id, now);
         self.correct_owner(who, &[id]);
     }
 
@@ -96,7 +107,7 @@ impl<O: Outlet> Session<O> {
             .dialect()
             .is_some_and(|dialect| dialect.live != Live::Whole);
         if self.replicas.contains(id) {
-            self.correct(who, id);
+            self.correct(who, id, now);
         } else if deltas && self.users.get(who).is_some_and(User::is_active) {
             // It would go on with changes of a node that nobody has. (Whole states can be taken any time.)
             self.send_delete(who, id, now);
@@ -104,7 +115,7 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Sends everybody but `who` the whole state of a node with its deltas, in the place of what is on its way.
-    pub(super) fn send_whole_to_others(&mut self, who: &Identity, id: NodeId) {
+    pub(super) fn send_whole_to_others(&mut self, who: &Identity, id: NodeId, now: Instant) {
         let others: Vec<_> = self
             .users
             .iter()
@@ -112,7 +123,7 @@ impl<O: Outlet> Session<O> {
             .map(|(other, _)| other.clone())
             .collect();
         for other in others {
-            self.send_whole(&other, id);
+            self.send_whole(&other, id, now);
         }
     }
 
@@ -129,7 +140,19 @@ impl<O: Outlet> Session<O> {
         user.renewed.insert(id, false);
         let due = now + user.outlet.window();
         self.at(due, Timer::Renew(who.clone(), id));
-        self.send_whole(who, id);
+        self.send_whole(who, id, now);
+    }
+
+    /// Sends one user the whole state of a node a round trip from now: a Delete may be under way that is to be
+    /// there before.
+    pub(super) fn renew_later(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let Some(user) = self.users.get_mut(who) else {
+            return;
+        };
+        if user.renewed.insert(id, true).is_none() {
+            let due = now + user.outlet.window();
+            self.at(due, Timer::Renew(who.clone(), id));
+        }
     }
 
     pub(super) fn renew_again(&mut self, who: &Identity, id: NodeId, now: Instant) {
@@ -140,7 +163,7 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Sends one user the whole state of a node.
-    pub(super) fn send_whole(&mut self, who: &Identity, id: NodeId) {
+    pub(super) fn send_whole(&mut self, who: &Identity, id: NodeId, now: Instant) {
         let (Some(dialect), Some(replica)) = (self.dialect(), self.replicas.get(id)) else {
             return;
         };
@@ -151,8 +174,10 @@ impl<O: Outlet> Session<O> {
             data: Some(Missing::Whole),
             right: false,
         };
-        if Self::note_changed(user, id, change) {
-            send_missing(dialect, user, id, replica, Missing::Whole);
+        if Self::note_changed(user, id, change)
+            && !send_missing(dialect, user, id, replica, Missing::Whole, now)
+        {
+            self.renew_later(who, id, now);
         }
     }
 
@@ -202,7 +227,7 @@ impl<O: Outlet> Session<O> {
             Some(_) => {
                 user.converging.remove(&id);
                 self.counters.add(Count::Converged);
-                self.send_whole(who, id);
+                self.send_whole(who, id, now);
             }
             None => {}
         }

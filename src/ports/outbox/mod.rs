@@ -9,7 +9,8 @@
 //! that node which was queued before it; a Delete drops data that has not been started; data of a
 //! node that is created anew takes the place of a Delete that has not left. Where one link's
 //! frame follows the other's by less than the peer's round trip the order on arrival is open, and
-//! [`Outbox::written`] asks for the later one to be repeated.
+//! [`Outbox::written`] asks for the later one to be repeated. (But for deltas: they are refused until the
+//! node was sent anew after a Delete that must have arrived.)
 
 mod batch;
 mod receipts;
@@ -25,10 +26,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::batch::Batch;
-use self::seen::edit_since;
-use self::state::{Mark, Part, Queued, State};
+use self::state::{Deleted, Mark, Part, Queued, State};
 use crate::session::gate::Gate;
-use crate::session::outlet::{Edit, Joins, Repeat, Slot};
+use crate::session::outlet::{Edit, Joins, Repeat, Slot, Taken};
 use crate::wire::identity::NodeId;
 use crate::wire::message::Encoded;
 
@@ -186,7 +186,7 @@ impl Outbox {
     /// session made it.
     ///
     /// A peer is behind on a node if something of it has waited for the lag, or if half of the
-    /// budget is used. Returns the bytes now queued of the node if it is, otherwise 0.
+    /// budget is used: see [`Taken`]. `window` is the peer's round trip with slack.
     pub fn data(
         &self,
         node: NodeId,
@@ -194,8 +194,15 @@ impl Outbox {
         after: &[NodeId],
         bytes: Encoded,
         now: Instant,
-    ) -> usize {
+        window: impl FnOnce() -> Duration,
+    ) -> Taken {
         let mut state = self.state();
+        if !state.deletes.is_empty() {
+            let then = now.checked_sub(window()).unwrap_or(now);
+            if !state.may_follow_delete(node, joins != Joins::Follows, then) {
+                return Taken::Refused;
+            }
+        }
         if !state.edits.is_empty()
             && let Some(pending) = state.edits.get_mut(&node)
             && let Some(delete) = pending.delete.take()
@@ -239,7 +246,7 @@ impl Outbox {
         if first {
             self.data.notify_one();
         }
-        queued
+        Taken::Queued(queued)
     }
 
     /// The number to ask the peer for after a batch of data, if it is time to: the writer sends
@@ -362,22 +369,27 @@ impl Outbox {
         let then = now.checked_sub(window).unwrap_or(now);
         for (node, edit) in &batch.nodes {
             let node = *node;
-            let marks = state.marks.entry(node).or_default();
-            let before = *marks;
             match edit {
                 Some(edit) => {
-                    marks.edit = Some((Mark::At(0, now), *edit));
-                    if state.data_since(before.data, then, now) {
+                    let mark = Mark::At(0, now);
+                    match edit {
+                        Edit::Delete => {
+                            state.deletes.insert(node, Deleted::new(mark));
+                        }
+                        Edit::Right => state.marks.entry(node).or_default().right = Some(mark),
+                    }
+                    let data = state.marks.get(&node).and_then(|marks| marks.data);
+                    if state.data_since(data, then, now) {
                         repeats.push(Repeat { node, data: false });
                     }
                 }
                 None => {
+                    let marks = state.marks.entry(node).or_default();
                     marks.data = Some(Mark::At(batch.number, now));
                     if matches!(marks.whole, Some(Mark::Writing)) {
                         marks.whole = marks.data;
                     }
-                    let deleted = before.edit.filter(|(_, edit)| *edit == Edit::Delete);
-                    if edit_since(deleted, then) {
+                    if state.deleted_since(node, then) {
                         repeats.push(Repeat { node, data: true });
                     }
                     released |= state.release_edit(node);

@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Outbox;
-use super::state::{self, Group, Mark, Marks};
-use crate::session::outlet::Edit;
-use crate::wire::identity::NodeId;
+use super::state::{self, Deleted, Group, Marks};
+use crate::wire::identity::{NodeId, NodeSet};
 
 /// Nodes of which it is remembered, for each peer, when something of them was written. That is to last as long
 /// as anything may be on its way that the peer sent before it came; a peer that sends without a pause can make
@@ -27,11 +26,9 @@ impl Outbox {
             return true;
         }
         let then = at.checked_sub(window).unwrap_or(at);
-        state.marks.get(&node).is_some_and(|marks| {
-            let now = Instant::now();
-            let deleted = marks.edit.filter(|(_, edit)| *edit == Edit::Delete);
-            state.data_since(marks.data, then, now) || edit_since(deleted, then)
-        })
+        let marks = state.marks.get(&node);
+        marks.is_some_and(|marks| state.data_since(marks.data, then, Instant::now()))
+            || state.deleted_since(node, then)
     }
 
     /// Whether the peer may not have seen the last whole state of this node that was meant for it.
@@ -52,8 +49,8 @@ impl Outbox {
         let queued = state.edits.get(&node).is_some_and(|e| e.right.is_some());
         queued
             || state.marks.get(&node).is_some_and(|marks| {
-                let right = marks.edit.filter(|(_, edit)| *edit == Edit::Right);
-                edit_since(right, then)
+                let right = marks.right;
+                right.is_some_and(|mark| mark.is_since(then))
             })
     }
 
@@ -61,10 +58,15 @@ impl Outbox {
     pub(crate) fn sent_since(&self, then: Instant) -> Vec<NodeId> {
         let state = self.state();
         let now = Instant::now();
-        let recent =
-            |marks: &Marks| state.data_since(marks.data, then, now) || edit_since(marks.edit, then);
-        let marks = state.marks.iter().filter(|(_, marks)| recent(marks));
-        marks.map(|(node, _)| *node).collect()
+        let marks = state.marks.iter();
+        let marked = marks.filter(|(_, marks)| state.is_recent(marks, then, now));
+        let deletes = state.deletes.iter();
+        let deleted = deletes.filter(|(_, deleted)| deleted.mark.is_since(then));
+        let nodes: NodeSet = marked
+            .map(|(node, _)| *node)
+            .chain(deleted.map(|(node, _)| *node))
+            .collect();
+        nodes.into_iter().collect()
     }
 
     /// Whether it is known of everything that was written after `then` that it was.
@@ -77,20 +79,14 @@ impl Outbox {
         let mut state = self.state();
         let now = Instant::now();
         let mut marks = std::mem::take(&mut state.marks);
-        marks.retain(|_, marks| {
-            state.data_since(marks.data, then, now) || edit_since(marks.edit, then)
-        });
-        let gone = state::keep_newest(&mut marks, MARKS).max(Some(then));
+        marks.retain(|_, marks| state.is_recent(marks, then, now));
+        let gone = state::keep_newest(&mut marks, MARKS, Marks::written);
         state.marks = marks;
-        state.forgotten = state.forgotten.max(gone);
-    }
-}
-
-/// Whether a Delete or Right so marked was written at or after `then`.
-pub(super) fn edit_since(edit: Option<(Mark, Edit)>, then: Instant) -> bool {
-    match edit {
-        None => false,
-        Some((Mark::Writing, _)) => true,
-        Some((Mark::At(_, at), _)) => at >= then,
+        state
+            .deletes
+            .retain(|_, deleted| deleted.mark.is_since(then));
+        let written = |deleted: &Deleted| deleted.mark.written();
+        let deletes = state::keep_newest(&mut state.deletes, MARKS, written);
+        state.forgotten = state.forgotten.max(gone).max(deletes).max(Some(then));
     }
 }

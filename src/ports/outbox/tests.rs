@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::time::advance;
 
+use super::state::Marks;
 use super::*;
 
 fn node(n: u8) -> NodeId {
@@ -44,26 +45,76 @@ fn drain(outbox: &Outbox, lane: Lane, now: Instant) -> (Vec<String>, Vec<Repeat>
     )
 }
 
+/// Queues data, and returns the bytes that wait if the peer is behind.
+fn data(
+    outbox: &Outbox,
+    id: NodeId,
+    joins: Joins,
+    after: &[NodeId],
+    bytes: Encoded,
+    now: Instant,
+) -> usize {
+    match outbox.data(id, joins, after, bytes, now, || RTT) {
+        Taken::Queued(waiting) => waiting,
+        Taken::Refused => panic!("refused"),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_newer_state_takes_the_older_ones_place_once_that_has_waited() {
     let outbox = queue(1000);
     assert_eq!(
-        outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now()),
+        data(
+            &outbox,
+            node(1),
+            Joins::Renews,
+            &[],
+            bytes("a1"),
+            Instant::now()
+        ),
         0
     );
-    outbox.data(node(2), Joins::Renews, &[], bytes("b1"), Instant::now());
+    data(
+        &outbox,
+        node(2),
+        Joins::Renews,
+        &[],
+        bytes("b1"),
+        Instant::now(),
+    );
     assert_eq!(
-        outbox.data(node(1), Joins::Renews, &[], bytes("a2"), Instant::now()),
+        data(
+            &outbox,
+            node(1),
+            Joins::Renews,
+            &[],
+            bytes("a2"),
+            Instant::now()
+        ),
         0
     );
     advance(LAG).await;
     assert_eq!(
-        outbox.data(node(1), Joins::Renews, &[], bytes("a3"), Instant::now()),
+        data(
+            &outbox,
+            node(1),
+            Joins::Renews,
+            &[],
+            bytes("a3"),
+            Instant::now()
+        ),
         2
     );
     // That waits in the place of what has waited, so that what follows does not wait anew.
     assert_eq!(
-        outbox.data(node(1), Joins::Renews, &[], bytes("a4"), Instant::now()),
+        data(
+            &outbox,
+            node(1),
+            Joins::Renews,
+            &[],
+            bytes("a4"),
+            Instant::now()
+        ),
         2
     );
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a4", "b1"]);
@@ -74,10 +125,17 @@ async fn a_newer_state_takes_the_older_ones_place_once_that_has_waited() {
 #[test]
 fn what_is_being_written_for_a_login_that_is_over_does_not_count() {
     let (outbox, now) = (queue(1000), Instant::now());
-    outbox.data(node(1), Joins::Renews, &[], bytes("of the first"), now);
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("of the first"),
+        now,
+    );
     let first = take(&outbox, Lane::Data, 1);
     outbox.clear();
-    outbox.data(node(2), Joins::Renews, &[], bytes("second"), now);
+    data(&outbox, node(2), Joins::Renews, &[], bytes("second"), now);
     let second = take(&outbox, Lane::Data, 1);
     assert_eq!(outbox.ask_receipt(&first, now), None);
     assert!(
@@ -100,7 +158,14 @@ async fn every_state_is_sent_to_a_peer_that_keeps_up() {
     let mut sent = Vec::new();
     for _ in 0..10 {
         for text in ["a1", "a2", "a3"] {
-            outbox.data(node(1), Joins::Renews, &[], bytes(text), Instant::now());
+            data(
+                &outbox,
+                node(1),
+                Joins::Renews,
+                &[],
+                bytes(text),
+                Instant::now(),
+            );
         }
         // Less than what waits goes out at a time.
         while !outbox.has_no_data() {
@@ -117,14 +182,28 @@ async fn every_state_is_sent_to_a_peer_that_keeps_up() {
 async fn the_age_of_what_waits_counts_not_that_something_always_does() {
     let outbox = queue(1000);
     for n in 0..20 {
-        outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
+        data(
+            &outbox,
+            node(1),
+            Joins::Renews,
+            &[],
+            bytes("a1"),
+            Instant::now(),
+        );
         if n > 0 {
             take(&outbox, Lane::Data, 1);
         }
         advance(LAG * 2 / 3).await;
         assert_eq!(outbox.state().groups[&node(1)].parts.len(), 1, "{n}");
     }
-    outbox.data(node(1), Joins::Renews, &[], bytes("a2"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("a2"),
+        Instant::now(),
+    );
     assert_eq!(texts(&take(&outbox, Lane::Data, 9)), ["a1", "a2"]);
 }
 
@@ -132,9 +211,23 @@ async fn the_age_of_what_waits_counts_not_that_something_always_does() {
 async fn a_newer_state_takes_the_older_ones_place_if_the_queue_is_half_full() {
     let outbox = queue(20);
     for text in ["a1", "a2", "a3", "a4", "a5"] {
-        outbox.data(node(1), Joins::Renews, &[], bytes(text), Instant::now());
+        data(
+            &outbox,
+            node(1),
+            Joins::Renews,
+            &[],
+            bytes(text),
+            Instant::now(),
+        );
     }
-    outbox.data(node(1), Joins::Renews, &[], bytes("a6"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("a6"),
+        Instant::now(),
+    );
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a6"]);
 }
 
@@ -142,9 +235,24 @@ async fn a_newer_state_takes_the_older_ones_place_if_the_queue_is_half_full() {
 async fn what_is_left_of_a_node_keeps_its_place_and_what_waits_for_it() {
     let outbox = queue(1000);
     let now = Instant::now();
-    outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
-    outbox.data(node(1), Joins::Renews, &[], bytes("a2"), Instant::now());
-    outbox.data(
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("a1"),
+        Instant::now(),
+    );
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("a2"),
+        Instant::now(),
+    );
+    data(
+        &outbox,
         node(2),
         Joins::Renews,
         &[node(1)],
@@ -165,15 +273,30 @@ async fn what_is_left_of_a_node_keeps_its_place_and_what_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_dependency_that_does_not_fit_holds_back_what_needs_it() {
     let outbox = queue(1000);
-    outbox.data(
+    data(
+        &outbox,
         node(2),
         Joins::Renews,
         &[node(1)],
         bytes("b1"),
         Instant::now(),
     );
-    outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
-    outbox.data(node(1), Joins::Renews, &[], bytes("a2"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("a1"),
+        Instant::now(),
+    );
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("a2"),
+        Instant::now(),
+    );
     for expected in ["a1", "a2", "b1"] {
         assert_eq!(texts(&take(&outbox, Lane::Data, 1)), [expected]);
     }
@@ -183,9 +306,16 @@ async fn a_dependency_that_does_not_fit_holds_back_what_needs_it() {
 async fn a_state_goes_behind_what_it_newly_depends_on() {
     for joins in [Joins::Replaces, Joins::Renews] {
         let outbox = queue(1000);
-        outbox.data(node(1), joins, &[], bytes("a1"), Instant::now());
-        outbox.data(node(2), joins, &[], bytes("b1"), Instant::now());
-        outbox.data(node(1), joins, &[node(2)], bytes("a2"), Instant::now());
+        data(&outbox, node(1), joins, &[], bytes("a1"), Instant::now());
+        data(&outbox, node(2), joins, &[], bytes("b1"), Instant::now());
+        data(
+            &outbox,
+            node(1),
+            joins,
+            &[node(2)],
+            bytes("a2"),
+            Instant::now(),
+        );
         let sent = drain(&outbox, Lane::Data, Instant::now()).0;
         match joins {
             Joins::Replaces => assert_eq!(sent, ["b1", "a2"]),
@@ -197,21 +327,56 @@ async fn a_state_goes_behind_what_it_newly_depends_on() {
 #[tokio::test(start_paused = true)]
 async fn deltas_pile_up_until_a_whole_state_replaces_them() {
     let outbox = queue(1000);
-    outbox.data(node(1), Joins::Follows, &[], bytes("d1"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Follows,
+        &[],
+        bytes("d1"),
+        Instant::now(),
+    );
     assert_eq!(
-        outbox.data(node(1), Joins::Follows, &[], bytes("d2"), Instant::now()),
+        data(
+            &outbox,
+            node(1),
+            Joins::Follows,
+            &[],
+            bytes("d2"),
+            Instant::now()
+        ),
         0
     );
     advance(LAG).await;
     assert_eq!(
-        outbox.data(node(1), Joins::Follows, &[], bytes("d3"), Instant::now()),
+        data(
+            &outbox,
+            node(1),
+            Joins::Follows,
+            &[],
+            bytes("d3"),
+            Instant::now()
+        ),
         6
     );
     assert_eq!(
-        outbox.data(node(1), Joins::Replaces, &[], bytes("w"), Instant::now()),
+        data(
+            &outbox,
+            node(1),
+            Joins::Replaces,
+            &[],
+            bytes("w"),
+            Instant::now()
+        ),
         1
     );
-    outbox.data(node(1), Joins::Follows, &[], bytes("d4"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Follows,
+        &[],
+        bytes("d4"),
+        Instant::now(),
+    );
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["w", "d4"]);
 }
 
@@ -219,7 +384,14 @@ async fn deltas_pile_up_until_a_whole_state_replaces_them() {
 async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
     let outbox = queue(1000);
     let now = Instant::now();
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Replaces,
+        &[],
+        bytes("a1"),
+        Instant::now(),
+    );
     outbox.edit(node(1), Edit::Right, bytes("right"));
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
     assert_eq!(drain(&outbox, Lane::Data, now).0, ["a1"]);
@@ -243,7 +415,7 @@ async fn a_right_that_waits_already_lets_data_that_was_queued_since_go_first() {
     let now = Instant::now();
     outbox.edit(node(1), Edit::Right, bytes("bob's"));
     outbox.edit(node(2), Edit::Right, bytes("eve's"));
-    outbox.data(node(1), Joins::Renews, &[], bytes("a, bob's"), now);
+    data(&outbox, node(1), Joins::Renews, &[], bytes("a, bob's"), now);
     outbox.edit(node(1), Edit::Right, bytes("alice's"));
     assert_eq!(drain(&outbox, Lane::Command, now).0, ["eve's"]);
     assert_eq!(drain(&outbox, Lane::Data, now).0, ["a, bob's"]);
@@ -256,7 +428,14 @@ async fn a_right_that_waits_already_lets_data_that_was_queued_since_go_first() {
 async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
     let outbox = queue(1000);
     let now = Instant::now();
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Replaces,
+        &[],
+        bytes("a1"),
+        Instant::now(),
+    );
     let batch = take(&outbox, Lane::Data, usize::MAX);
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
@@ -268,7 +447,14 @@ async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
 async fn a_delete_drops_what_has_not_been_started() {
     let outbox = queue(1000);
     let now = Instant::now();
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Replaces,
+        &[],
+        bytes("a1"),
+        Instant::now(),
+    );
     outbox.edit(node(1), Edit::Right, bytes("right"));
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     assert!(drain(&outbox, Lane::Data, now).0.is_empty());
@@ -281,13 +467,27 @@ async fn data_of_a_node_created_anew_takes_the_place_of_its_delete() {
     let outbox = queue(1000);
     let now = Instant::now();
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
-    outbox.data(node(1), Joins::Replaces, &[], bytes("anew"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Replaces,
+        &[],
+        bytes("anew"),
+        Instant::now(),
+    );
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
     assert_eq!(drain(&outbox, Lane::Data, now).0, ["anew"]);
 
     outbox.edit(node(2), Edit::Delete, bytes("delete"));
     drain(&outbox, Lane::Command, now);
-    outbox.data(node(2), Joins::Replaces, &[], bytes("anew"), Instant::now());
+    data(
+        &outbox,
+        node(2),
+        Joins::Replaces,
+        &[],
+        bytes("anew"),
+        Instant::now(),
+    );
     let (_, repeats) = drain(&outbox, Lane::Data, now);
     assert_eq!(
         repeats,
@@ -319,7 +519,14 @@ async fn unseen_until_a_round_trip_has_passed() {
     let outbox = queue(1000);
     let now = Instant::now() + RTT * 10;
     assert!(!outbox.unseen(node(1), now, RTT));
-    outbox.data(node(1), Joins::Replaces, &[], bytes("a1"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Replaces,
+        &[],
+        bytes("a1"),
+        Instant::now(),
+    );
     assert!(outbox.unseen(node(1), now, RTT));
     drain(&outbox, Lane::Data, now);
     assert!(outbox.unseen(node(1), now, RTT));
@@ -337,7 +544,14 @@ async fn what_was_read_has_arrived() {
     let outbox = queue(1000);
     let arrived = || !outbox.unseen(node(1), Instant::now(), Duration::ZERO);
     for answers in [false, true] {
-        outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
+        data(
+            &outbox,
+            node(1),
+            Joins::Renews,
+            &[],
+            bytes("a1"),
+            Instant::now(),
+        );
         assert!(!arrived());
         let batch = take(&outbox, Lane::Data, usize::MAX);
         let receipt = outbox.ask_receipt(&batch, Instant::now()).unwrap();
@@ -360,7 +574,8 @@ async fn says_once_that_it_has_drained() {
     let outbox = queue(4);
     let now = Instant::now();
     assert!(outbox.has_room());
-    outbox.data(
+    data(
+        &outbox,
         node(1),
         Joins::Replaces,
         &[],
@@ -370,7 +585,14 @@ async fn says_once_that_it_has_drained() {
     assert!(!outbox.has_room());
     let batch = take(&outbox, Lane::Data, usize::MAX);
     assert!(outbox.written(Lane::Data, &batch, now, RTT).drained);
-    outbox.data(node(1), Joins::Replaces, &[], bytes("1"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Replaces,
+        &[],
+        bytes("1"),
+        Instant::now(),
+    );
     let batch = take(&outbox, Lane::Data, usize::MAX);
     assert!(!outbox.written(Lane::Data, &batch, now, RTT).drained);
 }
@@ -379,7 +601,14 @@ async fn says_once_that_it_has_drained() {
 async fn data_is_taken_back_and_what_waited_for_it_goes() {
     let outbox = queue(1000);
     for (n, text) in [(2, "b1"), (1, "a1"), (2, "b2")] {
-        outbox.data(node(n), Joins::Follows, &[], bytes(text), Instant::now());
+        data(
+            &outbox,
+            node(n),
+            Joins::Follows,
+            &[],
+            bytes(text),
+            Instant::now(),
+        );
     }
     outbox.edit(node(1), Edit::Right, bytes("r1"));
     assert_eq!(outbox.take_back(), [node(2), node(1)]);
@@ -439,7 +668,14 @@ async fn a_closed_gate_holds_everything_back() {
 fn what_a_closing_gate_was_faster_than_is_asked_for_again() {
     let gate = Gate::default();
     let outbox = Outbox::new(1000, LAG, gate.clone());
-    outbox.data(node(1), Joins::Renews, &[], bytes("a"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("a"),
+        Instant::now(),
+    );
     let mut batch = Batch::default();
     gate.close();
     assert!(!outbox.take(Lane::Data, 1000, &mut batch));
@@ -456,7 +692,14 @@ async fn a_right_is_unseen_until_a_round_trip_has_passed() {
     let outbox = queue(1000);
     let window = Duration::from_millis(100);
     let unseen = || outbox.unseen_right(node(1), Instant::now(), window);
-    outbox.data(node(1), Joins::Renews, &[], bytes("a1"), Instant::now());
+    data(
+        &outbox,
+        node(1),
+        Joins::Renews,
+        &[],
+        bytes("a1"),
+        Instant::now(),
+    );
     assert!(!unseen());
     outbox.edit(node(1), Edit::Right, bytes("r1"));
     assert!(unseen(), "it waits for the data");
@@ -494,7 +737,16 @@ async fn metadata_never_comes_before_an_older_users_dict() {
 #[tokio::test(start_paused = true)]
 async fn the_newest_marks_are_kept_and_those_of_what_is_being_written() {
     let outbox = queue(1_000_000);
-    let push = |n| outbox.data(node(n), Joins::Renews, &[], bytes("x"), Instant::now());
+    let push = |n| {
+        data(
+            &outbox,
+            node(n),
+            Joins::Renews,
+            &[],
+            bytes("x"),
+            Instant::now(),
+        )
+    };
     for n in 0..10 {
         push(n);
         drain(&outbox, Lane::Data, Instant::now());
@@ -503,17 +755,48 @@ async fn the_newest_marks_are_kept_and_those_of_what_is_being_written() {
     push(10);
     let writing = take(&outbox, Lane::Data, 1000);
     let mut marks = std::mem::take(&mut outbox.state().marks);
-    assert_eq!(state::keep_newest(&mut marks, 11), None);
+    assert_eq!(state::keep_newest(&mut marks, 11, Marks::written), None);
     assert_eq!(marks.len(), 11);
-    let gone = state::keep_newest(&mut marks, 4).unwrap();
+    let gone = state::keep_newest(&mut marks, 4, Marks::written).unwrap();
     assert_eq!(gone + Duration::from_secs(4), Instant::now());
     let left: Vec<_> = (0..=10).filter(|n| marks.contains_key(&node(*n))).collect();
     assert_eq!(left, [7, 8, 9, 10]);
-    state::keep_newest(&mut marks, 0);
+    state::keep_newest(&mut marks, 0, Marks::written);
     assert_eq!(
         marks.len(),
         1,
         "it is open when that will have been written"
     );
     outbox.written(Lane::Data, &writing, Instant::now(), RTT);
+}
+
+/// A delta that gets there after the Delete of the node it builds on ends clients.
+#[tokio::test(start_paused = true)]
+async fn changes_of_a_node_made_anew_wait_until_it_must_be_there() {
+    let outbox = queue(1000);
+    let now = Instant::now;
+    let follow = || outbox.data(node(1), Joins::Follows, &[], bytes("d1"), now(), || RTT);
+    outbox.edit(node(1), Edit::Delete, bytes("delete a"));
+    let writing = take(&outbox, Lane::Command, usize::MAX);
+    assert_eq!(texts(&writing), ["delete a"]);
+    data(&outbox, node(1), Joins::Replaces, &[], bytes("a2"), now());
+    assert_eq!(follow(), Taken::Refused, "it is being written");
+    outbox.edit(node(1), Edit::Right, bytes("right"));
+    assert_eq!(drain(&outbox, Lane::Data, now()).0, ["a2"]);
+    outbox.written(Lane::Command, &writing, now(), RTT);
+    assert_eq!(drain(&outbox, Lane::Command, now()).0, ["right"]);
+    assert_eq!(follow(), Taken::Refused, "it may still be under way");
+    data(
+        &outbox,
+        node(2),
+        Joins::Follows,
+        &[],
+        bytes("d of b"),
+        now(),
+    );
+    advance(RTT + Duration::from_millis(1)).await;
+    assert_eq!(follow(), Taken::Refused, "it may have got there last");
+    data(&outbox, node(1), Joins::Replaces, &[], bytes("a2"), now());
+    assert_eq!(follow(), Taken::Queued(0));
+    assert_eq!(drain(&outbox, Lane::Data, now()).0, ["d of b", "a2", "d1"]);
 }

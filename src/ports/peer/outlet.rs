@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Link, Peer, Standing};
 use crate::session::event::End;
-use crate::session::outlet::{Edit, FRESH_LOGIN, Joins, Outlet, Slot};
+use crate::session::outlet::{Edit, FRESH_LOGIN, Joins, Outlet, Slot, Taken};
 use crate::wire::dialect::Dialect;
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::message::Encoded;
@@ -109,8 +109,9 @@ impl Outlet for Arc<Peer> {
         after: &[NodeId],
         bytes: Encoded,
         now: Instant,
-    ) -> usize {
-        self.outbox.data(node, joins, after, bytes, now)
+    ) -> Taken {
+        let window = || self.window();
+        self.outbox.data(node, joins, after, bytes, now, window)
     }
 
     fn has_room(&self) -> bool {

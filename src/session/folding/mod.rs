@@ -179,13 +179,13 @@ impl<O: Outlet> Session<O> {
 
     /// Refuses a delta to a node whose tail is very long, and stays: all of it goes to whoever joins,
     /// and to the disk. Returns whether it did.
-    pub(super) fn refuse_endless(&mut self, who: &Identity, id: NodeId) -> bool {
+    pub(super) fn refuse_endless(&mut self, who: &Identity, id: NodeId, now: Instant) -> bool {
         let replica = self.replicas.get(id);
         let endless = replica.is_some_and(|r| r.is_unfoldable() && self.is_long(r, UNFOLDABLE));
         if endless {
             let what = "a delta to a node with too many that cannot be folded into it";
             self.counters.refuse(Count::RefusedFull, who, what);
-            self.correct(who, id);
+            self.correct(who, id, now);
         }
         endless
     }
@@ -229,7 +229,7 @@ impl<O: Outlet> Session<O> {
                 self.checked(*push, result, now);
             }
             (Some(Running::Check(push)), Outcome::Folded(Ok(folded))) => {
-                self.take_in(id, version, end, folded);
+                self.take_in(id, version, end, folded, now);
                 // With less before it, and after what others have waiting.
                 self.folds.check(*push);
             }
@@ -241,7 +241,7 @@ impl<O: Outlet> Session<O> {
                 self.counters.add(Count::Panics);
                 self.refuse_delta(&push.who, id, "a fault of this server", now);
             }
-            (_, Outcome::Folded(Ok(folded))) => self.take_in(id, version, end, folded),
+            (_, Outcome::Folded(Ok(folded))) => self.take_in(id, version, end, folded, now),
             (_, Outcome::Folded(Err(error))) if present => {
                 self.keep_all_changes(id, &error);
             }
@@ -260,7 +260,7 @@ impl<O: Outlet> Session<O> {
 
     /// A tail up to a delta is folded, or as much of it as there was time for: the rest in its turn, so that no
     /// node holds up the others.
-    fn take_in(&mut self, id: NodeId, version: u64, end: usize, folded: Folded) {
+    fn take_in(&mut self, id: NodeId, version: u64, end: usize, folded: Folded, now: Instant) {
         let Folded {
             payload,
             left_out,
@@ -275,7 +275,7 @@ impl<O: Outlet> Session<O> {
         if left_out > 0 {
             warn!(name: "node.deltas_left_out", node = %id, deltas = left_out,
                 "changes could not be applied to a node; everybody gets it anew");
-            self.resend(id);
+            self.resend(id, now);
         }
     }
 
@@ -360,10 +360,10 @@ impl<O: Outlet> Session<O> {
     }
 
     /// Sends everybody the whole state of a node.
-    fn resend(&mut self, id: NodeId) {
+    fn resend(&mut self, id: NodeId, now: Instant) {
         let everybody: Vec<_> = self.users.iter().map(|(who, _)| who.clone()).collect();
         for who in everybody {
-            self.send_whole(&who, id);
+            self.send_whole(&who, id, now);
         }
     }
 }

@@ -112,6 +112,7 @@ impl Replicas {
             unfoldable: false,
             place: stored.place,
             former: None,
+            pushed: None,
         };
         self.counter = self.counter.max(stored.version).max(stored.place);
         if let Some(dependents) = stored.aside {

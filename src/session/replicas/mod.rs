@@ -151,6 +151,7 @@ impl Replicas {
                 unfoldable: false,
                 place: version,
                 former: None,
+                pushed: None,
             };
             self.bytes = self.bytes.saturating_add(replica.bytes());
             self.places.insert(version, id);
@@ -250,6 +251,14 @@ impl Replicas {
         replica.former = Some((former, now));
         self.touch(id);
         true
+    }
+
+    /// A state of a node came from somebody who does not wait for the echo of a Delete: its last state may have
+    /// been faster than a Delete sent before.
+    pub fn note_pushed(&mut self, id: NodeId, now: Instant) {
+        if let Some(replica) = self.nodes.get_mut(&id) {
+            replica.pushed = Some(now);
+        }
     }
 
     /// The nodes that need this one.

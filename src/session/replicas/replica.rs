@@ -55,6 +55,8 @@ pub struct Replica {
     pub(super) place: u64,
     /// Who owned it before the present owner, and until when.
     pub(super) former: Option<(Arc<str>, Instant)>,
+    /// When a state of it came last, where that matters (see [`Replicas::note_pushed`](super::Replicas::note_pushed)).
+    pub(super) pushed: Option<Instant>,
 }
 
 impl Replica {
@@ -68,6 +70,11 @@ impl Replica {
         self.former
             .as_ref()
             .map(|(owner, until)| (&**owner, *until))
+    }
+
+    /// When a state of it came last, if that was noted.
+    pub fn pushed(&self) -> Option<Instant> {
+        self.pushed
     }
 
     /// The nodes it needs.

@@ -397,3 +397,31 @@ fn a_measured_latency_is_shown_soon() {
     let latency = record.as_dict().unwrap().get("latency").unwrap().as_i64();
     assert_eq!(latency, Some(40));
 }
+
+/// What changes a node must not get there when that may just have been deleted.
+#[test]
+fn who_may_take_no_change_of_a_node_gets_it_whole_a_round_trip_later() {
+    let (mut room, alice, bob) = Room::busy("0.9.11");
+    let eve = room.enter(auth("eve", "0.9.11"));
+    room.join(&eve);
+    room.hush(&[&alice, &bob, &eve]);
+    bob.state().deleted.insert(id(1));
+    for text in ["+a", "+b"] {
+        room.update(&alice, delta(1, &[], text));
+    }
+    room.pass(200);
+    assert!(room.told(&bob).is_empty());
+    assert_eq!(room.told(&eve), ["delta 1 [] +a", "delta 1 [] +b"]);
+    // Nor when it is sent again.
+    room.pass(100);
+    assert_eq!(room.told(&bob), ["node 1 COMMON [] one"]);
+    bob.state().deleted.clear();
+    room.pass(300);
+    let told = room.told(&bob);
+    assert_eq!(
+        told,
+        ["node 1 COMMON [] one", "delta 1 [] +a", "delta 1 [] +b"]
+    );
+    room.pass(1000);
+    assert!(without_users(room.told(&bob)).is_empty());
+}

@@ -17,6 +17,8 @@ enum Step {
     Pass(u64),
     Kick(usize, usize),
     Unfit(usize, u32),
+    Undo(usize, u32),
+    Operate(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -32,6 +34,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (200..2000u64).prop_map(Step::Pass),
         1 => (0..6usize, 0..6usize).prop_map(|(a, b)| Step::Kick(a, b)),
         3 => (0..6usize, any::<u32>()).prop_map(|(a, b)| Step::Unfit(a, b)),
+        6 => (0..6usize, any::<u32>()).prop_map(|(a, b)| Step::Undo(a, b)),
+        2 => any::<u32>().prop_map(Step::Operate),
     ]
 }
 
@@ -68,6 +72,8 @@ fn play(version: &'static str, seed: u64, budget: usize, hostile: bool, steps: &
                 world.kick(a % world.count(), b % world.count());
             }
             Step::Unfit(who, choice) => world.unfit(who % world.count(), choice),
+            Step::Undo(who, choice) => world.undo(who % world.count(), choice),
+            Step::Operate(choice) => world.operate(choice),
         }
     }
     world.check();

@@ -302,7 +302,7 @@ impl<O: Outlet> Session<O> {
         guarded(&counters, || {
             self.let_lobby_in(now);
             for id in upload.operated {
-                self.send_whole(&who, id);
+                self.send_whole(&who, id, now);
                 self.correct_owner(&who, &[id]);
             }
         });

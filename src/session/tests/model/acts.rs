@@ -122,6 +122,60 @@ impl World {
         self.at(due, Happening::Up(client, event));
     }
 
+    /// Brings a node back that was deleted.
+    pub(in crate::session::tests) fn undo(&mut self, client: usize, choice: u32) {
+        let me = &mut self.clients[client];
+        if me.hostile || me.state != State::Active {
+            return;
+        }
+        let gone: Vec<u32> = me.gone.keys().copied().collect();
+        let gone: Vec<u32> = gone
+            .into_iter()
+            .filter(|n| !me.nodes.contains_key(n))
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        let n = gone[choice as usize % gone.len()];
+        let mut held = me.gone[&n].clone();
+        held.dependencies.retain(|d| me.nodes.contains_key(d));
+        held.owner = if choice.is_multiple_of(2) {
+            "COMMON"
+        } else {
+            &me.name
+        }
+        .to_owned();
+        self.serial += 1;
+        held.data = format!("n{n}u{};", self.serial);
+        self.back.insert(n);
+        self.bring(client, n, held);
+    }
+
+    /// What the operator does.
+    pub(in crate::session::tests) fn operate(&mut self, choice: u32) {
+        let (what, which) = (choice % 5, choice as usize / 5);
+        let all: Vec<NodeId> = self.session.replicas.ids().collect();
+        let aside: Vec<NodeId> = self.session.replicas.aside().map(|(id, _)| id).collect();
+        let owner = ["COMMON", "u0", "u1", "u2"][which % 4];
+        let from = if matches!(what, 2 | 3) { aside } else { all };
+        if from.is_empty() {
+            return;
+        }
+        let node = from[which % from.len()];
+        let did = match what {
+            0 | 1 => format!("sets aside: {}", self.session.quarantine(node, self.now)),
+            2 | 3 => {
+                self.back.insert(number(node));
+                format!("releases: {:?}", self.session.release(node, self.now))
+            }
+            _ => {
+                let done = self.session.assign(&[node], owner, self.now);
+                format!("gives to {owner}: {done:?}")
+            }
+        };
+        self.note(format!("the operator, {}, {did}", number(node)));
+    }
+
     fn create(&mut self, client: usize) {
         self.serial += 1;
         let n = 10_000 + u32::try_from(self.serial).unwrap();
@@ -137,7 +191,12 @@ impl World {
             dependencies: known.into_iter().rev().take(1).collect(),
             data: format!("n{n};"),
         };
-        me.nodes.insert(n, held.clone());
+        self.bring(client, n, held);
+    }
+
+    /// Makes a node.
+    fn bring(&mut self, client: usize, n: u32, held: Held) {
+        self.clients[client].nodes.insert(n, held.clone());
         let update = if self.dialect.live == Live::Delta {
             Update::Delta(held.delta(n, &held.data))
         } else {

@@ -90,6 +90,9 @@ impl World {
                     self.fail(client, "metadata of somebody unknown");
                 }
             }
+            (OwnedAnswer::Catalog(_), State::Offering) => {
+                // Blender waits for the answer to its offer, and is given a catalog again.
+            }
             (OwnedAnswer::Catalog(ids), State::Lobby) => {
                 let mut rest: Vec<u32> = ids.iter().map(|id| number(*id)).collect();
                 let Some(awaited) = rest.pop() else {
@@ -106,7 +109,10 @@ impl World {
             }
             (OwnedAnswer::Removed, State::Fetching { .. }) => self.next(client),
             (OwnedAnswer::UploadAccepted, State::Offering) => self.upload(client),
-            (OwnedAnswer::UploadRejected, State::Offering) => me.state = State::Lobby,
+            (OwnedAnswer::UploadRejected, State::Offering) => {
+                me.state = State::Lobby;
+                me.nodes.clear();
+            }
             (OwnedAnswer::UploadDone, State::Offering) => me.state = State::Active,
             (OwnedAnswer::Delete(node), _) => me.forget(number(node)),
             (OwnedAnswer::Right { nodes, owner, .. }, _) => {

@@ -36,6 +36,8 @@ pub(super) struct Client {
     pub(super) line: Line,
     pub(super) state: State,
     pub(super) nodes: BTreeMap<u32, Held>,
+    /// What it had once, and can bring back.
+    pub(super) gone: BTreeMap<u32, Held>,
     pub(super) users: Option<BTreeSet<String>>,
     pub(super) late: Vec<Update>,
     /// What it knows of the others' metadata.
@@ -50,7 +52,8 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn forget(&mut self, n: u32) {
-        if self.nodes.remove(&n).is_some() {
+        if let Some(held) = self.nodes.remove(&n) {
+            self.gone.insert(n, held);
             for held in self.nodes.values_mut() {
                 held.dependencies.retain(|dependency| *dependency != n);
             }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{DELAY, WRITING};
 use crate::ports::outbox::Outbox;
-use crate::session::outlet::{Edit, Joins, Outlet, Slot};
+use crate::session::outlet::{Edit, Joins, Outlet, Slot, Taken};
 use crate::wire::dialect::Dialect;
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::message::Encoded;
@@ -60,8 +60,9 @@ impl Outlet for Line {
         after: &[NodeId],
         bytes: Encoded,
         now: Instant,
-    ) -> usize {
-        self.0.outbox.data(node, joins, after, bytes, now)
+    ) -> Taken {
+        let window = || self.window();
+        self.0.outbox.data(node, joins, after, bytes, now, window)
     }
     fn has_room(&self) -> bool {
         self.0.outbox.has_room()

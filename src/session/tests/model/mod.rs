@@ -71,6 +71,8 @@ pub(super) struct World {
     happenings: BTreeMap<u64, Happening>,
     serial: u64,
     budget: usize,
+    /// Nodes that were brought back.
+    back: BTreeSet<u32>,
     /// What happened, for when something is wrong.
     trace: Vec<String>,
 }
@@ -102,6 +104,7 @@ impl World {
             happenings: BTreeMap::new(),
             serial: 0,
             budget,
+            back: BTreeSet::new(),
             trace: Vec::new(),
         }
     }
@@ -148,6 +151,7 @@ impl World {
             })),
             state: State::Auth,
             nodes: BTreeMap::new(),
+            gone: BTreeMap::new(),
             users: None,
             late: Vec::new(),
             metadata: BTreeMap::new(),
@@ -353,10 +357,14 @@ impl World {
                 State::Lobby if truth.is_empty() || !someone_active => {}
                 State::Active => {
                     for n in truth.keys().chain(client.nodes.keys()) {
-                        // Dependencies on nodes that are gone say nothing any more.
+                        // Dependencies on nodes that are gone say nothing any more. Who has not seen that one was
+                        // gone before it was back has kept them.
                         let existing = |held: &Held| {
                             let mut held = held.clone();
-                            held.dependencies.retain(|n| truth.contains_key(n));
+                            let back = &self.back;
+                            held.dependencies
+                                .retain(|n| truth.contains_key(n) && !back.contains(n));
+                            held.dependencies.dedup();
                             held
                         };
                         let ours = truth.get(n).map(existing);
@@ -392,6 +400,10 @@ impl World {
 
     /// All nodes gone: nothing is left of them.
     pub(super) fn empty(&mut self) {
+        let aside: Vec<NodeId> = self.session.replicas.aside().map(|(id, _)| id).collect();
+        for node in aside {
+            self.session.release(node, self.now).unwrap();
+        }
         let all: Vec<NodeId> = self.session.replicas.ids().collect();
         let me = self.clients[0].line.identity().clone();
         for node in all {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::words::{answer, answer_line, id, update_line, updates};
-use crate::session::outlet::{Edit, Joins, Outlet, Slot};
+use crate::session::outlet::{Edit, Joins, Outlet, Slot, Taken};
 use crate::wire::client::OwnedAnswer;
 use crate::wire::dialect::Dialect;
 use crate::wire::identity::{Identity, NodeId};
@@ -35,6 +35,8 @@ pub(in crate::session::tests) struct Recorded {
     pub(in crate::session::tests) users: Option<Value>,
     /// Nodes of which something is under way.
     pub(in crate::session::tests) unseen: HashSet<NodeId>,
+    /// Nodes of which it takes no changes.
+    pub(in crate::session::tests) deleted: HashSet<NodeId>,
     pub(in crate::session::tests) full: bool,
     pub(in crate::session::tests) overfull: bool,
     pub(in crate::session::tests) held: bool,
@@ -67,6 +69,7 @@ impl Recorder {
                 lines: Vec::new(),
                 users: None,
                 unseen: HashSet::new(),
+                deleted: HashSet::new(),
                 full: false,
                 overfull: false,
                 held: false,
@@ -170,11 +173,14 @@ impl Outlet for Recorder {
         self.state().sent.insert(node, now);
         self.tell(answer_line(&answer));
     }
-    fn data(&self, id: NodeId, joins: Joins, _: &[NodeId], bytes: Encoded, _: Instant) -> usize {
+    fn data(&self, id: NodeId, joins: Joins, _: &[NodeId], bytes: Encoded, _: Instant) -> Taken {
         let dialect = self
             .state()
             .dialect
             .expect("data for somebody not logged in");
+        if joins == Joins::Follows && self.state().deleted.contains(&id) {
+            return Taken::Refused;
+        }
         for update in updates(dialect, &bytes, self.framed) {
             let of = match &update {
                 Update::Node(node) => node.id,
@@ -191,7 +197,7 @@ impl Outlet for Recorder {
         }
         let now = self.now();
         self.state().sent.insert(id, now);
-        bytes.len()
+        Taken::Queued(bytes.len())
     }
     fn has_room(&self) -> bool {
         !self.state().full
