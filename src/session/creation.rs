@@ -94,6 +94,9 @@ impl<O: Outlet> Session<O> {
         let overdue = self.replicas.deleted_by(id, who).is_some();
         let was_empty = self.replicas.is_empty();
         self.replicas.store(node);
+        if anew {
+            self.note_anew(who, id);
+        }
         match first {
             None => {
                 self.note_author();

@@ -92,6 +92,19 @@ impl<O: Outlet> Session<O> {
         }
     }
 
+    /// A node is there again: what everybody but `who` may still send of the old one is no change of it.
+    pub(super) fn note_anew(&mut self, who: &Identity, id: NodeId) {
+        if self
+            .dialect()
+            .is_none_or(|dialect| dialect.live == Live::Whole)
+        {
+            return;
+        }
+        for user in self.users.others_mut(who) {
+            user.corrected.insert(id);
+        }
+    }
+
     /// Puts the node's true state in the place of what a refused sender made of it.
     pub(super) fn correct(&mut self, who: &Identity, id: NodeId, now: Instant) {
         if let Some(user) = self.users.get_mut(who) {

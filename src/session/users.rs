@@ -44,8 +44,8 @@ pub(super) struct User<O> {
     pub(super) wants_catalog: bool,
     /// Nodes whose present state it has yet to get, in order.
     pub(super) behind: Backlog,
-    /// Nodes whose last state sent to it took the place of one it made: deltas that build on the
-    /// latter are not to be applied while this may be unseen.
+    /// Nodes whose last state sent to it took the place of one it made, or of one that was deleted: deltas that
+    /// build on the latter are not to be applied while this may be unseen.
     pub(super) corrected: NodeSet,
     /// Deleted nodes of which it cannot be told before the last Commit has arrived, and when that is looked
     /// after.

@@ -116,3 +116,29 @@ fn who_changes_a_node_that_is_not_there_is_told() {
     assert_eq!(room.told(&bob), ["delete 5"]);
     assert!(room.told(&alice).is_empty());
 }
+
+/// It builds on the old one: to the others it may lead nowhere.
+#[test]
+fn a_delta_of_a_deleted_node_is_none_of_the_node_made_anew() {
+    for version in ["0.1.42", "0.5.4", "0.7.0", "0.9.11"] {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.ask(&alice, Request::Delete(id(3)));
+        room.pass(2000);
+        room.push(&alice, node(3, "COMMON", &[], "anew"));
+        room.hush(&[&alice, &bob]);
+        bob.state().unseen.insert(id(3));
+        room.update(&bob, delta(3, &[], "+old"));
+        bob.state().unseen.clear();
+        assert!(without_users(room.told(&alice)).is_empty(), "{version}");
+        let told = room.told(&bob).join("\n");
+        assert!(
+            told.contains("anew") && !told.contains("+old"),
+            "{version}: {told}"
+        );
+        room.pass(1000);
+        room.hush(&[&alice]);
+        room.update(&bob, delta(3, &[], "+more"));
+        let told = room.told(&alice).join("\n");
+        assert!(told.contains("+more"), "{version}: {told}");
+    }
+}

@@ -1,10 +1,11 @@
-"""What the operator does while artists work: say something, make a backup, go back to it."""
+"""What the operator does while artists work: say something, make a backup, go back to it, set nodes aside."""
 
 import json
 import subprocess
 
 from harness import Impossible
 from scenarios import blocks, scenario
+from scenarios.lines import no_heartbeat_over_distance
 
 
 @scenario("q", seconds=60, light=True)
@@ -41,6 +42,29 @@ def going_back(stage):
     bob = stage.join("bob2")
     bob.edit(uuid=uuids["n2"], patch={"after": "going back"})
     stage.final([alice, bob], count=6)
+
+
+@scenario("q", seconds=60, light=True)
+def set_aside_and_back(stage):
+    """Nodes are set aside and released at once, again and again, while everybody changes them."""
+    if stage.reference:
+        raise Impossible("the clients' own servers cannot be told anything")
+    no_heartbeat_over_distance(stage)
+    stage.start_server(timeout=2000)
+    alice, uuids = stage.host(blocks(6))
+    bob = stage.join("bob", via=stage.line(delay=0.08))
+    carol = stage.join("carol", via=stage.line(delay=0.02))
+    artists = [alice, bob, carol]
+    nodes = list(uuids.values())
+    for artist in artists:
+        artist.stream(job="flow", uuids=nodes, count=100_000, rate=60, tag=artist.name)
+    for turn in range(12):
+        node = nodes[turn % len(nodes)]
+        _ctl(stage, "quarantine", node)
+        _ctl(stage, "release", node)
+    for artist in artists:
+        stage.check(artist.stop_stream(job="flow")[0] > 0, f"{artist.label} changed nothing")
+    stage.final(artists, count=6)
 
 
 def _ctl(stage, *words):
