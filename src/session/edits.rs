@@ -19,7 +19,7 @@ use super::users::Behind;
 use crate::counters::Count;
 use crate::text::shown;
 use crate::wire::command::Answer;
-use crate::wire::dialect::{Live, MissingNode, RightShape};
+use crate::wire::dialect::{MissingNode, RightShape};
 use crate::wire::identity::{Identity, NodeId};
 
 impl<O: Outlet> Session<O> {
@@ -128,9 +128,7 @@ impl<O: Outlet> Session<O> {
     /// G15 on) or makes a ruin of one (G8–G14): where one may be on its way, the Delete goes a
     /// round trip later.
     pub(super) fn send_delete(&mut self, who: &Identity, id: NodeId, now: Instant) {
-        let deltas = self
-            .dialect()
-            .is_some_and(|dialect| dialect.live != Live::Whole);
+        let deltas = self.has_deltas();
         let Some(bytes) = self.encode(&Answer::Delete(id)) else {
             return;
         };

@@ -10,7 +10,6 @@ use super::outlet::{Edit, Joins, Outlet, Taken};
 use super::state::{Session, Timer};
 use super::users::{Behind, Missing, User};
 use crate::counters::Count;
-use crate::wire::dialect::Live;
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::node;
 
@@ -94,10 +93,7 @@ impl<O: Outlet> Session<O> {
 
     /// A node is there again: what everybody but `who` may still send of the old one is no change of it.
     pub(super) fn note_anew(&mut self, who: &Identity, id: NodeId) {
-        if self
-            .dialect()
-            .is_none_or(|dialect| dialect.live == Live::Whole)
-        {
+        if !self.has_deltas() {
             return;
         }
         for user in self.users.others_mut(who) {
@@ -116,12 +112,9 @@ impl<O: Outlet> Session<O> {
 
     /// Tells a refused sender what is true of a node, even if that is that there is none.
     pub(super) fn tell_truth(&mut self, who: &Identity, id: NodeId, now: Instant) {
-        let deltas = self
-            .dialect()
-            .is_some_and(|dialect| dialect.live != Live::Whole);
         if self.replicas.contains(id) {
             self.correct(who, id, now);
-        } else if deltas && self.users.get(who).is_some_and(User::is_active) {
+        } else if self.has_deltas() && self.users.get(who).is_some_and(User::is_active) {
             // It would go on with changes of a node that nobody has. (Whole states can be taken any time.)
             self.send_delete(who, id, now);
         }

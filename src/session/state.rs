@@ -27,7 +27,7 @@ use super::wipe::Wipes;
 use crate::beat::SECOND;
 use crate::counters::{Count, Counters};
 use crate::wire::command::{self, Answer, Request};
-use crate::wire::dialect::Dialect;
+use crate::wire::dialect::{Dialect, Live};
 use crate::wire::identity::{Identity, NodeId};
 use crate::wire::message::{Encoded, Message};
 use crate::wire::transport;
@@ -214,6 +214,12 @@ impl<O: Outlet> Session<O> {
             Request::Metadata(data) => self.metadata(who, data, now),
             Request::Auth(_) | Request::Info => {}
         }
+    }
+
+    /// Whether edits are deltas, which have to find what they build on (G8 on).
+    pub(super) fn has_deltas(&self) -> bool {
+        self.dialect()
+            .is_some_and(|dialect| dialect.live != Live::Whole)
     }
 
     /// The moment at which [`Self::tick`] wants to be called.

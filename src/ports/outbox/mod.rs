@@ -13,6 +13,7 @@
 //! node was sent anew after a Delete that must have arrived.)
 
 mod batch;
+mod marks;
 mod receipts;
 mod seen;
 mod state;
@@ -25,10 +26,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub use self::batch::Batch;
-use self::state::{Deleted, Mark, Part, Queued, State};
+pub use self::batch::{Batch, Written};
+use self::state::{Part, Queued, State};
 use crate::session::gate::Gate;
-use crate::session::outlet::{Edit, Joins, Repeat, Slot, Taken};
+use crate::session::outlet::{Edit, Joins, Slot, Taken};
 use crate::wire::identity::NodeId;
 use crate::wire::message::Encoded;
 
@@ -39,15 +40,6 @@ pub enum Lane {
     Command,
     /// The subscriber (four ports) or data link.
     Data,
-}
-
-/// What became of a batch besides its bytes.
-#[derive(Debug, Default)]
-pub struct Written {
-    /// Frames that may have crossed another link's frame.
-    pub repeats: Vec<Repeat>,
-    /// The queue ran low after the session was told that it is full.
-    pub drained: bool,
 }
 
 /// The queue itself, shared by the session (which pushes) and two writers (which take).
@@ -354,65 +346,5 @@ impl Outbox {
             state.writing_data = state.writing_data.saturating_add(1);
         }
         true
-    }
-
-    /// A batch has gone to the socket. `window` is the peer's round trip with slack.
-    pub fn written(&self, lane: Lane, batch: &Batch, now: Instant, window: Duration) -> Written {
-        let mut state = self.state();
-        if batch.age != state.age {
-            // It was for a login that is over.
-            return Written::default();
-        }
-        state.shrink(batch.bytes);
-        let mut repeats = Vec::new();
-        let mut released = false;
-        let then = now.checked_sub(window).unwrap_or(now);
-        for (node, edit) in &batch.nodes {
-            let node = *node;
-            match edit {
-                Some(edit) => {
-                    let mark = Mark::At(0, now);
-                    match edit {
-                        Edit::Delete => {
-                            state.deletes.insert(node, Deleted::new(mark));
-                        }
-                        Edit::Right => state.marks.entry(node).or_default().right = Some(mark),
-                    }
-                    let data = state.marks.get(&node).and_then(|marks| marks.data);
-                    if state.data_since(data, then, now) {
-                        repeats.push(Repeat { node, data: false });
-                    }
-                }
-                None => {
-                    let marks = state.marks.entry(node).or_default();
-                    marks.data = Some(Mark::At(batch.number, now));
-                    if matches!(marks.whole, Some(Mark::Writing)) {
-                        marks.whole = marks.data;
-                    }
-                    if state.deleted_since(node, then) {
-                        repeats.push(Repeat { node, data: true });
-                    }
-                    released |= state.release_edit(node);
-                }
-            }
-        }
-        if lane == Lane::Data {
-            state.writing_data = state.writing_data.saturating_sub(1);
-        }
-        let drained = state.starved && state.bytes < self.budget / 2;
-        if drained {
-            state.starved = false;
-        }
-        drop(state);
-        if lane == Lane::Data && released {
-            self.command.notify_one();
-        }
-        Written { repeats, drained }
-    }
-
-    /// The link broke before the batch was written (or it is not known how much was). Returns
-    /// whether the queue ran low.
-    pub(crate) fn lost(&self, lane: Lane, batch: &Batch, now: Instant) -> bool {
-        self.written(lane, batch, now, Duration::ZERO).drained
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Outbox;
-use super::state::{self, Deleted, Group, Marks};
+use super::marks::{Deleted, Marks, keep_newest};
+use super::state::Group;
 use crate::wire::identity::{NodeId, NodeSet};
 
 /// Nodes of which it is remembered, for each peer, when something of them was written. That is to last as long
@@ -80,13 +81,13 @@ impl Outbox {
         let now = Instant::now();
         let mut marks = std::mem::take(&mut state.marks);
         marks.retain(|_, marks| state.is_recent(marks, then, now));
-        let gone = state::keep_newest(&mut marks, MARKS, Marks::written);
+        let gone = keep_newest(&mut marks, MARKS, Marks::written);
         state.marks = marks;
         state
             .deletes
             .retain(|_, deleted| deleted.mark.is_since(then));
         let written = |deleted: &Deleted| deleted.mark.written();
-        let deletes = state::keep_newest(&mut state.deletes, MARKS, written);
+        let deletes = keep_newest(&mut state.deletes, MARKS, written);
         state.forgotten = state.forgotten.max(gone).max(deletes).max(Some(then));
     }
 }

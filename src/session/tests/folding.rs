@@ -128,7 +128,6 @@ fn a_sender_that_got_the_node_meanwhile_gets_it_again() {
     room.odd_update(&alice, delta(1, &[], "+a"));
     let now = room.now();
     let job = room.session.next_job(now).unwrap();
-    let now = room.now();
     room.session.send_whole(alice.identity(), id(1), now);
     alice.state().unseen.insert(id(1));
     room.session.folded(super::room::worked(job), now);

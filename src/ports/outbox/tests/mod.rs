@@ -1,10 +1,12 @@
 //! What a peer gets, in which order.
 
+mod seen;
+
 use bytes::Bytes;
 use tokio::time::advance;
 
-use super::state::Marks;
 use super::*;
+use crate::session::outlet::Repeat;
 
 fn node(n: u8) -> NodeId {
     NodeId::new(format!("{n:02}345678-0000-4000-8000-000000000000").as_bytes()).unwrap()
@@ -45,16 +47,9 @@ fn drain(outbox: &Outbox, lane: Lane, now: Instant) -> (Vec<String>, Vec<Repeat>
     )
 }
 
-/// Queues data, and returns the bytes that wait if the peer is behind.
-fn data(
-    outbox: &Outbox,
-    id: NodeId,
-    joins: Joins,
-    after: &[NodeId],
-    bytes: Encoded,
-    now: Instant,
-) -> usize {
-    match outbox.data(id, joins, after, bytes, now, || RTT) {
+/// Queues data of a node, and returns the bytes that wait if the peer is behind.
+fn push(outbox: &Outbox, n: u8, joins: Joins, after: &[NodeId], text: &'static str) -> usize {
+    match outbox.data(node(n), joins, after, bytes(text), Instant::now(), || RTT) {
         Taken::Queued(waiting) => waiting,
         Taken::Refused => panic!("refused"),
     }
@@ -63,60 +58,13 @@ fn data(
 #[tokio::test(start_paused = true)]
 async fn a_newer_state_takes_the_older_ones_place_once_that_has_waited() {
     let outbox = queue(1000);
-    assert_eq!(
-        data(
-            &outbox,
-            node(1),
-            Joins::Renews,
-            &[],
-            bytes("a1"),
-            Instant::now()
-        ),
-        0
-    );
-    data(
-        &outbox,
-        node(2),
-        Joins::Renews,
-        &[],
-        bytes("b1"),
-        Instant::now(),
-    );
-    assert_eq!(
-        data(
-            &outbox,
-            node(1),
-            Joins::Renews,
-            &[],
-            bytes("a2"),
-            Instant::now()
-        ),
-        0
-    );
+    assert_eq!(push(&outbox, 1, Joins::Renews, &[], "a1"), 0);
+    push(&outbox, 2, Joins::Renews, &[], "b1");
+    assert_eq!(push(&outbox, 1, Joins::Renews, &[], "a2"), 0);
     advance(LAG).await;
-    assert_eq!(
-        data(
-            &outbox,
-            node(1),
-            Joins::Renews,
-            &[],
-            bytes("a3"),
-            Instant::now()
-        ),
-        2
-    );
+    assert_eq!(push(&outbox, 1, Joins::Renews, &[], "a3"), 2);
     // That waits in the place of what has waited, so that what follows does not wait anew.
-    assert_eq!(
-        data(
-            &outbox,
-            node(1),
-            Joins::Renews,
-            &[],
-            bytes("a4"),
-            Instant::now()
-        ),
-        2
-    );
+    assert_eq!(push(&outbox, 1, Joins::Renews, &[], "a4"), 2);
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a4", "b1"]);
     assert_eq!(outbox.state().bytes, 0);
 }
@@ -125,17 +73,10 @@ async fn a_newer_state_takes_the_older_ones_place_once_that_has_waited() {
 #[test]
 fn what_is_being_written_for_a_login_that_is_over_does_not_count() {
     let (outbox, now) = (queue(1000), Instant::now());
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("of the first"),
-        now,
-    );
+    push(&outbox, 1, Joins::Renews, &[], "of the first");
     let first = take(&outbox, Lane::Data, 1);
     outbox.clear();
-    data(&outbox, node(2), Joins::Renews, &[], bytes("second"), now);
+    push(&outbox, 2, Joins::Renews, &[], "second");
     let second = take(&outbox, Lane::Data, 1);
     assert_eq!(outbox.ask_receipt(&first, now), None);
     assert!(
@@ -158,14 +99,7 @@ async fn every_state_is_sent_to_a_peer_that_keeps_up() {
     let mut sent = Vec::new();
     for _ in 0..10 {
         for text in ["a1", "a2", "a3"] {
-            data(
-                &outbox,
-                node(1),
-                Joins::Renews,
-                &[],
-                bytes(text),
-                Instant::now(),
-            );
+            push(&outbox, 1, Joins::Renews, &[], text);
         }
         // Less than what waits goes out at a time.
         while !outbox.has_no_data() {
@@ -182,28 +116,14 @@ async fn every_state_is_sent_to_a_peer_that_keeps_up() {
 async fn the_age_of_what_waits_counts_not_that_something_always_does() {
     let outbox = queue(1000);
     for n in 0..20 {
-        data(
-            &outbox,
-            node(1),
-            Joins::Renews,
-            &[],
-            bytes("a1"),
-            Instant::now(),
-        );
+        push(&outbox, 1, Joins::Renews, &[], "a1");
         if n > 0 {
             take(&outbox, Lane::Data, 1);
         }
         advance(LAG * 2 / 3).await;
         assert_eq!(outbox.state().groups[&node(1)].parts.len(), 1, "{n}");
     }
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("a2"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Renews, &[], "a2");
     assert_eq!(texts(&take(&outbox, Lane::Data, 9)), ["a1", "a2"]);
 }
 
@@ -211,23 +131,9 @@ async fn the_age_of_what_waits_counts_not_that_something_always_does() {
 async fn a_newer_state_takes_the_older_ones_place_if_the_queue_is_half_full() {
     let outbox = queue(20);
     for text in ["a1", "a2", "a3", "a4", "a5"] {
-        data(
-            &outbox,
-            node(1),
-            Joins::Renews,
-            &[],
-            bytes(text),
-            Instant::now(),
-        );
+        push(&outbox, 1, Joins::Renews, &[], text);
     }
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("a6"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Renews, &[], "a6");
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["a6"]);
 }
 
@@ -235,30 +141,9 @@ async fn a_newer_state_takes_the_older_ones_place_if_the_queue_is_half_full() {
 async fn what_is_left_of_a_node_keeps_its_place_and_what_waits_for_it() {
     let outbox = queue(1000);
     let now = Instant::now();
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("a1"),
-        Instant::now(),
-    );
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("a2"),
-        Instant::now(),
-    );
-    data(
-        &outbox,
-        node(2),
-        Joins::Renews,
-        &[node(1)],
-        bytes("b1"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Renews, &[], "a1");
+    push(&outbox, 1, Joins::Renews, &[], "a2");
+    push(&outbox, 2, Joins::Renews, &[node(1)], "b1");
     outbox.edit(node(1), Edit::Right, bytes("right"));
     for expected in ["a1", "a2"] {
         assert!(drain(&outbox, Lane::Command, now).0.is_empty());
@@ -273,30 +158,9 @@ async fn what_is_left_of_a_node_keeps_its_place_and_what_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_dependency_that_does_not_fit_holds_back_what_needs_it() {
     let outbox = queue(1000);
-    data(
-        &outbox,
-        node(2),
-        Joins::Renews,
-        &[node(1)],
-        bytes("b1"),
-        Instant::now(),
-    );
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("a1"),
-        Instant::now(),
-    );
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("a2"),
-        Instant::now(),
-    );
+    push(&outbox, 2, Joins::Renews, &[node(1)], "b1");
+    push(&outbox, 1, Joins::Renews, &[], "a1");
+    push(&outbox, 1, Joins::Renews, &[], "a2");
     for expected in ["a1", "a2", "b1"] {
         assert_eq!(texts(&take(&outbox, Lane::Data, 1)), [expected]);
     }
@@ -306,16 +170,9 @@ async fn a_dependency_that_does_not_fit_holds_back_what_needs_it() {
 async fn a_state_goes_behind_what_it_newly_depends_on() {
     for joins in [Joins::Replaces, Joins::Renews] {
         let outbox = queue(1000);
-        data(&outbox, node(1), joins, &[], bytes("a1"), Instant::now());
-        data(&outbox, node(2), joins, &[], bytes("b1"), Instant::now());
-        data(
-            &outbox,
-            node(1),
-            joins,
-            &[node(2)],
-            bytes("a2"),
-            Instant::now(),
-        );
+        push(&outbox, 1, joins, &[], "a1");
+        push(&outbox, 2, joins, &[], "b1");
+        push(&outbox, 1, joins, &[node(2)], "a2");
         let sent = drain(&outbox, Lane::Data, Instant::now()).0;
         match joins {
             Joins::Replaces => assert_eq!(sent, ["b1", "a2"]),
@@ -327,56 +184,12 @@ async fn a_state_goes_behind_what_it_newly_depends_on() {
 #[tokio::test(start_paused = true)]
 async fn deltas_pile_up_until_a_whole_state_replaces_them() {
     let outbox = queue(1000);
-    data(
-        &outbox,
-        node(1),
-        Joins::Follows,
-        &[],
-        bytes("d1"),
-        Instant::now(),
-    );
-    assert_eq!(
-        data(
-            &outbox,
-            node(1),
-            Joins::Follows,
-            &[],
-            bytes("d2"),
-            Instant::now()
-        ),
-        0
-    );
+    push(&outbox, 1, Joins::Follows, &[], "d1");
+    assert_eq!(push(&outbox, 1, Joins::Follows, &[], "d2"), 0);
     advance(LAG).await;
-    assert_eq!(
-        data(
-            &outbox,
-            node(1),
-            Joins::Follows,
-            &[],
-            bytes("d3"),
-            Instant::now()
-        ),
-        6
-    );
-    assert_eq!(
-        data(
-            &outbox,
-            node(1),
-            Joins::Replaces,
-            &[],
-            bytes("w"),
-            Instant::now()
-        ),
-        1
-    );
-    data(
-        &outbox,
-        node(1),
-        Joins::Follows,
-        &[],
-        bytes("d4"),
-        Instant::now(),
-    );
+    assert_eq!(push(&outbox, 1, Joins::Follows, &[], "d3"), 6);
+    assert_eq!(push(&outbox, 1, Joins::Replaces, &[], "w"), 1);
+    push(&outbox, 1, Joins::Follows, &[], "d4");
     assert_eq!(drain(&outbox, Lane::Data, Instant::now()).0, ["w", "d4"]);
 }
 
@@ -384,14 +197,7 @@ async fn deltas_pile_up_until_a_whole_state_replaces_them() {
 async fn a_right_waits_for_the_nodes_data_and_is_repeated_if_it_may_overtake() {
     let outbox = queue(1000);
     let now = Instant::now();
-    data(
-        &outbox,
-        node(1),
-        Joins::Replaces,
-        &[],
-        bytes("a1"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Replaces, &[], "a1");
     outbox.edit(node(1), Edit::Right, bytes("right"));
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
     assert_eq!(drain(&outbox, Lane::Data, now).0, ["a1"]);
@@ -415,7 +221,7 @@ async fn a_right_that_waits_already_lets_data_that_was_queued_since_go_first() {
     let now = Instant::now();
     outbox.edit(node(1), Edit::Right, bytes("bob's"));
     outbox.edit(node(2), Edit::Right, bytes("eve's"));
-    data(&outbox, node(1), Joins::Renews, &[], bytes("a, bob's"), now);
+    push(&outbox, 1, Joins::Renews, &[], "a, bob's");
     outbox.edit(node(1), Edit::Right, bytes("alice's"));
     assert_eq!(drain(&outbox, Lane::Command, now).0, ["eve's"]);
     assert_eq!(drain(&outbox, Lane::Data, now).0, ["a, bob's"]);
@@ -428,14 +234,7 @@ async fn a_right_that_waits_already_lets_data_that_was_queued_since_go_first() {
 async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
     let outbox = queue(1000);
     let now = Instant::now();
-    data(
-        &outbox,
-        node(1),
-        Joins::Replaces,
-        &[],
-        bytes("a1"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Replaces, &[], "a1");
     let batch = take(&outbox, Lane::Data, usize::MAX);
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
@@ -447,14 +246,7 @@ async fn an_edit_waits_while_the_data_is_on_its_way_to_the_socket() {
 async fn a_delete_drops_what_has_not_been_started() {
     let outbox = queue(1000);
     let now = Instant::now();
-    data(
-        &outbox,
-        node(1),
-        Joins::Replaces,
-        &[],
-        bytes("a1"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Replaces, &[], "a1");
     outbox.edit(node(1), Edit::Right, bytes("right"));
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
     assert!(drain(&outbox, Lane::Data, now).0.is_empty());
@@ -467,27 +259,13 @@ async fn data_of_a_node_created_anew_takes_the_place_of_its_delete() {
     let outbox = queue(1000);
     let now = Instant::now();
     outbox.edit(node(1), Edit::Delete, bytes("delete"));
-    data(
-        &outbox,
-        node(1),
-        Joins::Replaces,
-        &[],
-        bytes("anew"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Replaces, &[], "anew");
     assert!(drain(&outbox, Lane::Command, now).0.is_empty());
     assert_eq!(drain(&outbox, Lane::Data, now).0, ["anew"]);
 
     outbox.edit(node(2), Edit::Delete, bytes("delete"));
     drain(&outbox, Lane::Command, now);
-    data(
-        &outbox,
-        node(2),
-        Joins::Replaces,
-        &[],
-        bytes("anew"),
-        Instant::now(),
-    );
+    push(&outbox, 2, Joins::Replaces, &[], "anew");
     let (_, repeats) = drain(&outbox, Lane::Data, now);
     assert_eq!(
         repeats,
@@ -514,85 +292,17 @@ async fn only_the_latest_users_dict_is_sent_and_it_keeps_its_place() {
     assert_eq!(outbox.state().bytes, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn unseen_until_a_round_trip_has_passed() {
-    let outbox = queue(1000);
-    let now = Instant::now() + RTT * 10;
-    assert!(!outbox.unseen(node(1), now, RTT));
-    data(
-        &outbox,
-        node(1),
-        Joins::Replaces,
-        &[],
-        bytes("a1"),
-        Instant::now(),
-    );
-    assert!(outbox.unseen(node(1), now, RTT));
-    drain(&outbox, Lane::Data, now);
-    assert!(outbox.unseen(node(1), now, RTT));
-    assert!(!outbox.unseen(node(1), now + RTT * 2, RTT));
-    assert_eq!(outbox.sent_since(now), [node(1)]);
-    assert!(outbox.remembers(now));
-    outbox.prune(now + RTT);
-    assert!(outbox.sent_since(now).is_empty());
-    assert!(!outbox.remembers(now) && outbox.remembers(now + RTT));
-}
-
 /// As long as it is not asked what the peer made of it, too.
-#[tokio::test(start_paused = true)]
-async fn what_was_read_has_arrived() {
-    let outbox = queue(1000);
-    let arrived = || !outbox.unseen(node(1), Instant::now(), Duration::ZERO);
-    for answers in [false, true] {
-        data(
-            &outbox,
-            node(1),
-            Joins::Renews,
-            &[],
-            bytes("a1"),
-            Instant::now(),
-        );
-        assert!(!arrived());
-        let batch = take(&outbox, Lane::Data, usize::MAX);
-        let receipt = outbox.ask_receipt(&batch, Instant::now()).unwrap();
-        assert!(!arrived());
-        outbox.written(Lane::Data, &batch, Instant::now(), RTT);
-        advance(Duration::from_millis(1)).await;
-        assert_eq!(
-            arrived(),
-            !answers,
-            "no answers known yet: as good as there"
-        );
-        outbox.receipt(receipt, Instant::now());
-        advance(Duration::from_millis(1)).await;
-        assert!(arrived());
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn says_once_that_it_has_drained() {
     let outbox = queue(4);
     let now = Instant::now();
     assert!(outbox.has_room());
-    data(
-        &outbox,
-        node(1),
-        Joins::Replaces,
-        &[],
-        bytes("12345"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Replaces, &[], "12345");
     assert!(!outbox.has_room());
     let batch = take(&outbox, Lane::Data, usize::MAX);
     assert!(outbox.written(Lane::Data, &batch, now, RTT).drained);
-    data(
-        &outbox,
-        node(1),
-        Joins::Replaces,
-        &[],
-        bytes("1"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Replaces, &[], "1");
     let batch = take(&outbox, Lane::Data, usize::MAX);
     assert!(!outbox.written(Lane::Data, &batch, now, RTT).drained);
 }
@@ -601,14 +311,7 @@ async fn says_once_that_it_has_drained() {
 async fn data_is_taken_back_and_what_waited_for_it_goes() {
     let outbox = queue(1000);
     for (n, text) in [(2, "b1"), (1, "a1"), (2, "b2")] {
-        data(
-            &outbox,
-            node(n),
-            Joins::Follows,
-            &[],
-            bytes(text),
-            Instant::now(),
-        );
+        push(&outbox, n, Joins::Follows, &[], text);
     }
     outbox.edit(node(1), Edit::Right, bytes("r1"));
     assert_eq!(outbox.take_back(), [node(2), node(1)]);
@@ -668,14 +371,7 @@ async fn a_closed_gate_holds_everything_back() {
 fn what_a_closing_gate_was_faster_than_is_asked_for_again() {
     let gate = Gate::default();
     let outbox = Outbox::new(1000, LAG, gate.clone());
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("a"),
-        Instant::now(),
-    );
+    push(&outbox, 1, Joins::Renews, &[], "a");
     let mut batch = Batch::default();
     gate.close();
     assert!(!outbox.take(Lane::Data, 1000, &mut batch));
@@ -685,32 +381,6 @@ fn what_a_closing_gate_was_faster_than_is_asked_for_again() {
     // Who is held is woken when it is let go.
     outbox.hold(true);
     assert!(outbox.take(Lane::Data, 1000, &mut batch));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_right_is_unseen_until_a_round_trip_has_passed() {
-    let outbox = queue(1000);
-    let window = Duration::from_millis(100);
-    let unseen = || outbox.unseen_right(node(1), Instant::now(), window);
-    data(
-        &outbox,
-        node(1),
-        Joins::Renews,
-        &[],
-        bytes("a1"),
-        Instant::now(),
-    );
-    assert!(!unseen());
-    outbox.edit(node(1), Edit::Right, bytes("r1"));
-    assert!(unseen(), "it waits for the data");
-    drain(&outbox, Lane::Data, Instant::now());
-    assert_eq!(drain(&outbox, Lane::Command, Instant::now()).0, ["r1"]);
-    assert!(unseen());
-    advance(window + Duration::from_millis(1)).await;
-    assert!(!unseen());
-    outbox.edit(node(1), Edit::Delete, bytes("d1"));
-    drain(&outbox, Lane::Command, Instant::now());
-    assert!(!unseen(), "that is no Right");
 }
 
 /// Clients take the dict for all there is.
@@ -732,71 +402,4 @@ async fn metadata_never_comes_before_an_older_users_dict() {
     let (told, _) = drain(&outbox, Lane::Command, Instant::now());
     assert_eq!(told, ["users (bob: 4)"]);
     assert_eq!(outbox.queued(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_newest_marks_are_kept_and_those_of_what_is_being_written() {
-    let outbox = queue(1_000_000);
-    let push = |n| {
-        data(
-            &outbox,
-            node(n),
-            Joins::Renews,
-            &[],
-            bytes("x"),
-            Instant::now(),
-        )
-    };
-    for n in 0..10 {
-        push(n);
-        drain(&outbox, Lane::Data, Instant::now());
-        advance(Duration::from_secs(1)).await;
-    }
-    push(10);
-    let writing = take(&outbox, Lane::Data, 1000);
-    let mut marks = std::mem::take(&mut outbox.state().marks);
-    assert_eq!(state::keep_newest(&mut marks, 11, Marks::written), None);
-    assert_eq!(marks.len(), 11);
-    let gone = state::keep_newest(&mut marks, 4, Marks::written).unwrap();
-    assert_eq!(gone + Duration::from_secs(4), Instant::now());
-    let left: Vec<_> = (0..=10).filter(|n| marks.contains_key(&node(*n))).collect();
-    assert_eq!(left, [7, 8, 9, 10]);
-    state::keep_newest(&mut marks, 0, Marks::written);
-    assert_eq!(
-        marks.len(),
-        1,
-        "it is open when that will have been written"
-    );
-    outbox.written(Lane::Data, &writing, Instant::now(), RTT);
-}
-
-/// A delta that gets there after the Delete of the node it builds on ends clients.
-#[tokio::test(start_paused = true)]
-async fn changes_of_a_node_made_anew_wait_until_it_must_be_there() {
-    let outbox = queue(1000);
-    let now = Instant::now;
-    let follow = || outbox.data(node(1), Joins::Follows, &[], bytes("d1"), now(), || RTT);
-    outbox.edit(node(1), Edit::Delete, bytes("delete a"));
-    let writing = take(&outbox, Lane::Command, usize::MAX);
-    assert_eq!(texts(&writing), ["delete a"]);
-    data(&outbox, node(1), Joins::Replaces, &[], bytes("a2"), now());
-    assert_eq!(follow(), Taken::Refused, "it is being written");
-    outbox.edit(node(1), Edit::Right, bytes("right"));
-    assert_eq!(drain(&outbox, Lane::Data, now()).0, ["a2"]);
-    outbox.written(Lane::Command, &writing, now(), RTT);
-    assert_eq!(drain(&outbox, Lane::Command, now()).0, ["right"]);
-    assert_eq!(follow(), Taken::Refused, "it may still be under way");
-    data(
-        &outbox,
-        node(2),
-        Joins::Follows,
-        &[],
-        bytes("d of b"),
-        now(),
-    );
-    advance(RTT + Duration::from_millis(1)).await;
-    assert_eq!(follow(), Taken::Refused, "it may have got there last");
-    data(&outbox, node(1), Joins::Replaces, &[], bytes("a2"), now());
-    assert_eq!(follow(), Taken::Queued(0));
-    assert_eq!(drain(&outbox, Lane::Data, now()).0, ["d of b", "a2", "d1"]);
 }
