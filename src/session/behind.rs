@@ -112,6 +112,12 @@ impl<O: Outlet> Session<O> {
                 behind.data = Some(Missing::Whole);
             }
             self.send_backlog(who, now);
+            if data {
+                // The Delete of the old one has taken it from what these need.
+                for dependent in self.replicas.dependents(id) {
+                    self.renew(who, dependent, now);
+                }
+            }
         } else {
             self.send_delete(who, id, now);
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::authority;
-use super::live::{OVERTAKEN, Push, is_unseen};
+use super::live::{OVERTAKEN, Push, has_lost_a_need, is_unseen};
 use super::outlet::Outlet;
 use super::replicas::{COMMON, DELTA, Replica};
 use super::state::Session;
@@ -95,7 +95,7 @@ impl<O: Outlet> Session<O> {
         let was_empty = self.replicas.is_empty();
         self.replicas.store(node);
         if anew {
-            self.note_anew(who, id);
+            self.note_anew(who, id, now);
         }
         match first {
             None => {
@@ -113,7 +113,9 @@ impl<O: Outlet> Session<O> {
         if anew {
             self.relay_right(who, "server", &[id]);
         }
-        if overdue || self.has_lost_a_need(who, id, began) {
+        let needs = self.replicas.get(id).map_or(&[][..], Replica::dependencies);
+        let user = self.users.get(who);
+        if overdue || user.is_some_and(|user| has_lost_a_need(user, needs, began)) {
             self.send_whole(who, id, now);
         }
         self.after_creation(who, id, &claimed, began, now);
@@ -150,20 +152,6 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// Whether a new node was pushed before its sender deleted something the node needs, and got it
-    /// back: at the sender the node does without it since then.
-    fn has_lost_a_need(&self, who: &Identity, id: NodeId, began: Instant) -> bool {
-        let (Some(user), Some(replica)) = (self.users.get(who), self.replicas.get(id)) else {
-            return false;
-        };
-        let restored = |d: &NodeId| {
-            user.restored
-                .get(d)
-                .is_some_and(|at| began < *at + OVERTAKEN)
-        };
-        !user.restored.is_empty() && replica.dependencies().iter().any(restored)
-    }
-
     /// A new node belongs to nobody or to its sender.
     fn settle_owner(&self, who: &Identity, node: &mut NodeState, claimed: &str) {
         let name = self.users.get(who).map_or(COMMON, |user| &*user.name);
@@ -188,6 +176,9 @@ impl<O: Outlet> Session<O> {
                 who,
                 "a new node owned by somebody else",
             );
+            self.correct_owner(who, &[id]);
+        } else if (self.users.get(who)).is_some_and(|user| user.outlet.unseen_right(id, began)) {
+            // It is about the node that was there before, and would have the last word at the sender.
             self.correct_owner(who, &[id]);
         }
         let Some(user) = self.users.get_mut(who) else {

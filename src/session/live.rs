@@ -45,6 +45,14 @@ impl Push {
         }
     }
 
+    /// What it needs.
+    fn needs(&self) -> &[NodeId] {
+        match &self.update {
+            Update::Node(node) => &node.dependencies,
+            Update::Delta(delta) => &delta.dependencies,
+        }
+    }
+
     /// What it costs to keep.
     pub(super) fn cost(&self) -> usize {
         match &self.update {
@@ -89,13 +97,7 @@ impl<O: Outlet> Session<O> {
 
     /// Applies an update whose turn it is.
     pub(super) fn apply(&mut self, mut push: Push, now: Instant) {
-        let dependencies = match &mut push.update {
-            Update::Node(node) => &mut node.dependencies,
-            Update::Delta(delta) => &mut delta.dependencies,
-        };
-        // The sender had not heard yet that one of them is gone; the others must not get the
-        // reference back.
-        dependencies.retain(|d| self.replicas.contains(*d) || !self.replicas.is_grave(*d));
+        self.forget_gone_needs(&mut push);
         let id = push.id();
         if self.replicas.contains(id) {
             self.change(push, now);
@@ -105,6 +107,15 @@ impl<O: Outlet> Session<O> {
         if self.dialect().is_some_and(|dialect| !dialect.echo_edits) {
             self.replicas.note_pushed(id, now);
         }
+    }
+
+    /// The sender had not heard yet that something it needs is gone; the others must not get the reference back.
+    pub(super) fn forget_gone_needs(&self, push: &mut Push) {
+        let dependencies = match &mut push.update {
+            Update::Node(node) => &mut node.dependencies,
+            Update::Delta(delta) => &mut delta.dependencies,
+        };
+        dependencies.retain(|d| self.replicas.contains(*d) || !self.replicas.is_grave(*d));
     }
 
     fn change(&mut self, push: Push, now: Instant) {
@@ -120,7 +131,9 @@ impl<O: Outlet> Session<O> {
             return;
         };
         // Whoever waits for an outcome goes on waiting with every edit, or it would come in the midst of them.
-        let converges = is_unseen(user, id, began) || user.converging.contains_key(&id);
+        let converges = is_unseen(user, id, began)
+            || user.converging.contains_key(&id)
+            || has_lost_a_need(user, push.needs(), began);
         if !authority::may_change(replica, &user.name, began, self.settings.in_flight) {
             self.counters.refuse(
                 Count::RefusedUpdate,
@@ -235,10 +248,21 @@ impl<O: Outlet> Session<O> {
 /// arrives now. While a link of its is gone that is whatever is known to have been sent: it may have
 /// gone to a line that was dead already.
 pub(super) fn is_unseen<O: Outlet>(user: &User<O>, id: NodeId, began: Instant) -> bool {
-    let away = user.resuming || user.cut.is_some() || user.data_cut.is_some();
-    let began = if away { user.since } else { began };
+    let began = if user.is_away() { user.since } else { began };
     user.behind
         .get(id)
         .is_some_and(|behind| behind.data.is_some())
         || user.outlet.unseen(id, began)
+}
+
+/// Whether one of these is gone at a user, or was, since it sent what names them, although it is there: then the
+/// user does without them in what it sent.
+pub(super) fn has_lost_a_need<O: Outlet>(user: &User<O>, needs: &[NodeId], began: Instant) -> bool {
+    let began = if user.is_away() { user.since } else { began };
+    let restored = |need: &NodeId| {
+        user.restored
+            .get(need)
+            .is_some_and(|at| began < *at + OVERTAKEN)
+    };
+    !user.restored.is_empty() && needs.iter().any(restored)
 }

@@ -56,7 +56,7 @@ impl<O: Outlet> Session<O> {
             self.phase = Phase::Active;
         }
         info!(name: "node.released", node = %id, "node put back by the operator");
-        self.note_anew(&Identity::anonymous(), id);
+        self.note_anew(&Identity::anonymous(), id, now);
         let everybody: Vec<_> = self.users.iter().map(|(who, _)| who.clone()).collect();
         for node in std::iter::once(id).chain(dependents) {
             self.note_operated(&[node]);

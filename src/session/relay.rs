@@ -91,13 +91,15 @@ impl<O: Outlet> Session<O> {
         }
     }
 
-    /// A node is there again: what everybody but `who` may still send of the old one is no change of it.
-    pub(super) fn note_anew(&mut self, who: &Identity, id: NodeId) {
-        if !self.has_deltas() {
-            return;
-        }
+    /// A node is there again: what everybody but `who` may still send of the old one is no change of it, and what
+    /// they say needs the old one will have lost that need at them.
+    pub(super) fn note_anew(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        let deltas = self.has_deltas();
         for user in self.users.others_mut(who) {
-            user.corrected.insert(id);
+            user.restored.insert(id, now + user.outlet.window());
+            if deltas {
+                user.corrected.insert(id);
+            }
         }
     }
 

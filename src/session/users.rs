@@ -50,7 +50,8 @@ pub(super) struct User<O> {
     /// Deleted nodes of which it cannot be told before the last Commit has arrived, and when that is looked
     /// after.
     pub(super) doomed: NodeMap<Instant>,
-    /// Nodes it deleted and may not, and when it got them back.
+    /// Nodes that are there although they are gone at it, or were a moment ago, and when it got them back: it
+    /// deleted them and may not, or they were made anew.
     pub(super) restored: NodeMap<Instant>,
     /// Nodes it edited at the same time as others, and when it gets the outcome if it pauses.
     pub(super) converging: NodeMap<Instant>,
@@ -266,6 +267,11 @@ impl<O> User<O> {
     /// Whether it has been given all nodes, so that live changes go to it.
     pub(super) fn is_active(&self) -> bool {
         matches!(self.stage, Stage::Active)
+    }
+
+    /// Whether a link of its is gone: what went to it may have gone to a line that was dead already.
+    pub(super) fn is_away(&self) -> bool {
+        self.resuming || self.cut.is_some() || self.data_cut.is_some()
     }
 
     fn record(&self) -> Value {

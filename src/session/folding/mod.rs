@@ -21,7 +21,7 @@ use tracing::warn;
 pub use self::job::{Done, Job};
 pub(super) use self::job::{Outcome, work};
 pub(super) use self::queue::Folds;
-use self::queue::Running;
+use self::queue::{Running, Turn};
 use super::live::{Push, is_unseen};
 use super::outlet::Outlet;
 use super::replicas::Replica;
@@ -133,7 +133,16 @@ impl<O: Outlet> Session<O> {
     fn refuse_waiting(&mut self, push: &Push, now: Instant) {
         let what = "an update with too many waiting before it";
         self.counters.refuse(Count::RefusedFull, &push.who, what);
-        self.tell_truth(&push.who, push.id(), now);
+        self.tell_truth_in_turn(&push.who, push.id(), now);
+    }
+
+    /// Tells a refused sender what is true of a node, after what came before of it: that may be what makes it.
+    pub(super) fn tell_truth_in_turn(&mut self, who: &Identity, id: NodeId, now: Instant) {
+        if self.is_looked_into(id) {
+            self.folds.wait_refused(id, who);
+        } else {
+            self.tell_truth(who, id, now);
+        }
     }
 
     /// Looks into a delta before it is applied.
@@ -283,11 +292,14 @@ impl<O: Outlet> Session<O> {
     fn go_on(&mut self, id: NodeId, now: Instant) {
         while !matches!(self.folds.running.get(&id), Some(Running::Check(_))) {
             let running = self.folds.running.contains_key(&id);
-            let Some(push) = self.folds.next_waiting(id) else {
+            let Some(turn) = self.folds.next_waiting(id) else {
                 break;
             };
             let before = self.folds.waiting.get(&id).map_or(0, VecDeque::len);
-            self.apply(push, now);
+            match turn {
+                Turn::Push(push) => self.apply(*push, now),
+                Turn::Refused(who) => self.tell_truth(&who, id, now),
+            }
             if running && self.folds.waiting.get(&id).map_or(0, VecDeque::len) > before {
                 // It needs to be looked into, which has to wait for the folding.
                 break;
@@ -308,6 +320,7 @@ impl<O: Outlet> Session<O> {
     }
 
     fn checked(&mut self, mut push: Push, result: Result<Checked, FoldError>, now: Instant) {
+        self.forget_gone_needs(&mut push);
         let id = push.id();
         let Update::Delta(delta) = &mut push.update else {
             return;

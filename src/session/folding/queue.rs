@@ -21,8 +21,8 @@ pub(in crate::session) struct Folds {
     pub(super) is_wanted: HashSet<NodeId>,
     /// Checks and foldings take turns, too: joiners wait for foldings.
     pub(super) fold_next: bool,
-    /// Updates of nodes that are looked into, in order.
-    pub(super) waiting: HashMap<NodeId, VecDeque<Push>>,
+    /// What waits for nodes that are looked into, in order.
+    pub(super) waiting: HashMap<NodeId, VecDeque<Turn>>,
     /// Bytes of each user's updates that wait or are looked into.
     bytes: HashMap<Identity, usize>,
     /// Nodes with a tail, and when it last grew; the longest ago first.
@@ -34,6 +34,14 @@ pub(in crate::session) struct Folds {
 pub(super) enum Running {
     Check(Box<Push>),
     Fold,
+}
+
+/// What waits for its turn.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Push(Box<Push>),
+    /// An update of this user's was refused. What is true of the node then is what it is told.
+    Refused(Identity),
 }
 
 impl Folds {
@@ -49,21 +57,35 @@ impl Folds {
         self.charge(&push);
         let queue = self.waiting.entry(push.id()).or_default();
         if first {
-            queue.push_front(push);
+            queue.push_front(Turn::Push(Box::new(push)));
         } else {
-            queue.push_back(push);
+            queue.push_back(Turn::Push(Box::new(push)));
         }
     }
 
-    pub(super) fn next_waiting(&mut self, id: NodeId) -> Option<Push> {
+    /// Has a user wait to be told what is true of a node, once between two updates.
+    pub(super) fn wait_refused(&mut self, id: NodeId, who: &Identity) {
+        let queue = self.waiting.entry(id).or_default();
+        let mut last = queue.iter().rev().map_while(|turn| match turn {
+            Turn::Refused(who) => Some(who),
+            Turn::Push(_) => None,
+        });
+        if !last.any(|waits| waits == who) {
+            queue.push_back(Turn::Refused(who.clone()));
+        }
+    }
+
+    pub(super) fn next_waiting(&mut self, id: NodeId) -> Option<Turn> {
         let queue = self.waiting.get_mut(&id)?;
-        let push = queue.pop_front();
+        let turn = queue.pop_front();
         if queue.is_empty() {
             self.waiting.remove(&id);
         }
-        let push = push?;
-        self.discharge(&push);
-        Some(push)
+        let turn = turn?;
+        if let Turn::Push(push) = &turn {
+            self.discharge(push);
+        }
+        Some(turn)
     }
 
     pub(super) fn check(&mut self, push: Push) {

@@ -1,11 +1,13 @@
 //! Nodes that are made, or cannot be, while others are at work.
 
 use super::live::right;
-use super::room::{Room, VERSIONS, delta, id, node, row, without_users};
+use super::room::{Room, VERSIONS, admin_auth, auth, delta, id, node, row, without_users};
 use crate::counters::Count;
 use crate::session::Event;
+use crate::session::outlet::Repeat;
 use crate::wire::command::{Command, Request};
 use crate::wire::dialect::Live;
+use crate::wire::node::Update;
 
 /// Clients of these versions push what has changed, and take that for a whole node.
 #[test]
@@ -140,5 +142,102 @@ fn a_delta_of_a_deleted_node_is_none_of_the_node_made_anew() {
         room.update(&bob, delta(3, &[], "+more"));
         let told = room.told(&alice).join("\n");
         assert!(told.contains("+more"), "{version}: {told}");
+    }
+}
+
+/// A change of it that is refused says nothing about the node itself.
+#[test]
+fn a_node_that_is_looked_into_survives_what_is_refused_after_it() {
+    for version in ["0.1.42", "0.5.4"] {
+        let mut room = Room::with(version, |settings| settings.waiting_bytes = 1000);
+        let alice = room.enter(admin_auth("alice", version));
+        room.upload(&alice, &[node(1, "COMMON", &[], "one")]);
+        let bob = room.enter(auth("bob", version));
+        room.join(&bob);
+        room.hush(&[&alice, &bob]);
+        room.odd_update(&bob, delta(8, &[], "+eight"));
+        room.odd_update(&bob, delta(9, &[], "+nine"));
+        let now = room.now();
+        room.session.handle(&bob, Event::Unfit(id(8)), now);
+        room.odd_update(&bob, delta(9, &[], &"x".repeat(2000)));
+        assert_eq!(room.counters.value(Count::RefusedFull), 1, "{version}");
+        room.work();
+        // These build on what was refused.
+        bob.state().unseen.extend([id(8), id(9)]);
+        room.odd_update(&bob, delta(8, &[], "+more"));
+        room.odd_update(&bob, delta(9, &[], "+more"));
+        room.work();
+        let told = without_users(room.told(&alice));
+        assert_eq!(told, ["delta 8 [] +eight", "delta 9 [] +nine"], "{version}");
+        bob.state().unseen.clear();
+        let told = without_users(room.told(&bob)).join("\n");
+        assert!(!told.contains("delete"), "{version}: {told}");
+        assert!(told.contains("+eight"), "{version}: {told}");
+        assert!(told.contains("+nine"), "{version}: {told}");
+        assert!(!told.contains("+more"), "{version}: {told}");
+    }
+}
+
+/// What is on its way there is about the old one, and would be the last word.
+#[test]
+fn who_makes_a_node_anew_owns_it_whatever_right_comes_late() {
+    for version in ["0.0.3", "0.1.26", "0.1.40"] {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.ask(&bob, Request::Delete(id(3)));
+        room.pass(2000);
+        room.hush(&[&alice, &bob]);
+        bob.state().unseen_rights.insert(id(3));
+        room.push(&bob, node(3, "bob", &[], "anew"));
+        let told = without_users(room.told(&bob)).join("\n");
+        assert!(told.contains("right 3 bob"), "{version}: {told}");
+    }
+}
+
+/// The Delete of the old one takes it from what needs it, wherever that comes from.
+#[test]
+fn what_needs_a_node_made_anew_is_whole_again_at_everybody() {
+    for version in VERSIONS {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.ask(&alice, Request::Delete(id(1)));
+        room.pass(2000);
+        room.push(&alice, node(1, "COMMON", &[], "anew"));
+        room.push(&alice, node(3, "COMMON", &[1], "needs it"));
+        room.hush(&[&alice, &bob]);
+        // It went out before the Delete had arrived.
+        room.event(
+            &bob,
+            Event::Crossed(Repeat {
+                node: id(1),
+                data: true,
+            }),
+        );
+        room.pass(400);
+        let told = without_users(room.told(&bob));
+        let expected = [
+            "node 1 COMMON [] anew",
+            "right 1 COMMON",
+            "node 3 COMMON [1] needs it",
+        ];
+        assert_eq!(told, expected, "{version}");
+        // Sent before its sender heard of the Delete.
+        let began = room.now();
+        room.ask(&alice, Request::Delete(id(1)));
+        room.pass(2000);
+        room.push(&alice, node(1, "COMMON", &[], "again"));
+        room.hush(&[&bob]);
+        let update = Update::Node(node(3, "COMMON", &[1], "of bob"));
+        let plain = true;
+        room.event(
+            &bob,
+            Event::Update {
+                update,
+                began,
+                plain,
+            },
+        );
+        room.pass(2000);
+        let told = without_users(room.told(&bob));
+        let whole = "node 3 COMMON [1] of bob".to_owned();
+        assert!(told.contains(&whole), "{version}: {told:?}");
     }
 }

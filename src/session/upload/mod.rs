@@ -358,7 +358,7 @@ impl<O: Outlet> Session<O> {
             let reason = "a node of this scene holds what this server does not pass on";
             self.dismiss(who, reason, now);
         } else {
-            self.tell_truth(who, node, now);
+            self.tell_truth_in_turn(who, node, now);
         }
     }
 

@@ -359,15 +359,19 @@ impl World {
                     for n in truth.keys().chain(client.nodes.keys()) {
                         // Dependencies on nodes that are gone say nothing any more. Who has not seen that one was
                         // gone before it was back has kept them.
+                        let listed = |n: &u32, held: &Held| {
+                            truth.contains_key(n)
+                                && (!self.back.contains(n) || held.dependencies.contains(n))
+                        };
+                        let ours = truth.get(n);
                         let existing = |held: &Held| {
                             let mut held = held.clone();
-                            let back = &self.back;
                             held.dependencies
-                                .retain(|n| truth.contains_key(n) && !back.contains(n));
+                                .retain(|n| ours.is_some_and(|ours| listed(n, ours)));
                             held.dependencies.dedup();
                             held
                         };
-                        let ours = truth.get(n).map(existing);
+                        let ours = ours.map(existing);
                         let theirs = client.nodes.get(n).map(existing);
                         if ours != theirs {
                             let what = format!("node {n} is {ours:?}, has {theirs:?}");

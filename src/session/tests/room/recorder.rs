@@ -35,6 +35,8 @@ pub(in crate::session::tests) struct Recorded {
     pub(in crate::session::tests) users: Option<Value>,
     /// Nodes of which something is under way.
     pub(in crate::session::tests) unseen: HashSet<NodeId>,
+    /// Nodes of which a Right may not have reached the peer.
+    pub(in crate::session::tests) unseen_rights: HashSet<NodeId>,
     /// Nodes of which it takes no changes.
     pub(in crate::session::tests) deleted: HashSet<NodeId>,
     pub(in crate::session::tests) full: bool,
@@ -69,6 +71,7 @@ impl Recorder {
                 lines: Vec::new(),
                 users: None,
                 unseen: HashSet::new(),
+                unseen_rights: HashSet::new(),
                 deleted: HashSet::new(),
                 full: false,
                 overfull: false,
@@ -244,8 +247,8 @@ impl Outlet for Recorder {
     fn unseen_whole(&self, node: NodeId, at: Instant) -> bool {
         self.unseen(node, at)
     }
-    fn unseen_right(&self, _: NodeId, _: Instant) -> bool {
-        false
+    fn unseen_right(&self, node: NodeId, _: Instant) -> bool {
+        self.state().unseen_rights.contains(&node)
     }
     fn sent_since(&self, then: Instant) -> Vec<NodeId> {
         let state = self.state();
