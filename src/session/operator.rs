@@ -9,11 +9,11 @@ use tracing::info;
 
 use super::outlet::Outlet;
 use super::replicas::{COMMON, Replica};
-use super::state::Session;
+use super::state::{Phase, Session, Timer};
 use super::users::{LATENCY_UNKNOWN, Stage};
 use crate::counters::Count;
 use crate::text::shown;
-use crate::wire::identity::{Identity, NodeId};
+use crate::wire::identity::{Identity, NodeId, NodeSet};
 
 /// A user as the operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -125,5 +125,29 @@ impl<O: Outlet> Session<O> {
         self.counters.add(Count::Kicks);
         self.dismiss(&target, "kicked by admin", now);
         true
+    }
+
+    /// Whoever uploads has to be told what the operator has changed, once it is done.
+    pub(super) fn note_operated(&mut self, nodes: &[NodeId]) {
+        if let Phase::Uploading(upload) = &mut self.phase {
+            upload.operated.extend(nodes);
+        }
+    }
+
+    /// The uploader is told what the operator has changed. Nodes come on a link of their own (up to G17), and must
+    /// not be there before the answer.
+    pub(super) fn tell_operated(&mut self, who: &Identity, operated: &NodeSet, now: Instant) {
+        let Some(user) = self.users.get(who).filter(|_| !operated.is_empty()) else {
+            return;
+        };
+        let due = now + user.outlet.window();
+        let nodes: Vec<_> = self
+            .replicas
+            .ids()
+            .filter(|id| operated.contains(id))
+            .collect();
+        for id in nodes {
+            self.at(due, Timer::Settle(who.clone(), id, true));
+        }
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Upload {
     /// When it last got anywhere.
     progress: Instant,
     /// What the operator has changed meanwhile, of which the uploader cannot be told yet.
-    operated: NodeSet,
+    pub(super) operated: NodeSet,
     /// Everything else that came meanwhile, in order.
     early: Vec<Early>,
     early_bytes: usize,
@@ -301,10 +301,7 @@ impl<O: Outlet> Session<O> {
         // Whatever is wrong with that, what waits is to be done.
         guarded(&counters, || {
             self.let_lobby_in(now);
-            for id in upload.operated {
-                self.send_whole(&who, id, now);
-                self.correct_owner(&who, &[id]);
-            }
+            self.tell_operated(&who, &upload.operated, now);
         });
         self.apply_early(upload.early, now);
         if let Some(user) = self.users.get_mut(&who) {
@@ -324,13 +321,6 @@ impl<O: Outlet> Session<O> {
             .collect();
         for user in waiting {
             self.want_catalog(&user, now);
-        }
-    }
-
-    /// Whoever uploads has to be told what the operator has changed, once it is done.
-    pub(super) fn note_operated(&mut self, nodes: &[NodeId]) {
-        if let Phase::Uploading(upload) = &mut self.phase {
-            upload.operated.extend(nodes);
         }
     }
 
