@@ -85,12 +85,18 @@ fn lane_index(lane: Lane) -> usize {
 }
 
 impl World {
-    pub(super) fn new(version: &'static str, seed: u64, budget: usize) -> Self {
+    /// With `full` there is hardly room for what is uploaded, and for what waits.
+    pub(super) fn new(version: &'static str, seed: u64, budget: usize, full: bool) -> Self {
         let mut config = Config::default();
         config.session.admin_password = Some(Secret::new(ADMIN_PASSWORD));
         let now = Instant::now();
         let mut settings = Settings::new(&config, 1 << 30, 1 << 30);
         settings.beat = Beat::since(now);
+        if full {
+            settings.max_session = 5_000;
+            settings.waiting_bytes = 700;
+            settings.tail_deltas = 4;
+        }
         Self {
             session: Session::new(settings, Arc::new(Counters::default()), now),
             dialect: row(version),
