@@ -241,3 +241,25 @@ fn what_needs_a_node_made_anew_is_whole_again_at_everybody() {
         assert!(told.contains(&whole), "{version}: {told:?}");
     }
 }
+
+/// Looking into it took a while.
+#[test]
+fn what_is_deleted_while_a_delta_is_looked_into_is_none_of_its_needs() {
+    for version in ["0.1.42", "0.5.4", "0.7.0", "0.9.11"] {
+        let (mut room, alice, bob) = Room::busy(version);
+        room.odd_update(&bob, delta(3, &[2], "odd"));
+        let command = Command {
+            framing: row(version).commands,
+            owner: String::new(),
+            request: Request::Delete(id(2)),
+        };
+        let now = room.now();
+        room.session.handle(&alice, Event::Command(command), now);
+        room.hush(&[&alice]);
+        room.work();
+        let told = without_users(room.told(&alice));
+        assert_eq!(told, ["delta 3 [] even"], "{version}");
+        let needs = room.session.replicas.get(id(3)).unwrap().dependencies();
+        assert!(needs.is_empty(), "{version}");
+    }
+}

@@ -1,10 +1,9 @@
 //! Deltas that are looked into before they count, and nodes that are folded.
 
-use super::room::{Room, auth, delta, id, node, row, without_users};
+use super::room::{Room, auth, delta, id, node, without_users};
 use crate::counters::Count;
-use crate::session::Event;
 use crate::session::outlet::Outlet;
-use crate::wire::command::{Command, Request};
+use crate::wire::command::Request;
 
 const DELTAS: &str = "0.9.11";
 
@@ -487,26 +486,4 @@ fn a_node_made_anew_has_no_fault_of_the_old_one() {
         assert_eq!(replica.is_unfoldable(), !anew);
     }
     assert_eq!(room.counters.value(Count::Panics), 2);
-}
-
-/// Looking into it took a while.
-#[test]
-fn what_is_deleted_while_a_delta_is_looked_into_is_none_of_its_needs() {
-    for version in ["0.1.42", "0.5.4", "0.7.0", "0.9.11"] {
-        let (mut room, alice, bob) = Room::busy(version);
-        room.odd_update(&bob, delta(3, &[2], "odd"));
-        let command = Command {
-            framing: row(version).commands,
-            owner: String::new(),
-            request: Request::Delete(id(2)),
-        };
-        let now = room.now();
-        room.session.handle(&alice, Event::Command(command), now);
-        room.hush(&[&alice]);
-        room.work();
-        let told = without_users(room.told(&alice));
-        assert_eq!(told, ["delta 3 [] even"], "{version}");
-        let needs = room.session.replicas.get(id(3)).unwrap().dependencies();
-        assert!(needs.is_empty(), "{version}");
-    }
 }

@@ -337,12 +337,15 @@ async fn a_closed_gate_holds_everything_back() {
     let gate = Gate::default();
     let outbox = std::sync::Arc::new(Outbox::new(1000, LAG, gate.clone()));
     gate.close();
-    let waiting = std::sync::Arc::clone(&outbox);
-    let next = tokio::spawn(async move {
-        let mut batch = Batch::default();
-        waiting.next(Lane::Command, 1000, &mut batch).await;
-        batch.segments.len()
-    });
+    let wait = || {
+        let waiting = std::sync::Arc::clone(&outbox);
+        tokio::spawn(async move {
+            let mut batch = Batch::default();
+            waiting.next(Lane::Command, 1000, &mut batch).await;
+            batch.segments.len()
+        })
+    };
+    let next = wait();
     tokio::task::yield_now().await;
     outbox.command(Slot::Plain, Encoded::new(vec!["x".into()]));
     tokio::task::yield_now().await;
@@ -350,12 +353,7 @@ async fn a_closed_gate_holds_everything_back() {
     gate.open();
     assert_eq!(next.await.unwrap(), 1);
     // Closed before something is queued, although somebody waits already.
-    let waiting = std::sync::Arc::clone(&outbox);
-    let next = tokio::spawn(async move {
-        let mut batch = Batch::default();
-        waiting.next(Lane::Command, 1000, &mut batch).await;
-        batch.segments.len()
-    });
+    let next = wait();
     tokio::task::yield_now().await;
     gate.close();
     outbox.command(Slot::Plain, Encoded::new(vec!["y".into()]));
