@@ -161,6 +161,7 @@ impl Folds {
             self.grown.remove(&(at, id));
         }
     }
+
     /// Whether nothing is under way or waits.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {

@@ -5,7 +5,7 @@ use super::room::{Room, VERSIONS, admin_auth, auth, delta, id, node, row, withou
 use crate::counters::Count;
 use crate::session::Event;
 use crate::session::outlet::Repeat;
-use crate::wire::command::{Command, Request};
+use crate::wire::command::Request;
 use crate::wire::dialect::Live;
 use crate::wire::node::Update;
 
@@ -45,15 +45,7 @@ fn a_node_made_by_a_delta_is_not_there_before_that_was_looked_into() {
         let (mut room, alice, bob) = Room::busy(version);
         room.odd_update(&bob, delta(9, &[], "odd"));
         room.odd_update(&bob, delta(9, &[], "+more"));
-        let framing = row(version).commands;
-        let (owner, request) = (String::new(), right(9, "bob"));
-        let command = Command {
-            framing,
-            owner,
-            request,
-        };
-        let now = room.now();
-        room.session.handle(&bob, Event::Command(command), now);
+        room.ask_meanwhile(&bob, right(9, "bob"));
         assert!(!room.session.replicas.contains(id(9)), "{version}");
         assert!(room.told(&alice).is_empty(), "{version}");
         room.work();
@@ -248,13 +240,7 @@ fn what_is_deleted_while_a_delta_is_looked_into_is_none_of_its_needs() {
     for version in ["0.1.42", "0.5.4", "0.7.0", "0.9.11"] {
         let (mut room, alice, bob) = Room::busy(version);
         room.odd_update(&bob, delta(3, &[2], "odd"));
-        let command = Command {
-            framing: row(version).commands,
-            owner: String::new(),
-            request: Request::Delete(id(2)),
-        };
-        let now = room.now();
-        room.session.handle(&alice, Event::Command(command), now);
+        room.ask_meanwhile(&alice, Request::Delete(id(2)));
         room.hush(&[&alice]);
         room.work();
         let told = without_users(room.told(&alice));

@@ -148,15 +148,22 @@ impl Room {
     }
 
     pub(super) fn ask(&mut self, peer: &Recorder, request: Request) {
-        let framing = self.dialect().commands;
-        self.event(
-            peer,
-            Event::Command(Command {
-                framing,
-                owner: "anything".to_owned(),
-                request,
-            }),
-        );
+        let command = self.command(request);
+        self.event(peer, command);
+    }
+
+    /// As [`Self::ask`], while what is to be done with deltas takes longer.
+    pub(super) fn ask_meanwhile(&mut self, peer: &Recorder, request: Request) {
+        let (command, now) = (self.command(request), self.now());
+        self.session.handle(peer, command, now);
+    }
+
+    fn command(&self, request: Request) -> Event {
+        Event::Command(Command {
+            framing: self.dialect().commands,
+            owner: "anything".to_owned(),
+            request,
+        })
     }
 
     pub(super) fn event(&mut self, peer: &Recorder, event: Event) {
